@@ -1,0 +1,93 @@
+/** The config as the program sees it: defaults filled in, durations in milliseconds, sizes in bytes, frozen. */
+import type { EventName } from '../contracts/hook.ts';
+import type { Secret } from '../contracts/secret.ts';
+
+/** Where a secret comes from; {@link import('./secrets.ts').readSecret} gets it when it is needed, not before. */
+export type SecretSource =
+  Secret | { readonly env: string } | { readonly file: string } | { readonly command: readonly string[] };
+
+/** A part of the config that names a plugin. */
+export interface PluginSection {
+  /** Short name, package name or path. */
+  readonly use: string;
+  /** What the plugin validates, as written. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Where the section stands, for messages: `repositories[0].storage`. */
+  readonly path: string;
+  /**
+   * Options whose value is a text from an environment variable, as paths (`level`, `keys[0]`): where the plugin does
+   * not take the text, it is given what the text reads as in YAML (`3`, `true`, `[a, b]`).
+   */
+  readonly texts: readonly string[];
+}
+
+export interface RepositoryConfig {
+  readonly name: string;
+  readonly storage: PluginSection;
+  /** In order of application. */
+  readonly codecs: readonly PluginSection[];
+}
+
+export interface ReceiveConfig {
+  readonly slot: string;
+  /** Absolute path. */
+  readonly spool: string;
+  readonly ack: 'local' | 'remote';
+  /** Milliseconds. */
+  readonly statusInterval: number;
+  readonly createSlot: boolean;
+  readonly onGap: 'continue' | 'stop';
+  /** Segments that are shipped at once. */
+  readonly shipConcurrency: number;
+  /** Milliseconds between slices of the unfinished segment; absent: it is not shipped. */
+  readonly tail?: number;
+}
+
+export interface BackupConfig {
+  readonly checkpoint: 'spread' | 'fast';
+  /** Bytes per second. */
+  readonly maxRate?: number;
+  /** Bytes. */
+  readonly partSize: number;
+  /** Milliseconds. */
+  readonly walTimeout: number;
+  readonly label?: string;
+}
+
+export interface RestoreConfig {
+  /** Keys that open encrypted objects. */
+  readonly identities: readonly SecretSource[];
+  /** Objects that are read at once. */
+  readonly concurrency: number;
+  /** Milliseconds for which `wal-fetch` tries again before it fails. */
+  readonly walRetry: number;
+}
+
+export interface HookConfig {
+  readonly hook: PluginSection;
+  /** Absent: every event. */
+  readonly events?: readonly EventName[];
+  readonly policy: 'warn' | 'fail';
+  /** Milliseconds for one delivery. */
+  readonly timeout: number;
+  /** Further tries after a failed one. */
+  readonly retries: number;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFormat = 'auto' | 'json' | 'pretty';
+
+export interface Config {
+  /** Name of the cluster in the repository. */
+  readonly cluster: string;
+  /** Absent values come from the libpq environment. */
+  readonly postgres: { readonly url?: SecretSource; readonly password?: SecretSource };
+  readonly repositories: readonly RepositoryConfig[];
+  readonly receive: ReceiveConfig;
+  readonly backup: BackupConfig;
+  readonly restore: RestoreConfig;
+  /** Threads for codecs. */
+  readonly concurrency: number;
+  readonly hooks: readonly HookConfig[];
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+}

@@ -1,0 +1,279 @@
+/** From a file and the environment to a {@link Config}. */
+import { availableParallelism } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { Config, HookConfig, PluginSection } from './config.ts';
+import { environmentSettings, withValue, type Setting } from './environment.ts';
+import { expand } from './expand.ts';
+import { settingsOf, type ConfigSetting, type Origin } from './explain.ts';
+import { formatPath, keyTree, nodeAt, type KeyPath } from './keys.ts';
+import { configInvalid, type Problem } from './problems.ts';
+import { sectionSchema, type ParsedSection } from './schema.ts';
+import { displayPath, findSource, searched, type ConfigSource } from './source.ts';
+import { suggest } from './suggest.ts';
+import { coerceTexts, dropNulls, environmentReferences } from './tree.ts';
+
+export interface LoadOptions {
+  /** As given by `--config`; else `PGARK_CONFIG`, else the usual places. */
+  readonly path?: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
+  /** Where the file is looked for, and against which a relative `path` is resolved. */
+  readonly directory: string;
+  /** As given by `--cluster`: which section of a file with `clusters`. */
+  readonly cluster?: string | undefined;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The file, absolute; absent when everything came from the environment. */
+  readonly path?: string;
+  /** Against which paths and plugins in the config are resolved. */
+  readonly directory: string;
+  /** The environment that the config was read with. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Every key, its value and where that came from, in the order of the schema. */
+  readonly settings: readonly ConfigSetting[];
+}
+
+/**
+ * Reads, checks and completes the config of one cluster. No plugin is loaded and no secret is read.
+ *
+ * Errors: `CONFIG_NOT_FOUND`, and `CONFIG_INVALID` with every problem at once.
+ */
+export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
+  const source = await readSource(options);
+  return build(source, pickCluster(source, options), options);
+}
+
+/** As {@link loadConfig}, for every cluster of the file unless `cluster` names one. */
+export async function loadConfigs(options: LoadOptions): Promise<readonly LoadedConfig[]> {
+  const source = await readSource(options);
+  const names = options.cluster === undefined ? clusterNames(source, options.directory) : undefined;
+  if (names === undefined) return [build(source, pickCluster(source, options), options)];
+  const loaded: LoadedConfig[] = [];
+  const problems: Problem[] = [];
+  for (const name of names) {
+    try {
+      loaded.push(build(source, name, options));
+    } catch (error) {
+      if (!(error instanceof ArchiveError) || error.code !== 'CONFIG_INVALID') throw error;
+      problems.push(...((error.details['problems'] as readonly Problem[] | undefined) ?? []));
+    }
+  }
+  if (problems.length > 0) throw configInvalid(distinct(problems));
+  return loaded;
+}
+
+async function readSource(options: LoadOptions): Promise<ConfigSource | undefined> {
+  const source = await findSource(options.path ?? (options.env['PGARK_CONFIG'] || undefined), options.directory);
+  if (source === undefined) {
+    const { settings, problems } = environmentSettings(options.env, new Set());
+    if (settings.length === 0 && problems.length === 0) {
+      throw new ArchiveError(
+        'CONFIG_NOT_FOUND',
+        `no config file: looked for ${searched(options.directory).join(', ')}`,
+      );
+    }
+  }
+  return source;
+}
+
+/** The names under `clusters`, or undefined for a file that is one section. */
+function clusterNames(source: ConfigSource | undefined, directory: string): readonly string[] | undefined {
+  const tree = (source?.tree ?? {}) as Record<string, unknown>;
+  if (source === undefined || !('clusters' in tree)) return undefined;
+  const file = displayPath(source.path, directory);
+  const problems = Object.keys(tree)
+    .filter((key) => key !== 'clusters')
+    .map((key) => ({
+      source: file,
+      line: source.lineOf([key]),
+      path: key,
+      message: 'not allowed beside "clusters": it belongs into the sections there',
+    }));
+  const { clusters } = tree;
+  const names =
+    typeof clusters === 'object' && clusters !== null && !Array.isArray(clusters) ? Object.keys(clusters) : [];
+  if (names.length === 0) {
+    const message = 'must be a map from names to sections';
+    problems.push({ source: file, line: source.lineOf(['clusters']), path: 'clusters', message });
+  }
+  if (problems.length > 0) throw configInvalid(problems);
+  return names;
+}
+
+function pickCluster(source: ConfigSource | undefined, options: LoadOptions): string | undefined {
+  const names = clusterNames(source, options.directory);
+  if (names === undefined) return undefined;
+  const wanted = options.cluster ?? (options.env['PGARK_CLUSTER'] || undefined);
+  const file = displayPath(source?.path ?? '', options.directory);
+  if (wanted === undefined) {
+    if (names.length === 1) return names[0];
+    throw new ArchiveError('CONFIG_INVALID', `${file} holds several clusters: ${names.join(', ')}`, {
+      hint: 'Choose one with --cluster NAME.',
+    });
+  }
+  if (names.includes(wanted)) return wanted;
+  throw new ArchiveError('CONFIG_INVALID', `${file} has no cluster "${wanted}"; it has ${names.join(', ')}`, {
+    hint: 'Choose one of them with --cluster NAME.',
+  });
+}
+
+/** The tree of one section with everything laid over it, and how to say where a key stands. */
+interface Merged {
+  readonly tree: unknown;
+  readonly texts: readonly KeyPath[];
+  readonly problems: readonly Problem[];
+  readonly locate: (path: KeyPath) => Pick<Problem, 'source' | 'line' | 'path'>;
+  readonly originOf: (path: KeyPath) => Origin;
+}
+
+function build(source: ConfigSource | undefined, name: string | undefined, options: LoadOptions): LoadedConfig {
+  const merged = merge(source, name, options);
+  const result = sectionSchema().safeParse(merged.tree);
+  const problems = [...merged.problems];
+  if (!result.success) {
+    const told = new Set(problems.map((problem) => problem.path));
+    for (const problem of result.error.issues.flatMap((issue) => toProblems(issue, merged))) {
+      if (!told.has(problem.path)) problems.push(problem);
+    }
+  }
+  const cluster = result.data?.cluster;
+  if (name === undefined && options.cluster !== undefined && cluster !== undefined && options.cluster !== cluster) {
+    const message = `is "${cluster}", not "${options.cluster}" as --cluster says`;
+    problems.push({ ...merged.locate(['cluster']), message });
+  }
+  if (problems.length > 0 || !result.success) throw configInvalid(distinct(problems));
+  const directory = source === undefined ? resolve(options.directory) : dirname(source.path);
+  return Object.freeze({
+    config: deepFreeze(complete(result.data, merged.texts, directory)),
+    ...(source === undefined ? {} : { path: source.path }),
+    directory,
+    env: options.env,
+    settings: settingsOf(merged.tree, merged.originOf),
+  });
+}
+
+function merge(source: ConfigSource | undefined, name: string | undefined, options: LoadOptions): Merged {
+  const prefix = name === undefined ? [] : ['clusters', name];
+  const whole = (source?.tree ?? {}) as Record<string, unknown>;
+  const section = name === undefined ? whole : (whole['clusters'] as Record<string, unknown>)[name];
+  const expanded = expand(dropNulls(section ?? {}, keyTree()), options.env);
+  const named = new Set([...expand(whole, options.env).names, ...environmentReferences(whole)]);
+  const environment = environmentSettings(options.env, named);
+  // In a file with several clusters PGARK_CLUSTER chooses one, as --cluster does.
+  const settings = environment.settings.filter(({ path }) => name === undefined || path[0] !== 'cluster');
+  const bySetting = new Map<string, Setting>(settings.map((setting) => [formatPath(setting.path), setting]));
+  const file = source === undefined ? 'environment' : displayPath(source.path, options.directory);
+
+  const originOf = (path: KeyPath): Origin => {
+    for (let length = path.length; length > 0; length -= 1) {
+      const setting = bySetting.get(formatPath(path.slice(0, length)));
+      if (setting !== undefined) return { kind: 'env', name: setting.variable };
+    }
+    const line = source?.lineOf([...prefix, ...path]);
+    return { kind: 'file', file, ...(line === undefined ? {} : { line }) };
+  };
+  const locate = (path: KeyPath): Pick<Problem, 'source' | 'line' | 'path'> => {
+    const origin = originOf(path);
+    const shown = formatPath([...prefix, ...path]) || undefined;
+    if (origin.kind === 'env') return { source: origin.name, path: shown };
+    return { source: file, line: origin.kind === 'file' ? origin.line : undefined, path: shown };
+  };
+
+  const problems: Problem[] = [...environment.problems];
+  for (const { path, message } of expanded.problems) {
+    if (originOf(path).kind === 'file') problems.push({ ...locate(path), message });
+  }
+  let tree: unknown = name === undefined ? expanded.value : { cluster: name, ...(expanded.value as object) };
+  for (const { variable, path, value } of settings) {
+    const changed = withValue(tree, path, value);
+    if (changed === undefined) {
+      problems.push({ source: variable, path: formatPath(path), message: 'the list has no item before this one' });
+    } else tree = changed;
+  }
+  const texts = [...expanded.whole, ...settings.map(({ path }) => path)];
+  return { tree: coerceTexts(tree, texts), texts, problems, locate, originOf };
+}
+
+interface Issue {
+  readonly code?: string | undefined;
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  readonly keys?: readonly string[];
+  readonly values?: readonly unknown[];
+}
+
+function toProblems(issue: Issue, merged: Merged): readonly Problem[] {
+  const path = issue.path as KeyPath;
+  if (issue.code === 'unrecognized_keys') {
+    const known = nodeAt(path)?.children.keys() ?? [];
+    return (issue.keys ?? []).map((key) => {
+      const nearest = suggest(key, known);
+      const message = `not a known key${nearest === undefined ? '' : `, did you mean "${nearest}"?`}`;
+      return { ...merged.locate([...path, key]), message };
+    });
+  }
+  const value = valueAt(merged.tree, path);
+  const missing = path.length > 0 && value === undefined;
+  const kind = nodeAt(path)?.kind;
+  const message = missing
+    ? 'is required'
+    : issue.code === 'invalid_type' && issue.message.startsWith('Invalid input') && kind !== undefined
+      ? `must be a ${kind}`
+      : issue.message;
+  const meant =
+    typeof value === 'string' && issue.values !== undefined ? suggest(value, issue.values.map(String)) : undefined;
+  return [{ ...merged.locate(path), message: meant === undefined ? message : `${message}; did you mean "${meant}"?` }];
+}
+
+function valueAt(tree: unknown, path: KeyPath): unknown {
+  let at = tree;
+  for (const part of path) at = (at as Record<string | number, unknown> | undefined)?.[part];
+  return at;
+}
+
+function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: string): Config {
+  const section = (
+    value: Readonly<Record<string, unknown>> & { readonly use: string },
+    path: KeyPath,
+  ): PluginSection => {
+    const { use, ...options } = value;
+    const own = texts
+      .filter((text) => formatPath(text.slice(0, path.length)) === formatPath(path))
+      .map((text) => text.slice(path.length))
+      .filter(([key]) => typeof key === 'string' && Object.hasOwn(options, key));
+    return { use, options, path: formatPath(path), texts: own.map(formatPath) };
+  };
+  const { tail, ...receive } = parsed.receive;
+  return {
+    ...parsed,
+    concurrency: parsed.concurrency ?? availableParallelism(),
+    receive: {
+      ...receive,
+      spool: resolve(directory, receive.spool),
+      ...(tail === undefined ? {} : { tail }),
+    },
+    repositories: parsed.repositories.map(({ name, storage, codecs }, at) => ({
+      name,
+      storage: section(storage, ['repositories', at, 'storage']),
+      codecs: codecs.map((codec, index) => section(codec, ['repositories', at, 'codecs', index])),
+    })),
+    hooks: parsed.hooks.map(({ events, policy, timeout, retries, ...rest }, at): HookConfig => {
+      const hook = section(rest, ['hooks', at]);
+      return { hook, policy, timeout, retries, ...(events === undefined ? {} : { events }) };
+    }),
+  };
+}
+
+function distinct(problems: readonly Problem[]): readonly Problem[] {
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) deepFreeze(part);
+  }
+  return value;
+}

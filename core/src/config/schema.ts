@@ -1,0 +1,244 @@
+/**
+ * Every key of the config, declared once: this schema validates the file, names the environment variables
+ * (`keys.ts`), and is what `pgark config schema`, `pgark config explain` and the reference are made from.
+ */
+import { z } from 'zod';
+import type { EventName } from '../contracts/hook.ts';
+import { Secret } from '../contracts/secret.ts';
+import type { Config } from './config.ts';
+import { DURATION, parseDuration, parseSize, SIZE } from './units.ts';
+
+const EVENTS = Object.keys({
+  'receive.connected': true,
+  'receive.disconnected': true,
+  'receive.stopped': true,
+  'wal.timeline': true,
+  'wal.shipped': true,
+  'wal.ship_failed': true,
+  'wal.conflict': true,
+  'wal.gap': true,
+  'wal.state': true,
+  'backup.started': true,
+  'backup.finished': true,
+  'backup.failed': true,
+  'restore.finished': true,
+} satisfies Record<EventName, true>) as [EventName, ...EventName[]];
+
+/** How the reference calls a type that JSON knows only as a text. */
+const typeNames = z.registry<{ readonly name: string }>();
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const nameMessage = 'must be up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit';
+
+const text = (what = 'a text'): z.ZodString => z.string({ error: `must be ${what}` }).min(1, 'must not be empty');
+const choice = <const Values extends readonly [string, ...string[]]>(
+  values: Values,
+): z.ZodEnum<{ [K in Values[number]]: K }> => z.enum(values, { error: `must be one of ${values.join(', ')}` });
+const count = (least: number, most: number): z.ZodInt =>
+  z
+    .int({ error: 'must be a whole number' })
+    .min(least, `must be at least ${least}`)
+    .max(most, `must be at most ${most}`);
+const flag = (): z.ZodBoolean => z.boolean({ error: 'must be true or false' });
+
+interface Limits {
+  readonly least: string;
+  readonly most?: string;
+}
+
+function duration({ least, most }: Limits): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
+  return unit('duration', DURATION, parseDuration, 'must be a duration such as 10s, 5m or 14d', least, most);
+}
+
+function size({ least, most }: Limits): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
+  return unit('size', SIZE, parseSize, 'must be a size such as 256MiB or 1GB', least, most);
+}
+
+function unit(
+  name: string,
+  pattern: RegExp,
+  parse: (text: string) => number,
+  message: string,
+  least: string,
+  most: string | undefined,
+): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
+  const schema = z
+    .string({ error: message })
+    .regex(pattern, { error: message, abort: true })
+    .transform((value, context) => {
+      const number = parse(value);
+      if (number < parse(least)) context.addIssue({ code: 'custom', message: `must be at least ${least}` });
+      if (most !== undefined && number > parse(most))
+        context.addIssue({ code: 'custom', message: `must be at most ${most}` });
+      return number;
+    });
+  return schema.register(typeNames, { name });
+}
+
+const secret = z.union(
+  [
+    text().transform((value) => new Secret(value)),
+    z.strictObject({ env: text().describe('Environment variable that holds it.') }),
+    z.strictObject({ file: text().describe('File that holds it; relative to the config file.') }),
+    z.strictObject({
+      command: z.array(text()).min(1).describe('Program and arguments that print it; no shell.'),
+    }),
+  ],
+  { error: 'must be a text, {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT...]}' },
+);
+
+const use = text('the name of a plugin').describe(
+  'Short name, full name of a package, or a path that begins with `./`, relative to the config file.',
+);
+const plugin = z.looseObject({ use }, { error: 'must be a section with "use"' });
+
+const repository = z.strictObject({
+  name: text().regex(NAME, nameMessage).default('primary').describe('Its name in messages.'),
+  storage: plugin.describe('Where objects are kept: the plugin and, beside `use`, its options.'),
+  codecs: z
+    .array(plugin)
+    .default([])
+    .describe('Codecs in order of application, such as compression, then encryption; each with its options.'),
+});
+
+const receive = z.strictObject({
+  slot: text()
+    .regex(/^[a-z0-9_]{1,63}$/, 'must be up to 63 lower case letters, digits and underscores')
+    .default('pgark')
+    .describe('Replication slot, and application name for `synchronous_standby_names`.'),
+  spool: text('a path').default('/var/lib/pgark/spool').describe('Folder for WAL that is not in the storage yet.'),
+  ack: choice(['local', 'remote'])
+    .default('local')
+    .describe('What counts as flushed for PostgreSQL: `local` synced in the spool, `remote` confirmed by the storage.'),
+  statusInterval: duration({ least: '1s', most: '10m' })
+    .prefault('10s')
+    .describe('Time between reports to the server.'),
+  createSlot: flag().default(true).describe('Create the slot when it does not exist.'),
+  onGap: choice(['continue', 'stop'])
+    .default('continue')
+    .describe('What to do after WAL was lost: report it and go on, or report it and stop.'),
+  shipConcurrency: count(1, 64).default(2).describe('Segments that are shipped at once.'),
+  tail: z
+    .union([z.literal('off').transform(() => undefined), duration({ least: '1s', most: '1d' })], {
+      error: 'must be a duration such as 10s, or off',
+    })
+    .register(typeNames, { name: 'duration or `off`' })
+    .prefault('off')
+    .describe('Time between slices of the unfinished segment that are shipped too; `off` ships whole segments only.'),
+});
+
+const backup = z.strictObject({
+  checkpoint: choice(['spread', 'fast'])
+    .default('fast')
+    .describe('`fast` begins at once with a burst of writes on the server; `spread` waits for a gentle checkpoint.'),
+  maxRate: size({ least: '32KiB', most: '1GiB' })
+    .optional()
+    .describe('Bytes per second that the server sends at most.'),
+  partSize: size({ least: '1MiB', most: '1TiB' })
+    .prefault('256MiB')
+    .describe('Size of a tar part before it is encoded.'),
+  walTimeout: duration({ least: '0s' })
+    .prefault('5m')
+    .describe('How long to wait until the WAL of the backup is archived.'),
+  label: text().max(900, 'must be at most 900 characters').optional().describe('Text that is kept with the backup.'),
+});
+
+const restore = z.strictObject({
+  identities: z.array(secret).default([]).describe('Keys that open encrypted objects.'),
+  concurrency: count(1, 64).default(4).describe('Objects that are read at once.'),
+  walRetry: duration({ least: '0s' })
+    .prefault('60s')
+    .describe('How long `pgark wal-fetch` tries again while the storage fails, before it stops the recovery.'),
+});
+
+const hook = z.looseObject(
+  {
+    use,
+    events: z.array(choice(EVENTS)).min(1).optional().describe('Events that it is told of; without it, all.'),
+    policy: choice(['warn', 'fail'])
+      .default('warn')
+      .describe('What a failed delivery does: a warning, or the work fails too.'),
+    timeout: duration({ least: '100ms', most: '1h' }).prefault('10s').describe('Time for one delivery.'),
+    retries: count(0, 20).default(2).describe('Further tries after a failed delivery.'),
+  },
+  { error: 'must be a section with "use"' },
+);
+
+const section = z
+  .strictObject({
+    cluster: text()
+      .regex(NAME, nameMessage)
+      .default('main')
+      .describe('Name of the cluster in the repository; under `clusters` the name of the section.'),
+    postgres: z
+      .strictObject({
+        url: secret
+          .optional()
+          .describe('Connection URI or key=value string; without it, the environment of libpq (`PGHOST`, ...).'),
+        password: secret.optional().describe('Password, when it does not stand in the URL or in `~/.pgpass`.'),
+      })
+      .prefault({})
+      .describe('The server.'),
+    repositories: z
+      .array(repository, { error: 'must be a list with one repository' })
+      .min(1, 'must hold one repository')
+      // A refinement, because zod leaves out the items' problems once a list is too long.
+      .refine((list) => list.length <= 1, {
+        error: 'several repositories are not supported yet: keep one',
+        when: ({ value }) => Array.isArray(value),
+      })
+      .describe('Where the archive is.'),
+    receive: receive.prefault({}).describe('`pgark receive`.'),
+    backup: backup.prefault({}).describe('`pgark backup`.'),
+    restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
+    concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
+    hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
+    log: z
+      .strictObject({
+        level: choice(['debug', 'info', 'warn', 'error']).default('info').describe('The least level that is shown.'),
+        format: choice(['auto', 'json', 'pretty'])
+          .default('auto')
+          .describe(
+            '`pretty` are lines for people, `json` is one object per line; `auto` is `json` with `--json`, else `pretty`.',
+          ),
+      })
+      .prefault({})
+      .describe('Messages on stderr.'),
+  })
+  .describe('One cluster.');
+
+type LooseSection = { readonly use: string } & Readonly<Record<string, unknown>>;
+
+/** What the schema makes of a section: a {@link Config} whose plugin sections are still as written. */
+export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency'> {
+  readonly repositories: readonly {
+    readonly name: string;
+    readonly storage: LooseSection;
+    readonly codecs: readonly LooseSection[];
+  }[];
+  readonly hooks: readonly (LooseSection & {
+    readonly events?: readonly EventName[];
+    readonly policy: 'warn' | 'fail';
+    readonly timeout: number;
+    readonly retries: number;
+  })[];
+  readonly concurrency?: number;
+}
+
+/** The schema of one cluster's section. */
+export function sectionSchema(): z.ZodType<ParsedSection> {
+  // zod types an absent key as `undefined`; the keys are really absent, as `exactOptionalPropertyTypes` wants them.
+  return section as unknown as z.ZodType<ParsedSection>;
+}
+
+/** The name that the reference gives a schema's type, if it has one of its own. */
+export function typeName(schema: z.core.$ZodType): string | undefined {
+  return typeNames.get(schema)?.name;
+}
+
+/** The JSON Schema of a config file, for editors. */
+export function jsonSchema(): Record<string, unknown> {
+  const cluster = section.meta({ id: 'cluster' });
+  const file = z.union([cluster, z.strictObject({ clusters: z.record(z.string().regex(NAME), cluster) })]);
+  return { title: 'pgark.yaml', ...z.toJSONSchema(file, { io: 'input', target: 'draft-2020-12' }) };
+}

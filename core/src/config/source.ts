@@ -1,0 +1,96 @@
+/** Finds and parses the config file, and remembers on which line each key stands. */
+import { readFile } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import { ArchiveError, errnoOf } from '../contracts/errors.ts';
+import type { KeyPath } from './keys.ts';
+import { configInvalid } from './problems.ts';
+
+const NAMES = ['pgark.yaml', 'pgark.yml', 'pgark.json'];
+
+export interface ConfigSource {
+  /** Absolute. */
+  readonly path: string;
+  readonly tree: unknown;
+  /** The line of the deepest part of `path` that the file has. */
+  lineOf(path: KeyPath): number | undefined;
+}
+
+/**
+ * Reads the file that `path` names, else the first of `pgark.yaml`, `pgark.yml` and `pgark.json` in `directory`,
+ * then in `/etc/pgark`. Undefined when none was named and none is there.
+ *
+ * Errors: `CONFIG_NOT_FOUND` for a named file that does not exist, `CONFIG_INVALID` for one that cannot be read or parsed.
+ */
+export async function findSource(path: string | undefined, directory: string): Promise<ConfigSource | undefined> {
+  if (path !== undefined) {
+    const absolute = resolve(directory, path);
+    const content = await read(absolute);
+    if (content === undefined) throw new ArchiveError('CONFIG_NOT_FOUND', `there is no config file ${absolute}`);
+    return parse(absolute, content, directory);
+  }
+  for (const candidate of searched(directory)) {
+    const content = await read(candidate);
+    if (content !== undefined) return parse(candidate, content, directory);
+  }
+  return undefined;
+}
+
+/** The files that are looked for when none is named. */
+export function searched(directory: string): readonly string[] {
+  return [resolve(directory), '/etc/pgark'].flatMap((folder) => NAMES.map((name) => join(folder, name)));
+}
+
+async function read(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    throw new ArchiveError('CONFIG_INVALID', `cannot read the config file ${path}: ${errno ?? String(error)}`, {
+      cause: error,
+      hint: 'Make it a file that the user who runs pgark may read, or name another with --config.',
+    });
+  }
+}
+
+function parse(path: string, content: string, directory: string): ConfigSource {
+  const lines = new LineCounter();
+  // YAML contains JSON, so one parser reads both and knows the lines of both.
+  const document = parseDocument(content, { lineCounter: lines, merge: true, prettyErrors: false });
+  const problems = [...document.errors, ...document.warnings].map((error) => ({
+    source: displayPath(path, directory),
+    line: lines.linePos(error.pos[0]).line,
+    message: error.message.toLowerCase().replace(/\.$/, ''),
+  }));
+  if (problems.length > 0) throw configInvalid(problems);
+  const tree: unknown = document.toJS() ?? {};
+  if (typeof tree !== 'object' || Array.isArray(tree)) {
+    throw configInvalid([{ source: displayPath(path, directory), line: 1, message: 'must be a map of keys' }]);
+  }
+  return { path, tree, lineOf: (keys) => lineOf(document, lines, keys) };
+}
+
+function lineOf(document: Document, lines: LineCounter, path: KeyPath): number | undefined {
+  let node = document.contents as Node | null | undefined;
+  let offset: number | undefined;
+  for (const part of path) {
+    if (isAlias(node)) node = node.resolve(document) as Node | undefined;
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === part);
+      if (pair === undefined) break;
+      offset = (pair.key as Node).range?.[0] ?? offset;
+      node = pair.value as Node | null;
+    } else if (isSeq(node) && typeof part === 'number') {
+      node = node.items[part] as Node | undefined;
+      offset = node?.range?.[0] ?? offset;
+    } else break;
+  }
+  return offset === undefined ? undefined : lines.linePos(offset).line;
+}
+
+/** A path as people would write it: relative when it lies below `directory`. */
+export function displayPath(path: string, directory: string): string {
+  const below = relative(directory, path);
+  return below.startsWith('..') ? path : below;
+}

@@ -1,0 +1,335 @@
+/**
+ * Every error that pgark throws on purpose is an {@link ArchiveError} with a code of this table.
+ *
+ * The table is the single source for the exit code of a command, for whether a retry can help, and for the
+ * hint that is printed when the place that throws knows none better. Codes are never renamed and never reused.
+ */
+
+/** One row of the error table. */
+export interface ErrorRow {
+  /** What the code means, one sentence for the reference. */
+  readonly meaning: string;
+  /** Whether trying the same call again later may succeed. */
+  readonly retriable: boolean;
+  /** The exit code of a command that ends with this error (`docs/reference/exit-codes.md`). */
+  readonly exitCode: number;
+  /** What the operator should do, unless the thrower says something more exact. */
+  readonly hint: string;
+}
+
+/**
+ * `code: [meaning, retriable, exit code, hint]`. Exit codes: 1 the work failed or the thing is not there, 2 the surroundings failed
+ * (network, storage, server, disk), 3 the command or the config is wrong, 4 data is damaged or in conflict.
+ */
+const TABLE = {
+  INTERNAL: ['a fault of pgark itself', false, 1, 'Report this with the log; the archive was not changed by it.'],
+  ABORTED: ['the operation was cancelled', false, 1, 'Run the command again; nothing half-done is visible.'],
+  USAGE: ['the command line is wrong', false, 3, 'Run the command with --help.'],
+
+  CONFIG_INVALID: ['the config is not valid', false, 3, 'Run "pgark config check".'],
+  CONFIG_NOT_FOUND: ['no config file was found', false, 3, 'Write one with "pgark init", or name it with --config.'],
+  SECRET_UNAVAILABLE: [
+    'a secret could not be read from its source',
+    false,
+    3,
+    'Check the env, file or command that the config names.',
+  ],
+
+  PLUGIN_NOT_FOUND: [
+    'a plugin named by the config is not installed',
+    false,
+    3,
+    'Install the package beside the config file or beside pgark.',
+  ],
+  PLUGIN_INCOMPATIBLE: [
+    'a plugin is of another kind or API version',
+    false,
+    3,
+    'Install a version of the plugin made for this pgark.',
+  ],
+  PLUGIN_INVALID: ['a plugin breaks the plugin contract', false, 3, 'Report it to the author of the plugin.'],
+  PLUGIN_OPTIONS: [
+    'the options of a plugin are not valid',
+    false,
+    3,
+    'Correct the section of the config that the message names.',
+  ],
+  HOOK_FAILED: [
+    'a hook could not be told of an event',
+    true,
+    2,
+    'Check what the hook delivers to; "policy: warn" lets the work go on.',
+  ],
+
+  STORAGE_NOT_FOUND: ['the storage answered that it has no such object', false, 1, 'Check the name with "pgark list".'],
+  STORAGE_EXISTS: [
+    'an object of that name exists and objects are written once',
+    false,
+    4,
+    'Nothing was changed; compare the two writers.',
+  ],
+  STORAGE_DENIED: ['the storage refused the request', false, 2, 'Check credentials and permissions of the storage.'],
+  STORAGE_MISCONFIGURED: [
+    'the storage itself is not there or not usable',
+    false,
+    2,
+    'Check bucket, path and endpoint in the config.',
+  ],
+  STORAGE_UNAVAILABLE: [
+    'the storage could not be reached or failed',
+    true,
+    2,
+    'Check network and health of the storage; the work is retried.',
+  ],
+  STORAGE_FULL: [
+    'the storage has no space left',
+    true,
+    2,
+    'Make space in the storage; the work goes on by itself afterwards.',
+  ],
+  STORAGE_CORRUPT: [
+    'the storage returned other bytes than were stored',
+    false,
+    4,
+    'Read the object from another repository and check the storage.',
+  ],
+  STORAGE_INVALID_KEY: ['a key or range is not valid', false, 3, 'Report it: keys are made by pgark.'],
+
+  CODEC_CORRUPT: [
+    'stored bytes are truncated or altered',
+    false,
+    4,
+    'Read the object from another repository and check the storage.',
+  ],
+  CODEC_UNKNOWN: [
+    'no installed codec reads this suffix',
+    false,
+    3,
+    'Install the codec plugin with which the object was written.',
+  ],
+  CODEC_KEY: ['no configured key opens the object', false, 3, 'Add the identity to restore.identities in the config.'],
+
+  REPOSITORY_FORMAT: [
+    'the repository is of another format or not one',
+    false,
+    4,
+    'Check bucket and prefix; use a pgark that knows this format.',
+  ],
+  REPOSITORY_CHANGED: [
+    'another repository answers than the one that was used before',
+    false,
+    4,
+    'Check that the disk of the storage is mounted, and the bucket and prefix in the config.',
+  ],
+  REPOSITORY_NOT_FOUND: [
+    'the repository holds nothing for this cluster yet',
+    false,
+    1,
+    'Check "cluster" in the config, or run "pgark backup" or "pgark receive" once: they create it.',
+  ],
+
+  WAL_NOT_FOUND: [
+    'the archive answered that it has no such WAL file',
+    false,
+    1,
+    'This is normal at the end of the archive.',
+  ],
+  WAL_CONFLICT: [
+    'the archive holds the same WAL file with other content',
+    false,
+    4,
+    'Two servers share one archive: give each cluster its own name.',
+  ],
+  WAL_INVALID: ['a WAL file is not what its name says', false, 4, 'Check the file; it was not archived.'],
+  WAL_GAP: [
+    'WAL between two positions is neither archived nor on the server',
+    false,
+    4,
+    'Take a new base backup now: what lies before the gap cannot be continued.',
+  ],
+  SYSTEM_MISMATCH: [
+    'the system identifier is that of another cluster',
+    false,
+    4,
+    'Point the config at the right server, or give this cluster its own name.',
+  ],
+  TIMELINE_DIVERGED: [
+    'the server never had WAL that the archive holds',
+    false,
+    4,
+    'The former primary went further than the new one; see docs/how-to/streaming.md.',
+  ],
+  SLOT_MISSING: [
+    'the replication slot does not exist',
+    false,
+    2,
+    'Let pgark receive create it; then take a new base backup if a gap is reported.',
+  ],
+  SLOT_INVALIDATED: [
+    'the server has invalidated the replication slot',
+    false,
+    4,
+    'Drop the slot, start pgark receive, and take a new base backup.',
+  ],
+  SLOT_BUSY: [
+    'another receiver uses the replication slot',
+    true,
+    2,
+    'Stop the other receiver, or give this one a slot of its own.',
+  ],
+  STREAM_PROTOCOL: [
+    'the server sent something that the protocol does not allow here',
+    true,
+    2,
+    'Report it with the log; the connection is made anew.',
+  ],
+  SPOOL_FULL: [
+    'the disk of the spool has no space left',
+    true,
+    2,
+    'Make space for the spool; receiving goes on by itself afterwards.',
+  ],
+  SPOOL_INVALID: [
+    'a file in the spool is not what it should be',
+    false,
+    4,
+    'Move the named file away after a look at it.',
+  ],
+  SPOOL_LOCKED: ['another process uses the spool', false, 2, 'Stop it, or give this receiver a spool of its own.'],
+  SPOOL_UNAVAILABLE: [
+    'the spool cannot be read or written',
+    true,
+    2,
+    'Check permissions and health of the disk that the message names.',
+  ],
+
+  SERVER_UNREACHABLE: [
+    'the PostgreSQL server could not be reached',
+    true,
+    2,
+    'Check host, port and network, and that the server runs.',
+  ],
+  SERVER_AUTH: [
+    'the PostgreSQL server refused the login',
+    false,
+    2,
+    'Check user, password, pg_hba.conf (database "replication") and the REPLICATION attribute.',
+  ],
+  SERVER_TLS: [
+    'the TLS requirements of the connection cannot be met',
+    false,
+    2,
+    'Check sslmode, sslrootcert and the certificate of the server.',
+  ],
+  SERVER_NO_MATCH: ['no host satisfies target_session_attrs', true, 2, 'Check the hosts; a failover may be under way.'],
+  SERVER_ERROR: ['the PostgreSQL server reported an error', false, 2, 'See the message of the server.'],
+  SERVER_UNSUPPORTED: ['this version of PostgreSQL is not supported', false, 3, 'pgark supports PostgreSQL 15 to 18.'],
+
+  BACKUP_NOT_FOUND: ['there is no such backup', false, 1, 'See "pgark list".'],
+  BACKUP_SUSPECT: [
+    'the server found damaged pages while the backup ran',
+    false,
+    4,
+    'Check the named files on the server; the backup is kept and marked suspect.',
+  ],
+  BACKUP_CORRUPT: [
+    'a backup does not match its manifest',
+    false,
+    4,
+    'Use another backup, see "pgark list", and check the storage.',
+  ],
+  BACKUP_WAL_TIMEOUT: [
+    'the WAL that makes the backup usable did not reach the archive in time',
+    true,
+    2,
+    'Check that "pgark receive" runs or that archive_command succeeds.',
+  ],
+
+  RESTORE_UNREACHABLE: [
+    'the target cannot be reached from what the archive holds',
+    false,
+    1,
+    'Choose a target inside the windows that the plan shows.',
+  ],
+  RESTORE_TARGET_IN_USE: [
+    'the target directory is in use or not empty',
+    false,
+    3,
+    'Choose an empty directory; pgark never deletes a data directory.',
+  ],
+  RESTORE_FAILED: [
+    'files could not be written into the target',
+    true,
+    2,
+    'Fix the cause and run the same command again; it resumes.',
+  ],
+} as const;
+
+/** A code of the error table. */
+export type ErrorCode = keyof typeof TABLE;
+
+/** The error table, by code. */
+export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = Object.freeze(
+  Object.fromEntries(
+    Object.entries(TABLE).map(([code, [meaning, retriable, exitCode, hint]]) => [
+      code,
+      { meaning, retriable, exitCode, hint },
+    ]),
+  ) as Record<ErrorCode, ErrorRow>,
+);
+
+/** What one can tell about an error beside its code. */
+export interface ArchiveErrorOptions {
+  /** A sentence that says what to do; by default that of the table. */
+  readonly hint?: string;
+  /** The error that led to this one. */
+  readonly cause?: unknown;
+  /** Overrides the table, decided where the error is born. */
+  readonly retriable?: boolean;
+  /** Facts for programs; shown by `--json`. Never a secret. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+const BRAND = Symbol.for('pgark.ArchiveError');
+
+/**
+ * An error with a code of the table {@link ERRORS}.
+ *
+ * The message is lower case, has no final stop and names the object. Recognise it with {@link isArchiveError}:
+ * a plugin may carry its own copy of this class, so `instanceof` says nothing.
+ */
+export class ArchiveError extends Error {
+  override readonly name: string = 'ArchiveError';
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly retriable: boolean;
+  readonly exitCode: number;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: ArchiveErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint ?? ERRORS[code].hint;
+    this.retriable = options.retriable ?? ERRORS[code].retriable;
+    this.exitCode = ERRORS[code].exitCode;
+    this.details = options.details ?? {};
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+}
+
+/** Whether `error` is an {@link ArchiveError} (of any copy of this module), with `code` if one is given. */
+export function isArchiveError(error: unknown, code?: ErrorCode): error is ArchiveError {
+  if (typeof error !== 'object' || error === null || (error as Record<symbol, unknown>)[BRAND] !== true) return false;
+  return code === undefined || (error as ArchiveError).code === code;
+}
+
+/** The errno of a system error (`ENOENT`, ...), or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** Throws `ABORTED` when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new ArchiveError('ABORTED', `${what} was cancelled`, { cause: signal.reason });
+}

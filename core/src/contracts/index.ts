@@ -1,0 +1,35 @@
+export {
+  ArchiveError,
+  ERRORS,
+  errnoOf,
+  isArchiveError,
+  throwIfAborted,
+  type ArchiveErrorOptions,
+  type ErrorCode,
+  type ErrorRow,
+} from './errors.ts';
+export type { Codec, CodecContext } from './codec.ts';
+export type { ArchiveEvent, ArchiveEvents, EventName, EventSink, Hook, HookContext } from './hook.ts';
+export {
+  API_VERSION,
+  type Logger,
+  type OptionsSchema,
+  type Plugin,
+  type PluginContext,
+  type PluginKind,
+  type PluginKinds,
+  type ValidationIssue,
+  type ValidationResult,
+} from './plugin.ts';
+export { isLeased, leaseChunk, releaseChunk } from './lease.ts';
+export { Secret } from './secret.ts';
+export type {
+  CallOptions,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  PutOptions,
+  RemoveResult,
+  Storage,
+  StorageCapabilities,
+} from './storage.ts';

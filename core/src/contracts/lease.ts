@@ -1,0 +1,32 @@
+/**
+ * Memory that is used again, as an agreement that both sides may leave out. A producer of a byte stream may lease its chunks; a
+ * consumer that knows when it is done with a chunk releases it, and the producer then fills the same memory anew. Who does
+ * not know leases, or keeps a chunk, never releases it: the chunk is then like any other.
+ *
+ * Without it a fast stream makes and throws away its own length in buffers, and the collector takes a fifth of the time.
+ *
+ * A chunk that goes to more than one consumer must go as views of its own (`chunk.subarray()`): views are not leased.
+ */
+const RELEASE = Symbol.for('pgark.release');
+
+interface Leased extends Uint8Array {
+  [RELEASE]?: (() => void) | undefined;
+}
+
+/** Makes `chunk` a leased one. `release` is called at most once, by the only consumer, when it no longer needs the bytes. */
+export function leaseChunk(chunk: Uint8Array, release: () => void): Uint8Array {
+  (chunk as Leased)[RELEASE] = release;
+  return chunk;
+}
+
+/** Whether the bytes of the chunk stay as they are until it is released, or for ever. */
+export function isLeased(chunk: Uint8Array): boolean {
+  return (chunk as Leased)[RELEASE] !== undefined;
+}
+
+/** Says that the caller, its only consumer, is done with the chunk. Does nothing for a chunk that is not leased. */
+export function releaseChunk(chunk: Uint8Array): void {
+  const release = (chunk as Leased)[RELEASE];
+  (chunk as Leased)[RELEASE] = undefined;
+  release?.();
+}

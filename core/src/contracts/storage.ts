@@ -1,0 +1,114 @@
+/**
+ * The contract of a storage: a flat, write-once space of objects. Each promise has an id; the conformance suite
+ * (`@pgark/sdk/testing`) has a test under each id.
+ */
+
+/** What a back end can do, as plain data. What it cannot do it declares, and the suite skips by declaration. */
+export interface StorageCapabilities {
+  /** `put` with `ifAbsent` is atomic against other writers (STOR-05). */
+  readonly conditionalPut: boolean;
+  /** `retainUntil` is enforced by the storage (STOR-14). */
+  readonly retention: boolean;
+  /** `metadata` given to `put` comes back from `stat`. */
+  readonly metadata: boolean;
+}
+
+/** One object as a listing or `stat` shows it. */
+export interface ObjectInfo {
+  readonly key: string;
+  /** Bytes as stored. */
+  readonly size: number;
+  /** When the storage took the object, epoch milliseconds. For people: nothing is decided by it. */
+  readonly modified: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface CallOptions {
+  /** Cancels the call. After it fires nothing more is written and the call rejects with `ABORTED` (STOR-04). */
+  readonly signal?: AbortSignal;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Fail with `STORAGE_EXISTS` when the key exists. pgark always sets it. */
+  readonly ifAbsent: boolean;
+  /** Bytes in the body, if known. A body of another length is an error and leaves nothing (STOR-03). */
+  readonly size?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** The storage should refuse to change or delete the object until then. */
+  readonly retainUntil?: Date;
+}
+
+export interface GetOptions extends CallOptions {
+  /** Bytes from `start` up to but not including `end` (default: the end of the object). */
+  readonly range?: { readonly start: number; readonly end?: number };
+}
+
+export interface ListOptions extends CallOptions {
+  /** Only keys greater than this one. */
+  readonly startAfter?: string;
+}
+
+export interface RemoveResult {
+  /** Keys the storage refused to delete because they are under retention lock: not a failure. */
+  readonly retained: readonly string[];
+}
+
+/**
+ * A place for objects.
+ *
+ * Keys are 1 to 900 bytes of UTF-8, parts joined by `/`, no part empty, `.` or `..`, no control characters and no
+ * backslash; anything else is `STORAGE_INVALID_KEY` (STOR-01). A back end never retries: the stack around it does.
+ *
+ * Errors: `STORAGE_NOT_FOUND` is said only when the storage answered that the key is not there. A missing bucket or
+ * root is `STORAGE_MISCONFIGURED`, a refusal `STORAGE_DENIED`, a full disk `STORAGE_FULL`, anything that may pass
+ * `STORAGE_UNAVAILABLE` (STOR-06).
+ */
+export interface Storage {
+  readonly capabilities: StorageCapabilities;
+
+  /**
+   * Stores one object, all or nothing.
+   *
+   * - STOR-02 A body that throws leaves nothing visible, and its error comes back as it was thrown.
+   * - STOR-03 A body shorter or longer than `size` is `STORAGE_CORRUPT` and leaves nothing visible.
+   * - STOR-04 An abort before, during or at the end of the call leaves nothing, unless the call had succeeded.
+   * - STOR-05 With `ifAbsent` and `conditionalPut` exactly one of any number of racing writers succeeds; the others get
+   *   `STORAGE_EXISTS`, and the object is the winner's.
+   * - STOR-07 Once the call has returned the object survives a crash of the machine, and `get`, `stat` and `list` show it.
+   * - STOR-08 An empty body makes an empty object.
+   * - STOR-17 Chunks are not changed and not kept after the call.
+   */
+  put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>;
+
+  /**
+   * Reads one object, or a range of it. Lazy: a failure shows at the first chunk.
+   *
+   * - STOR-09 The bytes are those stored; a connection that ends early is an error, never a short body.
+   * - STOR-10 A range that ends past the object gives what there is; one that starts at or past its end is
+   *   `STORAGE_INVALID_KEY`, except that start 0 of an empty object gives nothing.
+   * - STOR-11 Leaving the loop early frees the connection or the file.
+   */
+  get(key: string, options?: GetOptions): AsyncIterable<Uint8Array>;
+
+  /** Size and time of one object, or `STORAGE_NOT_FOUND` (STOR-06). */
+  stat(key: string, options?: CallOptions): Promise<ObjectInfo>;
+
+  /**
+   * Lists the keys that begin with `prefix`, a plain string: `db1` also gives `db10/x`, `db1/` does not.
+   *
+   * - STOR-12 Every key once, sorted by the bytes of its UTF-8 form, over any number of pages, lazily.
+   * - STOR-13 An object that is being written is not listed. A prefix without keys gives an empty list.
+   */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
+
+  /**
+   * Deletes objects.
+   *
+   * - STOR-14 Keys that do not exist are fine. Keys under retention lock come back in `retained`.
+   * - STOR-15 Only exactly these keys are deleted.
+   */
+  remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult>;
+
+  /** Frees connections. STOR-16 May be called twice; calls after it fail. */
+  close(): Promise<void>;
+}
