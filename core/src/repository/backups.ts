@@ -1,0 +1,120 @@
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { load } from '../pipeline/load.ts';
+import { store, type StoredObject } from '../pipeline/store.ts';
+import { parseBackupRecord, type BackupObject, type BackupRecord } from './backup-record.ts';
+import { backupsPrefix, isBackupId, joinSuffixes, splitSuffixes } from './layout.ts';
+import { childNames, putBytes, readSmall, signalOf } from './objects.ts';
+import type { RepositoryContext } from './repository.ts';
+
+/** A backup as a listing finds it. What cannot be read is shown as such, never left out. */
+export type BackupEntry =
+  | { readonly id: string; readonly state: 'complete'; readonly record: BackupRecord }
+  /** No `backup.json`: it runs still, or was interrupted. */
+  | { readonly id: string; readonly state: 'incomplete' }
+  | { readonly id: string; readonly state: 'unreadable'; readonly error: ArchiveError };
+
+export interface StoreOptions extends CallOptions {
+  /** Told of plain and stored bytes as they pass. */
+  readonly onBytes?: (plain: number, stored: number) => void;
+  /** Whether the plain bytes are hashed too, default true; see the pipeline's option of this name. */
+  readonly plainHash?: boolean;
+}
+
+/** The base backups of one system identifier. */
+export class BackupCatalog {
+  readonly systemId: string;
+  readonly #context: RepositoryContext;
+  readonly #prefix: string;
+
+  constructor(context: RepositoryContext, systemId: string) {
+    this.#context = context;
+    this.systemId = systemId;
+    this.#prefix = backupsPrefix(context.cluster, systemId);
+  }
+
+  /** Every backup that has any object, by id, which is by time. */
+  async list(options: CallOptions = {}): Promise<readonly BackupEntry[]> {
+    const entries: BackupEntry[] = [];
+    for await (const id of childNames(this.#context.storage, this.#prefix, options)) {
+      if (isBackupId(id)) entries.push(await this.#entry(id, options));
+    }
+    return entries;
+  }
+
+  async #entry(id: string, options: CallOptions): Promise<BackupEntry> {
+    try {
+      return { id, state: 'complete', record: await this.read(id, options) };
+    } catch (error) {
+      if (isArchiveError(error, 'BACKUP_NOT_FOUND')) return { id, state: 'incomplete' };
+      // The object itself is at fault; a storage that could not answer is the caller's error, not an entry.
+      if (isArchiveError(error, 'REPOSITORY_FORMAT')) return { id, state: 'unreadable', error };
+      throw error;
+    }
+  }
+
+  /** The record of a complete backup. Errors: `BACKUP_NOT_FOUND`, `REPOSITORY_FORMAT`, those of the storage. */
+  async read(id: string, options: CallOptions = {}): Promise<BackupRecord> {
+    if (!isBackupId(id)) throw new ArchiveError('BACKUP_NOT_FOUND', `not a backup id: "${id.slice(0, 100)}"`);
+    const key = `${this.#prefix}${id}/backup.json`;
+    let content: Uint8Array;
+    try {
+      content = await readSmall(this.#context.storage, key, options);
+    } catch (error) {
+      if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) throw error;
+      throw new ArchiveError('BACKUP_NOT_FOUND', `there is no complete backup ${id}`, { cause: error });
+    }
+    const record = parseBackupRecord(content, key);
+    if (record.id !== id || record.systemId !== this.systemId) {
+      throw new ArchiveError(
+        'REPOSITORY_FORMAT',
+        `${key} is the record of backup ${record.id} of system ${record.systemId}`,
+      );
+    }
+    return record;
+  }
+
+  /** Stores one object of a backup; the suffixes of the codecs are added to `name`. */
+  async putObject(
+    id: string,
+    name: string,
+    source: AsyncIterable<Uint8Array>,
+    options: StoreOptions = {},
+  ): Promise<BackupObject> {
+    const { storage, codecs, concurrency } = this.#context;
+    const full = name + joinSuffixes(codecs.map((codec) => codec.suffix));
+    const stored: StoredObject = await store(storage, `${this.#prefix}${id}/${full}`, source, {
+      ...options,
+      codecs,
+      concurrency,
+      large: true,
+    });
+    const { key: _, ...facts } = stored;
+    return { name: full, ...facts };
+  }
+
+  /** Makes the backup exist. Written last, when everything it names is stored and its WAL is archived. */
+  async commit(record: BackupRecord, options: CallOptions = {}): Promise<void> {
+    const key = `${this.#prefix}${record.id}/backup.json`;
+    const content = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
+    parseBackupRecord(content, key); // what could not be read back must not be written
+    await putBytes(this.#context.storage, key, content, options);
+  }
+
+  /** The plain bytes of one object of a backup, verified before the loop ends. */
+  async *readObject(id: string, object: BackupObject, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    const dot = object.name.indexOf('.');
+    const suffixes = splitSuffixes(dot < 0 ? '' : object.name.slice(dot)).filter(
+      (suffix) => suffix !== 'tar' && suffix !== 'json',
+    );
+    const codecs = await this.#context.codecsFor(suffixes);
+    const { storage, concurrency } = this.#context;
+    yield* load(storage, `${this.#prefix}${id}/${object.name}`, {
+      ...signalOf(options),
+      codecs,
+      concurrency,
+      large: true,
+      expect: object,
+    });
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * The names of objects in repository format 1, in both directions. Nothing else in pgark knows how a key looks.
+ * The format itself is described in `docs/reference/format.md`.
+ */
+import { ArchiveError } from '../contracts/errors.ts';
+import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
+
+/** The version of the format that this code writes and reads. */
+export const FORMAT = 1;
+
+/** Hexadecimal digits of a digest in a name: the first 128 bits of the SHA-256 of the plain content. */
+export const DIGEST_LENGTH = 32;
+
+const CLUSTER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const SYSTEM_ID = /^[0-9]{1,20}$/;
+const BACKUP_ID = /^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}$/;
+const SUFFIXES = /^(?:\.[a-z0-9]{1,16})*$/;
+
+/** Checks a cluster name from the config: it becomes the first part of every key. */
+export function checkCluster(cluster: string): string {
+  if (CLUSTER.test(cluster)) return cluster;
+  throw new ArchiveError('CONFIG_INVALID', `not a cluster name: "${cluster}"`, {
+    hint: 'Use up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit.',
+  });
+}
+
+/** Whether a part of a key can be a system identifier, a 64-bit number in decimal digits. */
+export function isSystemId(text: string): boolean {
+  return SYSTEM_ID.test(text);
+}
+
+/** Whether a text can be the id of a backup. */
+export function isBackupId(text: string): boolean {
+  return BACKUP_ID.test(text);
+}
+
+/** A new backup id: the UTC time, so that ids sort by age, and four random digits, so that two at once differ. */
+export function newBackupId(time: Date, random: () => number = Math.random): string {
+  const stamp = time.toISOString().replaceAll(/[-:]|\.\d+/g, '');
+  return `${stamp}-${Math.floor(random() * 0x10000)
+    .toString(16)
+    .padStart(4, '0')}`;
+}
+
+export const markerKey = (cluster: string): string => `${cluster}/pgark.json`;
+export const walPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/wal/`;
+export const backupsPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/backups/`;
+export const factsPrefix = (cluster: string, systemId: string, subject: string): string =>
+  `${cluster}/${systemId}/facts/${subject}/`;
+
+const hex8 = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0');
+
+/** The folder of a WAL file below {@link walPrefix}, with a final slash. */
+export function walFolder(file: WalFile): string {
+  return file.kind === 'history' ? `${hex8(file.timeline)}/` : `${hex8(file.timeline)}/${hex8(file.log)}/`;
+}
+
+/** What a key below {@link walPrefix} says. */
+export interface WalKey {
+  readonly file: WalFile;
+  readonly digest: string;
+  /** Suffixes of the codecs in order of application. */
+  readonly codecs: readonly string[];
+}
+
+/** The key of a WAL file below {@link walPrefix}. */
+export function walKey(file: WalFile, digest: string, codecs: readonly string[]): string {
+  return `${walFolder(file)}${file.name}-${digest}${joinSuffixes(codecs)}`;
+}
+
+/** Reads a key below {@link walPrefix}; undefined for anything that is not a WAL file in its place. */
+export function parseWalKey(key: string): WalKey | undefined {
+  const slash = key.lastIndexOf('/');
+  const match = /^(.+)-([0-9a-f]{32})((?:\.[a-z0-9]{1,16})*)$/.exec(key.slice(slash + 1));
+  const file = match?.[1] === undefined ? undefined : parseWalFileName(match[1]);
+  if (match === null || file === undefined || walFolder(file) !== key.slice(0, slash + 1)) return undefined;
+  return { file, digest: match[2] ?? '', codecs: splitSuffixes(match[3] ?? '') };
+}
+
+/** A slice of a segment that was still being written: bytes `from` up to, not including, `to`. */
+export interface TailKey {
+  readonly from: number;
+  readonly to: number;
+  readonly digest: string;
+  readonly codecs: readonly string[];
+}
+
+/** The folder of the slices of a segment, below {@link walPrefix}, with a final slash. */
+export function tailFolder(file: WalFile): string {
+  return `${walFolder(file)}${file.name}.tail/`;
+}
+
+export function tailKey(file: WalFile, slice: TailKey): string {
+  return `${tailFolder(file)}${hex8(slice.from)}-${hex8(slice.to)}-${slice.digest}${joinSuffixes(slice.codecs)}`;
+}
+
+export function parseTailName(name: string): TailKey | undefined {
+  const match = /^([0-9A-F]{8})-([0-9A-F]{8})-([0-9a-f]{32})((?:\.[a-z0-9]{1,16})*)$/.exec(name);
+  if (match === null) return undefined;
+  const [from, to] = [Number.parseInt(match[1] ?? '', 16), Number.parseInt(match[2] ?? '', 16)];
+  return from < to ? { from, to, digest: match[3] ?? '', codecs: splitSuffixes(match[4] ?? '') } : undefined;
+}
+
+/** `['zst', 'age']` as `.zst.age`. */
+export function joinSuffixes(codecs: readonly string[]): string {
+  const text = codecs.map((suffix) => `.${suffix}`).join('');
+  if (!SUFFIXES.test(text)) throw new ArchiveError('PLUGIN_INVALID', `not a list of codec suffixes: "${text}"`);
+  return text;
+}
+
+export function splitSuffixes(text: string): readonly string[] {
+  return text === '' ? [] : text.slice(1).split('.');
+}

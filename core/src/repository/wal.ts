@@ -1,0 +1,286 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { load } from '../pipeline/load.ts';
+import { store } from '../pipeline/store.ts';
+import { historyName, parseWalFileName, segmentName, type WalFile } from '../postgres/wal-file.ts';
+import {
+  DIGEST_LENGTH,
+  parseTailName,
+  parseWalKey,
+  tailFolder,
+  tailKey,
+  walFolder,
+  walKey,
+  walPrefix,
+  type TailKey,
+} from './layout.ts';
+import { bodyOf, childNames, collect, signalOf } from './objects.ts';
+import type { RepositoryContext } from './repository.ts';
+
+/** Where the bytes of a WAL file come from: a file, read twice, or memory. */
+export type WalSource = { readonly path: string } | { readonly bytes: Uint8Array };
+
+/** A WAL file in the archive. */
+export interface WalObject {
+  readonly file: WalFile;
+  readonly key: string;
+  /** First 128 bits of the SHA-256 of the plain content, hexadecimal. */
+  readonly digest: string;
+  readonly codecs: readonly string[];
+  /** Bytes as stored. */
+  readonly size: number;
+  /** Epoch milliseconds; for people. */
+  readonly modified: number;
+}
+
+/** The WAL of one system identifier: segments, histories, backup labels, partial segments and tails. */
+export class WalArchive {
+  readonly systemId: string;
+  readonly #context: RepositoryContext;
+  readonly #prefix: string;
+
+  constructor(context: RepositoryContext, systemId: string) {
+    this.#context = context;
+    this.systemId = systemId;
+    this.#prefix = walPrefix(context.cluster, systemId);
+  }
+
+  /**
+   * Archives a WAL file. The name with the same content again is `present`, a success; with other content it is
+   * `WAL_CONFLICT`, which names both digests and leaves the old object as it is.
+   *
+   * What the header of a segment says is the caller's to check.
+   */
+  async push(name: string, source: WalSource, options: CallOptions = {}): Promise<'stored' | 'present'> {
+    const file = walFile(name);
+    const digest = await digestOf(source, options);
+    if (await this.#holds(file, digest, options)) return 'present';
+    const key = this.#prefix + walKey(file, digest, this.#suffixes());
+    try {
+      await this.#store(key, digest, streamOf(source, options), options);
+    } catch (error) {
+      if (isArchiveError(error, 'STORAGE_EXISTS')) return 'present';
+      throw error;
+    }
+    // A second server may have stored other content of this name between the look and the put: its digest makes
+    // another key, so only a second look can tell.
+    await this.#holds(file, digest, options);
+    return 'stored';
+  }
+
+  /** Whether the archive holds the file with this digest; `WAL_CONFLICT` if it holds it with another. */
+  async #holds(file: WalFile, digest: string, options: CallOptions): Promise<boolean> {
+    const found = await this.#all(file, options);
+    const other = found.find((object) => object.digest !== digest);
+    if (other !== undefined) throw conflict(file, other.digest, digest);
+    return found.length > 0;
+  }
+
+  /**
+   * Looks a WAL file up by its name. Undefined only when the storage answered that there is none; any failure to look
+   * is an error. Two objects of the name with different content are `WAL_CONFLICT`.
+   */
+  async find(name: string, options: CallOptions = {}): Promise<WalObject | undefined> {
+    const file = walFile(name);
+    const found = await this.#all(file, options);
+    const [first] = found;
+    const other = found.find((object) => object.digest !== first?.digest);
+    if (first !== undefined && other !== undefined) throw conflict(file, first.digest, other.digest);
+    return first;
+  }
+
+  async #all(file: WalFile, options: CallOptions): Promise<readonly WalObject[]> {
+    const found: WalObject[] = [];
+    for await (const object of this.#list(`${walFolder(file)}${file.name}-`, options)) found.push(object);
+    return found;
+  }
+
+  async *#list(below: string, options: CallOptions, startAfter?: string): AsyncGenerator<WalObject> {
+    const after = startAfter === undefined ? {} : { startAfter: this.#prefix + startAfter };
+    for await (const info of this.#context.storage.list(this.#prefix + below, { ...signalOf(options), ...after })) {
+      const parsed = parseWalKey(info.key.slice(this.#prefix.length));
+      if (parsed !== undefined) yield { ...parsed, key: info.key, size: info.size, modified: info.modified };
+    }
+  }
+
+  /** The plain bytes of a WAL file, compared with the digest in its name before the loop ends. */
+  async *read(object: WalObject, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    const codecs = await this.#context.codecsFor(object.codecs);
+    const { storage, concurrency } = this.#context;
+    yield* load(storage, object.key, {
+      ...signalOf(options),
+      codecs,
+      concurrency,
+      expect: { plainDigest: object.digest },
+    });
+  }
+
+  /**
+   * Puts the plain bytes of a WAL file at `path`: written beside it under one fixed name, verified, then renamed, so
+   * that a failure never leaves a wrong or short file under the name that PostgreSQL reads.
+   */
+  async fetch(object: WalObject, path: string, options: CallOptions = {}): Promise<void> {
+    const temporary = `${path}.pgark`;
+    const handle = await open(temporary, 'w', 0o600);
+    try {
+      try {
+        for await (const chunk of this.read(object, options)) await handle.writeFile(chunk);
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /** The timelines of which the archive holds anything, ascending. */
+  async timelines(options: CallOptions = {}): Promise<readonly number[]> {
+    const found: number[] = [];
+    for await (const name of childNames(this.#context.storage, this.#prefix, options)) {
+      if (/^[0-9A-F]{8}$/.test(name)) found.push(Number.parseInt(name, 16));
+    }
+    return found;
+  }
+
+  /** The whole segments of a timeline, ascending, beginning with number `from`. */
+  async *segments(
+    timeline: number,
+    options: CallOptions & { readonly from?: bigint; readonly segmentSize: number },
+  ): AsyncGenerator<WalObject> {
+    const first = walFile(segmentName(timeline, options.from ?? 0n, options.segmentSize));
+    const folder = historyName(timeline).slice(0, 8);
+    for await (const object of this.#list(`${folder}/`, options, `${walFolder(first)}${first.name}`)) {
+      if (object.file.kind === 'segment') yield object;
+    }
+  }
+
+  /** The whole segment with the highest number on a timeline. */
+  async last(timeline: number, options: CallOptions = {}): Promise<WalObject | undefined> {
+    const folder = `${historyName(timeline).slice(0, 8)}/`;
+    const logs: string[] = [];
+    for await (const name of childNames(this.#context.storage, this.#prefix + folder, options)) {
+      if (/^[0-9A-F]{8}$/.test(name)) logs.push(name);
+    }
+    for (const log of logs.toReversed()) {
+      let last: WalObject | undefined;
+      for await (const object of this.#list(`${folder}${log}/`, options))
+        if (object.file.kind === 'segment') last = object;
+      if (last !== undefined) return last;
+    }
+    return undefined;
+  }
+
+  /**
+   * The name of the first segment behind the one named of which the archive holds anything on the same timeline: all of it, slices,
+   * or a partial one. Undefined when the timeline's WAL ends with the one named.
+   */
+  async behind(name: string, options: CallOptions = {}): Promise<string | undefined> {
+    const file = walFile(name);
+    const folder = `${this.#prefix}${historyName(file.timeline).slice(0, 8)}/`;
+    const startAfter = `${this.#prefix}${walFolder(file)}${file.name.slice(0, 24)}\u{10ffff}`;
+    for await (const { key } of this.#context.storage.list(folder, { ...signalOf(options), startAfter })) {
+      const found = /^[0-9A-F]{8}\/([0-9A-F]{24})(?:-|\.partial-|\.tail\/)/.exec(key.slice(folder.length));
+      if (found?.[1] !== undefined) return found[1];
+    }
+    return undefined;
+  }
+
+  /** The history file of a timeline; undefined when the archive has none. */
+  async history(
+    timeline: number,
+    options: CallOptions = {},
+  ): Promise<{ readonly object: WalObject; readonly content: Uint8Array } | undefined> {
+    const object = await this.find(historyName(timeline), options);
+    return object === undefined
+      ? undefined
+      : { object, content: await collect(this.read(object, options), object.key) };
+  }
+
+  /**
+   * Archives bytes `from` up to, not including, `to` of a segment that is still being written. A slice that exists
+   * already is a success.
+   */
+  async pushTail(name: string, from: number, to: number, bytes: Uint8Array, options: CallOptions = {}): Promise<void> {
+    if (bytes.byteLength !== to - from) throw new ArchiveError('INTERNAL', `a slice of ${name} has the wrong length`);
+    const digest = await digestOf({ bytes }, options);
+    const slice: TailKey = { from, to, digest, codecs: this.#suffixes() };
+    try {
+      await this.#store(this.#prefix + tailKey(walFile(name), slice), digest, bodyOf(bytes), options);
+    } catch (error) {
+      if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error;
+    }
+  }
+
+  /** What the archived slices of a segment hold from its first byte on, as far as they touch; undefined without any. */
+  async tail(name: string, options: CallOptions = {}): Promise<Uint8Array | undefined> {
+    const folder = this.#prefix + tailFolder(walFile(name));
+    const slices: (TailKey & { readonly key: string })[] = [];
+    for await (const { key } of this.#context.storage.list(folder, signalOf(options))) {
+      const slice = parseTailName(key.slice(folder.length));
+      if (slice !== undefined) slices.push({ ...slice, key });
+    }
+    const chunks: Uint8Array[] = [];
+    let position = 0;
+    for (;;) {
+      const next = slices
+        .filter((slice) => slice.from <= position && slice.to > position)
+        .reduce<(typeof slices)[number] | undefined>(
+          (best, slice) => (slice.to > (best?.to ?? 0) ? slice : best),
+          undefined,
+        );
+      if (next === undefined) return position === 0 ? undefined : Buffer.concat(chunks);
+      const codecs = await this.#context.codecsFor(next.codecs);
+      const expect = { plainDigest: next.digest, plainSize: next.to - next.from };
+      const { storage, concurrency } = this.#context;
+      const bytes = await collect(
+        load(storage, next.key, { ...signalOf(options), codecs, concurrency, expect }),
+        next.key,
+        1 << 30,
+      );
+      chunks.push(bytes.subarray(position - next.from));
+      position = next.to;
+    }
+  }
+
+  async #store(key: string, digest: string, source: AsyncIterable<Uint8Array>, options: CallOptions): Promise<void> {
+    const { storage, codecs, concurrency } = this.#context;
+    await store(storage, key, source, { ...signalOf(options), codecs, concurrency, plainDigest: digest });
+  }
+
+  #suffixes(): readonly string[] {
+    return this.#context.codecs.map((codec) => codec.suffix);
+  }
+}
+
+function walFile(name: string): WalFile {
+  const file = parseWalFileName(name);
+  if (file === undefined) throw new ArchiveError('WAL_INVALID', `not the name of a WAL file: "${name.slice(0, 100)}"`);
+  return file;
+}
+
+function conflict(file: WalFile, held: string, given: string): ArchiveError {
+  return new ArchiveError('WAL_CONFLICT', `the archive holds ${file.name} with digest ${held}, not ${given}`, {
+    details: { file: file.name, held, given },
+  });
+}
+
+const READ_SIZE = 1024 * 1024;
+
+/** A source that begins anew each time it is read, so that a put can be tried again. */
+function streamOf(source: WalSource, options: CallOptions): AsyncIterable<Uint8Array> {
+  if ('bytes' in source) return bodyOf(source.bytes);
+  const open = (): AsyncIterable<Uint8Array> =>
+    createReadStream(source.path, { highWaterMark: READ_SIZE, ...signalOf(options) });
+  return { [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator]() };
+}
+
+async function digestOf(source: WalSource, options: CallOptions): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of streamOf(source, options)) hash.update(chunk);
+  return hash.digest('hex').slice(0, DIGEST_LENGTH);
+}
