@@ -1,0 +1,84 @@
+import type { CallOptions } from '../contracts/storage.ts';
+import { parseLsn } from '../postgres/lsn.ts';
+import type { TimelineRange } from '../postgres/timeline.ts';
+import { segmentNumberOf } from '../postgres/wal-file.ts';
+import type { Repository } from '../repository/repository.ts';
+import { AHEAD } from './shipper.ts';
+
+/** Segments before the last one among which a hole is looked for: shipping is never further ahead of one. */
+const WINDOW = 2n * AHEAD;
+
+export interface ArchiveEndsOptions extends CallOptions {
+  readonly segmentSize: number;
+  /** The line of descent of the server's timeline, oldest first. */
+  readonly lineage: readonly TimelineRange[];
+}
+
+/** A gap as it is recorded among the facts of the WAL. */
+interface RecordedGap {
+  readonly timeline: number;
+  /** That of `to`. */
+  readonly toTimeline: number;
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
+/**
+ * How far a repository holds the WAL of each timeline without a hole, as the start of the segment that comes next.
+ * Holes that are recorded gaps count as closed. Of timelines that the server does not descend from, only the end is told.
+ */
+export async function archiveEnds(
+  repository: Repository,
+  systemId: string,
+  options: ArchiveEndsOptions,
+): Promise<ReadonlyMap<number, bigint>> {
+  const { segmentSize, lineage } = options;
+  const call = options.signal === undefined ? {} : { signal: options.signal };
+  const archive = repository.wal(systemId);
+  const size = BigInt(segmentSize);
+  const ends = new Map<number, bigint>();
+  for (const timeline of await archive.timelines(call)) {
+    const last = await archive.last(timeline, call);
+    if (last === undefined || last.file.kind !== 'segment') continue;
+    const end = segmentNumberOf(last.file, segmentSize) + 1n;
+    ends.set(timeline, end * size);
+    const newest = lineage.findLast((range) => range.timeline === timeline);
+    if (newest === undefined) continue;
+    const from = end > WINDOW ? end - WINDOW : 0n;
+    const gaps = await recordedGaps(repository, systemId, options);
+    let expected: bigint | undefined;
+    for await (const object of archive.segments(timeline, { ...call, from, segmentSize })) {
+      if (object.file.kind !== 'segment') continue;
+      const number = segmentNumberOf(object.file, segmentSize);
+      if (expected !== undefined && number > expected && !covered(gaps, timeline, expected * size, number * size))
+        break;
+      expected = number + 1n;
+    }
+    if (expected !== undefined) ends.set(timeline, expected * size);
+  }
+  return ends;
+}
+
+/** A gap that leads to another timeline leaves no hole between two segments of one. */
+function covered(gaps: readonly RecordedGap[], timeline: number, from: bigint, to: bigint): boolean {
+  return gaps.some(
+    (gap) => gap.timeline === timeline && gap.toTimeline === timeline && gap.from <= from && gap.to >= to,
+  );
+}
+
+async function recordedGaps(
+  repository: Repository,
+  systemId: string,
+  options: CallOptions,
+): Promise<readonly RecordedGap[]> {
+  const call = options.signal === undefined ? {} : { signal: options.signal };
+  const facts = await repository.facts(systemId).list('wal', call);
+  return facts
+    .filter(({ kind }) => kind === 'gap')
+    .map(({ data }) => ({
+      timeline: Number(data['timeline']),
+      toTimeline: Number(data['to_timeline'] ?? data['timeline']),
+      from: parseLsn(String(data['from'])),
+      to: parseLsn(String(data['to'])),
+    }));
+}

@@ -1,0 +1,136 @@
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import type { Repository } from '../repository/repository.ts';
+import { Backoff, pause } from './backoff.ts';
+import type { KnownRepositories } from './known-repositories.ts';
+import { asArchiveError } from './messages.ts';
+
+export interface OutletOptions {
+  readonly repository: Repository;
+  readonly known: KnownRepositories;
+  readonly onEvent: EventSink;
+  readonly logger: Logger;
+  /** Milliseconds before the second try of what may pass by itself, and the most between two. */
+  readonly retry?: { readonly first: number; readonly most: number };
+}
+
+export interface TryOptions {
+  /** What it is about, such as a file; names the trouble. */
+  readonly subject: string;
+  /** Ends waiting and trying with `ABORTED`. */
+  readonly signal: AbortSignal;
+}
+
+const RETRY = { first: 500, most: 30_000 };
+/** Milliseconds between tries of what only an operator can repair. */
+const HARD_RETRY = 60_000;
+/** Milliseconds for which it is believed that the repository is still the same. */
+const CHECK_EVERY = 1000;
+
+/** One repository as the receiver uses it: opened when first needed, tried again until it works, its troubles told once each. */
+export class Outlet {
+  readonly repository: Repository;
+  readonly #options: OutletOptions;
+  readonly #finish = new AbortController();
+  /** What does not work at present: subject and code. */
+  readonly #troubles = new Map<string, string>();
+  #opened: Promise<void> | undefined;
+  #checkedAt = -Infinity;
+
+  constructor(options: OutletOptions) {
+    this.#options = options;
+    this.repository = options.repository;
+  }
+
+  /** Runs an operation until it succeeds. After {@link finish} a failure is thrown. */
+  async run<Value>(
+    operation: (repository: Repository, signal: AbortSignal) => Promise<Value>,
+    options: TryOptions,
+  ): Promise<Value> {
+    const { signal, subject } = options;
+    const backoff = new Backoff(this.#options.retry ?? RETRY);
+    for (;;) {
+      try {
+        await this.#open(signal);
+        await this.#check(signal);
+        const value = await operation(this.repository, signal);
+        this.#works(subject);
+        return value;
+      } catch (error) {
+        const failure = asArchiveError(error);
+        if (signal.aborted) throw new ArchiveError('ABORTED', `${subject} was given up`, { cause: error });
+        this.#fails(subject, failure);
+        if (this.#finish.signal.aborted) throw failure;
+        await pause(failure.retriable ? backoff.next() : HARD_RETRY, AbortSignal.any([signal, this.#finish.signal]));
+      }
+    }
+  }
+
+  /** The run ends: waits end, each operation that waits is tried once more. */
+  finish(): void {
+    this.#finish.abort();
+  }
+
+  /** Makes a repository that was never used; waits for one that was. */
+  #open(signal: AbortSignal): Promise<void> {
+    const { repository, known } = this.#options;
+    this.#opened ??= (async (): Promise<void> => {
+      if (known.idOf(repository.name) !== undefined) return;
+      known.remember(repository.name, (await repository.open({ create: true, signal })).id);
+    })().catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
+  }
+
+  /** The disk of a storage may be gone from one file to the next, and the spool must not be emptied into its mount point. */
+  async #check(signal: AbortSignal): Promise<void> {
+    const { repository, known } = this.#options;
+    const now = performance.now();
+    if (now - this.#checkedAt < CHECK_EVERY) return;
+    const expected = known.idOf(repository.name);
+    let found: string | undefined;
+    try {
+      found = (await repository.open({ signal })).id;
+    } catch (error) {
+      if (!isArchiveError(error, 'REPOSITORY_NOT_FOUND')) throw error;
+    }
+    if (found === expected) {
+      this.#checkedAt = now;
+      return;
+    }
+    const what = found === undefined ? 'is no longer there' : 'is another one than before';
+    throw new ArchiveError('REPOSITORY_CHANGED', `repository ${repository.name} ${what}`, {
+      hint: `Check that the disk of the storage is mounted, and its section of the config. If it was changed on purpose, remove its line from ${known.path} and start the receiver again.`,
+      details: { repository: repository.name, expected, found },
+    });
+  }
+
+  #fails(subject: string, error: ArchiveError): void {
+    const known = [...this.#troubles.values()].includes(error.code);
+    this.#troubles.set(subject, error.code);
+    if (known) return;
+    const { onEvent, logger } = this.#options;
+    const fields = { repository: this.repository.name, file: subject, code: error.code, hint: error.hint };
+    const message = `repository ${this.repository.name}: ${error.message}`;
+    onEvent('wal.ship_failed', { file: subject, code: error.code, message });
+    if (error.retriable) {
+      logger.warn(fields, `shipping waits: ${error.message}`);
+      return;
+    }
+    logger.error(fields, `shipping is stuck: ${error.message}`);
+    if (isArchiveError(error, 'WAL_CONFLICT')) onEvent('wal.conflict', { file: subject, message });
+    onEvent('wal.state', { state: error.code, message });
+  }
+
+  #works(subject: string): void {
+    if (!this.#troubles.delete(subject) || this.#troubles.size > 0) return;
+    this.#options.logger.info({ repository: this.repository.name }, 'shipping goes on');
+    this.#options.onEvent('wal.state', {
+      state: 'shipping',
+      message: `repository ${this.repository.name} works again`,
+    });
+  }
+}

@@ -1,0 +1,350 @@
+/** `pgark receive`: runs the receiving thread and ships what it finishes. */
+import { isAbsolute, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { ReceiveConfig } from '../config/config.ts';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import { formatLsn } from '../postgres/lsn.ts';
+import type { ConnectionTarget } from '../postgres/target.ts';
+import type { Repository } from '../repository/repository.ts';
+import { archiveEnds } from './archive-ends.ts';
+import { KnownRepositories } from './known-repositories.ts';
+import {
+  asArchiveError,
+  errorOf,
+  plainError,
+  plainTarget,
+  type ArchiveEnds,
+  type FromThread,
+  type Question,
+  type SystemInfo,
+  type ThreadData,
+  type ToThread,
+} from './messages.ts';
+import { Outlet, type OutletOptions } from './outlet.ts';
+import { Shipper } from './shipper.ts';
+import { SpoolLock } from './spool-lock.ts';
+import { Spool, type WalPosition } from './spool.ts';
+import { TailShipper } from './tail-shipper.ts';
+
+export interface ReceiveOptions {
+  /** The cluster's name: the folder in the spool, and part of every key. */
+  readonly cluster: string;
+  readonly target: ConnectionTarget;
+  /** Each gets every file. Without any, WAL stays in the spool. */
+  readonly repositories: readonly Repository[];
+  readonly config: ReceiveConfig;
+  /** Stop once WAL up to here is durable in the spool. */
+  readonly until?: bigint;
+  /** The server's timeline, whose fork from what is held is intended; see `TIMELINE_DIVERGED`. */
+  readonly acceptTimeline?: number;
+  /** Milliseconds that shipping gets to finish when the receiver stops. Default 30 000. */
+  readonly stopTimeout?: number;
+  /** How shipping is tried again; for tests. */
+  readonly retry?: OutletOptions['retry'];
+  readonly onEvent?: EventSink;
+  readonly logger?: Logger;
+  /** Stops in order: flush, report, end the stream, ship. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ReceiveResult {
+  /** `until` when the LSN of that name was reached, else `stopped`. */
+  readonly reason: 'stopped' | 'until';
+  /** How far WAL is durable; undefined when none was received. */
+  readonly position: WalPosition | undefined;
+  /** Files that are left in the spool for the next run, not counting the open segment. */
+  readonly unshipped: number;
+}
+
+const STOP_TIMEOUT = 30_000;
+/** Milliseconds between slices when `remote` is to acknowledge and none were asked for. */
+const REMOTE_INTERVAL = 1000;
+
+const SILENT: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/**
+ * Receives WAL until the signal fires, `until` is reached, or something happens that a retry cannot mend. Everything else is
+ * tried again for ever and shown as a state.
+ *
+ * Throws `SPOOL_LOCKED`, `SPOOL_UNAVAILABLE`, `SPOOL_INVALID`, `SYSTEM_MISMATCH`, `TIMELINE_DIVERGED`, `SLOT_MISSING`,
+ * `SLOT_INVALIDATED`, `WAL_GAP` (with `onGap: stop`), and of the first connection what configuration has to mend:
+ * `SERVER_AUTH`, `SERVER_TLS`, `SERVER_ERROR`, `SERVER_UNSUPPORTED`.
+ */
+export async function receive(options: ReceiveOptions): Promise<ReceiveResult> {
+  if (!isAbsolute(options.config.spool)) {
+    throw new ArchiveError('INTERNAL', `the path of the spool is not absolute: ${options.config.spool}`);
+  }
+  const lock = SpoolLock.acquire(join(options.config.spool, options.cluster));
+  try {
+    return await new Reception(options).run();
+  } finally {
+    lock.release();
+  }
+}
+
+class Reception {
+  readonly #options: ReceiveOptions;
+  readonly #logger: Logger;
+  readonly #onEvent: EventSink;
+  readonly #spool: Spool;
+  readonly #outlets: readonly Outlet[];
+  readonly #shippers = new Map<string, Shipper>();
+  /** Ends what waits for a repository on behalf of the thread. */
+  readonly #cancel = new AbortController();
+  readonly #worker: Worker;
+  #tail: TailShipper | undefined;
+  #system: SystemInfo | undefined;
+
+  constructor(options: ReceiveOptions) {
+    this.#options = options;
+    this.#logger = options.logger ?? SILENT;
+    this.#onEvent = options.onEvent ?? ((): void => undefined);
+    this.#spool = new Spool(options.config.spool, options.cluster);
+    const { logger, retry } = options;
+    const known = new KnownRepositories(this.#spool.folder);
+    this.#outlets = options.repositories.map(
+      (repository) =>
+        new Outlet({
+          repository,
+          known,
+          onEvent: this.#onEvent,
+          logger: logger ?? SILENT,
+          ...(retry !== undefined && { retry }),
+        }),
+    );
+    this.#worker = startThread(options);
+  }
+
+  async run(): Promise<ReceiveResult> {
+    const { signal, stopTimeout = STOP_TIMEOUT } = this.#options;
+    const stop = (): void => {
+      this.#logger.info({}, 'stopping');
+      this.#cancel.abort();
+      this.#post({ type: 'stop' });
+    };
+    const ended = this.#threadEnd();
+    ended.catch(() => undefined); // looked at below, after what may fail before it
+    try {
+      if (signal?.aborted) stop();
+      else signal?.addEventListener('abort', stop, { once: true });
+      // What an earlier run left is shipped whether or not the server can be reached.
+      for (const systemId of this.#spool.systemIds()) this.#shipper(systemId).addLeftovers();
+      const { reason, position } = await ended;
+      const unshipped = await this.#finish(position, stopTimeout);
+      this.#onEvent('wal.state', { state: 'stopped', message: 'the receiver was stopped' });
+      if (position !== undefined) this.#onEvent('receive.stopped', { lsn: formatLsn(position.lsn) });
+      this.#logger.info(
+        { unshipped, ...(position !== undefined && { timeline: position.timeline, lsn: formatLsn(position.lsn) }) },
+        'stopped',
+      );
+      return { reason, position, unshipped };
+    } catch (error) {
+      await this.#finish(undefined, stopTimeout);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      this.#cancel.abort();
+      await this.#worker.terminate();
+    }
+  }
+
+  async #finish(position: WalPosition | undefined, milliseconds: number): Promise<number> {
+    const deadline = Date.now() + milliseconds;
+    for (const outlet of this.#outlets) outlet.finish();
+    if (position !== undefined) await this.#tail?.finish(position.lsn, milliseconds);
+    let left = 0;
+    for (const shipper of this.#shippers.values()) left += await shipper.finish(Math.max(0, deadline - Date.now()));
+    return left;
+  }
+
+  #threadEnd(): Promise<{ readonly reason: 'stopped' | 'until'; readonly position: WalPosition | undefined }> {
+    return new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromThread) => {
+        if (message.type === 'end') resolve(message);
+        else if (message.type === 'failed') reject(errorOf(message.error));
+        else {
+          try {
+            this.#take(message);
+          } catch (error) {
+            reject(asArchiveError(error));
+          }
+        }
+      });
+      this.#worker.once('error', (error) => {
+        reject(asArchiveError(error));
+      });
+      this.#worker.once('exit', (code) => {
+        reject(new ArchiveError('INTERNAL', `the receiving thread ended with code ${code}`));
+      });
+    });
+  }
+
+  #take(message: Exclude<FromThread, { readonly type: 'end' | 'failed' }>): void {
+    switch (message.type) {
+      case 'system':
+        this.#begin(message.info);
+        break;
+      case 'event':
+        this.#report(message.event);
+        break;
+      case 'file':
+        this.#shipper(message.systemId).add(message.name);
+        break;
+      case 'opened':
+        this.#tail?.opened(message.name, message.start);
+        break;
+      case 'slice':
+        this.#tail?.take(message.slice);
+        break;
+      case 'hurry':
+        this.#tail?.hurry();
+        break;
+      case 'note':
+        this.#logger[message.level]({}, message.message);
+        break;
+      case 'ask':
+        void this.#answer(message.id, message.question);
+        break;
+    }
+  }
+
+  #begin(system: SystemInfo): void {
+    this.#system = system;
+    const { ack, tail } = this.#options.config;
+    const interval = tail ?? (ack === 'remote' ? REMOTE_INTERVAL : undefined);
+    if (interval === undefined || this.#outlets.length === 0) return;
+    this.#tail = new TailShipper({
+      spool: this.#spool,
+      system,
+      outlets: this.#outlets,
+      interval,
+      logger: this.#logger,
+      want: () => {
+        this.#post({ type: 'want-slice' });
+      },
+      onConfirmed: (position) => {
+        this.#post({ type: 'confirmed', position });
+      },
+    });
+    this.#tail.waiting(this.#shipper(system.systemId).waiting);
+  }
+
+  #shipper(systemId: string): Shipper {
+    const known = this.#shippers.get(systemId);
+    if (known !== undefined) return known;
+    const shipper = new Shipper({
+      spool: this.#spool,
+      systemId,
+      outlets: this.#outlets,
+      concurrency: this.#options.config.shipConcurrency,
+      onEvent: this.#onEvent,
+      logger: this.#logger,
+      onChange: () => {
+        if (systemId === this.#system?.systemId) this.#tail?.waiting(shipper.waiting);
+      },
+    });
+    this.#shippers.set(systemId, shipper);
+    return shipper;
+  }
+
+  #report(event: Extract<FromThread, { readonly type: 'event' }>['event']): void {
+    switch (event.name) {
+      case 'wal.state': {
+        const { state, message } = event.data;
+        if (state === 'streaming' || state === 'connecting') this.#logger.info({ state }, message);
+        else this.#logger.warn({ state }, message);
+        this.#onEvent(event.name, event.data);
+        break;
+      }
+      case 'wal.timeline': {
+        const { from, to, lsn } = event.data;
+        this.#logger.info({ from, to, lsn }, `timeline ${from} ended at ${lsn}, timeline ${to} follows`);
+        this.#onEvent(event.name, event.data);
+        break;
+      }
+      case 'receive.connected':
+        this.#onEvent(event.name, event.data);
+        break;
+      case 'receive.disconnected':
+        this.#onEvent(event.name, event.data);
+        break;
+    }
+  }
+
+  async #answer(id: number, question: Question): Promise<void> {
+    try {
+      const value = question.kind === 'archive' ? await this.#ends(question) : await this.#recordGap(question);
+      this.#post({ type: 'answer', id, value });
+    } catch (error) {
+      this.#post({ type: 'answer', id, error: plainError(error) });
+    }
+  }
+
+  /**
+   * How far the archive goes. Of several repositories the one that is furthest behind counts, so that each gets what
+   * it lacks; a repository that has nothing yet does not.
+   */
+  async #ends(question: Extract<Question, { readonly kind: 'archive' }>): Promise<ArchiveEnds> {
+    const { systemId, segmentSize, lineage } = question;
+    const { signal } = this.#cancel;
+    const all = await Promise.all(
+      this.#outlets.map((outlet) =>
+        outlet.run((repository) => archiveEnds(repository, systemId, { segmentSize, lineage, signal }), {
+          subject: 'the end of the archive',
+          signal,
+        }),
+      ),
+    );
+    const least = new Map<number, bigint>();
+    for (const ends of all) {
+      for (const [timeline, lsn] of ends) if (lsn < (least.get(timeline) ?? lsn + 1n)) least.set(timeline, lsn);
+    }
+    return least;
+  }
+
+  /** A gap is told, and is on record in every repository before it is stepped over. */
+  async #recordGap({ systemId, gap, record }: Extract<Question, { readonly kind: 'gap' }>): Promise<void> {
+    const { signal } = this.#cancel;
+    const { from, to, reason } = gap;
+    const data = { timeline: from.timeline, from: formatLsn(from.lsn), to: formatLsn(to.lsn), reason };
+    this.#logger.error(data, `WAL is lost: ${reason}`);
+    this.#onEvent('wal.gap', data);
+    if (!record) return;
+    const fact = { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } };
+    await Promise.all(
+      this.#outlets.map((outlet) =>
+        outlet.run((repository) => repository.facts(systemId).add('wal', fact, { signal }), {
+          subject: 'the record of a gap',
+          signal,
+        }),
+      ),
+    );
+  }
+
+  #post(message: ToThread): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker, not a window
+    this.#worker.postMessage(message);
+  }
+}
+
+function startThread(options: ReceiveOptions): Worker {
+  const { config, cluster, target, until, acceptTimeline } = options;
+  const data: ThreadData = {
+    target: plainTarget(target),
+    root: config.spool,
+    cluster,
+    slot: config.slot,
+    createSlot: config.createSlot,
+    // Without a repository nobody ever confirms anything.
+    ack: options.repositories.length === 0 ? 'local' : config.ack,
+    statusInterval: config.statusInterval,
+    onGap: config.onGap,
+    until,
+    acceptTimeline,
+  };
+  // Built, the modules are chunks in one folder, and the thread is an entry of its own.
+  const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './receive-thread.js';
+  return new Worker(new URL(file, import.meta.url), { workerData: data, execArgv: [], name: 'pgark receive' });
+}

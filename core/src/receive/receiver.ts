@@ -1,0 +1,412 @@
+/** The receiving side: connects, decides where to begin, streams WAL into the spool and acknowledges it. Runs in a thread of its own. */
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { formatLsn } from '../postgres/lsn.ts';
+import { ReplicationConnection } from '../postgres/replication/connection.ts';
+import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream.ts';
+import { segmentStart } from '../postgres/wal-file.ts';
+import { Acknowledger } from './acknowledger.ts';
+import { Backoff, pause } from './backoff.ts';
+import { gapError, measureGap } from './gap.ts';
+import {
+  asArchiveError,
+  targetOf,
+  type ArchiveEnds,
+  type FromThread,
+  type Question,
+  type SystemInfo,
+  type ThreadData,
+  type ThreadEvent,
+} from './messages.ts';
+import { SegmentWriter } from './segment-writer.ts';
+import { ServerIdentity } from './server-identity.ts';
+import { SliceOffer } from './slice-offer.ts';
+import { ensureSlot } from './slot.ts';
+import { guard } from './spool-error.ts';
+import { Spool, type WalPosition } from './spool.ts';
+import {
+  agreedUpTo,
+  checkDescent,
+  firstPosition,
+  holdings,
+  leftBehind,
+  precedes,
+  type Holdings,
+  type ServerState,
+} from './start-position.ts';
+import { canGoOn } from './verdict.ts';
+
+/** How the receiver speaks to the thread that ships. */
+export interface ReceiverPort {
+  post(message: FromThread): void;
+  ask(question: Question): Promise<unknown>;
+}
+
+export interface ReceiverEnd {
+  readonly reason: 'stopped' | 'until';
+  /** How far WAL is durable; undefined when none was received. */
+  readonly position: WalPosition | undefined;
+}
+
+/** Milliseconds that a server gets to end a stream in order. */
+const STOP_TIMEOUT = 5000;
+/** Milliseconds after which a server that has sent nothing is asked for a sign that the stream has begun. */
+const SIGN_AFTER = 250;
+/** Bytes that are flushed together while the server sends what it has in store. */
+const CATCH_UP_BATCH = 4n * 1024n * 1024n;
+
+export class Receiver {
+  readonly #data: ThreadData;
+  readonly #port: ReceiverPort;
+  readonly #spool: Spool;
+  readonly #identity: ServerIdentity;
+  readonly #slices: SliceOffer;
+  /** Fires when the run is to end and no stream has to be ended in order first. */
+  readonly #cancel = new AbortController();
+  readonly #backoff = new Backoff({ first: 100, most: 10_000 });
+  #stopping = false;
+  #untilReached = false;
+  #streamed = false;
+  #state = '';
+  #writer: SegmentWriter | undefined;
+  /** Where the next stream begins; undefined until this run has received, or stepped over a gap. */
+  #position: WalPosition | undefined;
+  /** The last byte that is durable, and its timeline. */
+  #reached: WalPosition | undefined;
+  /** How far the storage has confirmed WAL of the timeline that is streamed; what it has of another one says nothing of this. */
+  #confirmed: WalPosition = { timeline: 0, lsn: 0n };
+  /** The server said that it no longer has the WAL at this position. */
+  #removed: WalPosition | undefined;
+  #slotInvalidated = false;
+  #running: { readonly stream: WalStream; readonly acknowledger: Acknowledger; readonly timeline: number } | undefined;
+
+  constructor(data: ThreadData, port: ReceiverPort) {
+    this.#data = data;
+    this.#port = port;
+    this.#spool = new Spool(data.root, data.cluster);
+    this.#slices = new SliceOffer((slice) => {
+      port.post({ type: 'slice', slice });
+    });
+    this.#identity = new ServerIdentity({
+      spool: this.#spool,
+      onSystem: (info, folder) => {
+        port.post({ type: 'system', info });
+        this.#writer = guard(folder, () => this.#newWriter(info, folder));
+      },
+      onHistory: (systemId, name) => {
+        port.post({ type: 'file', systemId, name });
+      },
+      onWarning: (message) => {
+        this.#note('warn', message);
+      },
+    });
+  }
+
+  #newWriter({ systemId, segmentSize }: SystemInfo, folder: string): SegmentWriter {
+    return new SegmentWriter({
+      folder,
+      segmentSize,
+      onOpened: (name) => {
+        this.#opened(systemId, name);
+      },
+      onFinished: (name) => {
+        this.#port.post({ type: 'file', systemId, name });
+      },
+    });
+  }
+
+  /** Receives until stopped. Throws what cannot be overcome by trying again. */
+  async run(): Promise<ReceiverEnd> {
+    this.#enter('connecting', 'connecting to the server');
+    try {
+      while (!this.#stopping && !this.#untilReached) {
+        try {
+          await this.#connect();
+        } catch (error) {
+          if (this.#stopping && isArchiveError(error, 'ABORTED')) break;
+          this.#handle(asArchiveError(error));
+          if (!this.#stopping) await pause(this.#backoff.next(), this.#cancel.signal);
+        }
+      }
+    } finally {
+      await this.#writer?.close();
+    }
+    return { reason: this.#untilReached ? 'until' : 'stopped', position: this.#reached };
+  }
+
+  /** Ends the run: what was received is made durable and reported, the stream is ended in order. */
+  stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const running = this.#running;
+    if (running === undefined) {
+      this.#cancel.abort();
+      return;
+    }
+    try {
+      this.#sync();
+    } catch (error) {
+      this.#note('warn', `the last WAL was not made durable: ${asArchiveError(error).message}`);
+    }
+    running.acknowledger.tick();
+    running.stream.stop();
+    setTimeout(() => {
+      this.#cancel.abort();
+    }, STOP_TIMEOUT).unref();
+  }
+
+  /** The storage has WAL up to here. */
+  confirm({ timeline, lsn }: WalPosition): void {
+    if (timeline !== this.#confirmed.timeline || lsn <= this.#confirmed.lsn) return;
+    this.#confirmed = { timeline, lsn };
+    this.#running?.acknowledger.confirm(lsn);
+  }
+
+  /** The next durable bytes of the open segment are wanted. */
+  wantSlice(): void {
+    this.#slices.want();
+    if (this.#writer !== undefined) this.#slices.offer(this.#writer);
+  }
+
+  async #connect(): Promise<void> {
+    const connection = await ReplicationConnection.open(targetOf(this.#data.target), { signal: this.#cancel.signal });
+    try {
+      for (;;) {
+        const server = await this.#identity.check(connection);
+        const position = await this.#decide(connection, server);
+        const end = await this.#receive(connection, server, position);
+        if (end.reason === 'timeline-end') this.#nextTimeline(position, end, server);
+        else if (end.reason === 'stopped') return;
+        else throw new ArchiveError('SERVER_UNREACHABLE', `${connection.host} was shut down`);
+      }
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** Decides where to begin; see the table in start-position.ts. */
+  async #decide(connection: ReplicationConnection, server: ServerState): Promise<WalPosition> {
+    const { slot, createSlot } = this.#data;
+    const { state, made } = await ensureSlot(connection, slot, {
+      create: createSlot,
+      invalidated: this.#slotInvalidated,
+    });
+    this.#slotInvalidated = false;
+    if (made !== undefined) this.#note('info', `created replication slot "${slot}" on ${server.host}`);
+    const held = await this.#held(server);
+    const lost = this.#reached && leftBehind(this.#reached, server);
+    if (lost !== undefined) {
+      this.#enter('TIMELINE_DIVERGED', lost.message);
+      this.#reached = lost.reached;
+    }
+    const position = checkDescent(held, server, this.#data.acceptTimeline);
+    if (position === undefined) return firstPosition(state, server);
+    if (made !== undefined) {
+      const what = made === 'SLOT_MISSING' ? `has no slot "${slot}"` : `keeps no WAL for slot "${slot}"`;
+      this.#enter(made, `${server.host} ${what}: it was made anew, WAL may be lost`);
+    }
+    if (this.#removed === undefined || precedes(this.#removed, position, server.lineage)) return position;
+
+    const gap = await measureGap(connection, server, { name: slot, state }, position);
+    const stepOver = this.#data.onGap === 'continue';
+    await this.#ask({ kind: 'gap', systemId: server.systemId, gap, record: stepOver });
+    if (!stepOver) throw gapError(gap);
+    this.#enter('WAL_GAP', gap.reason);
+    this.#removed = undefined;
+    this.#reached = undefined;
+    this.#position = gap.to;
+    return gap.to;
+  }
+
+  /** What is held: by this run, else in the spool, else in the archive, which is also asked when the server lacks WAL. */
+  async #held(server: ServerState): Promise<Holdings> {
+    const own =
+      this.#position === undefined
+        ? holdings(this.#spool.positions(server.systemId, server.segmentSize), server.lineage)
+        : { position: this.#position, newestTimeline: this.#position.timeline };
+    if (own.position !== undefined && this.#removed === undefined) return own;
+    const { systemId, segmentSize, lineage } = server;
+    const ends = (await this.#ask({ kind: 'archive', systemId, segmentSize, lineage })) as ArchiveEnds;
+    const archive = holdings(ends, lineage);
+    if (own.position === undefined) {
+      return { ...archive, newestTimeline: Math.max(own.newestTimeline, archive.newestTimeline) };
+    }
+    return archive.position !== undefined && precedes(own.position, archive.position, lineage) ? archive : own;
+  }
+
+  async #receive(connection: ReplicationConnection, server: ServerState, position: WalPosition): Promise<WalStreamEnd> {
+    const writer = this.#writer;
+    if (writer === undefined) throw new ArchiveError('INTERNAL', 'a stream was begun without a spool');
+    const { timeline, lsn } = position;
+    writer.begin(timeline, lsn);
+    this.#confirmed = { timeline, lsn: agreedUpTo(this.#confirmed, server) ?? 0n };
+    let connected = false;
+    let behind = false;
+    const onSign = (): void => {
+      if (connected) return;
+      connected = true;
+      clearInterval(sign);
+      this.#connected(server.host, position);
+    };
+    const stream = connection.startReplication(
+      { slot: this.#data.slot, lsn, timeline },
+      {
+        data: (start, walEnd, chunk) => {
+          writer.write(start, chunk);
+          behind = walEnd > writer.written;
+          onSign();
+        },
+        keepalive: (_walEnd, replyRequested) => {
+          onSign();
+          if (!replyRequested) return;
+          this.#sync();
+          acknowledger.requested();
+          if (this.#data.ack === 'remote') this.#port.post({ type: 'hurry' });
+        },
+        drained: () => {
+          // While the server has more to send at once, one flush serves many reads.
+          if (behind && writer.written - writer.durable < CATCH_UP_BATCH) return;
+          this.#sync();
+          this.#checkUntil(stream);
+        },
+      },
+    );
+    const acknowledger = new Acknowledger({
+      policy: this.#data.ack,
+      floor: this.#floor(position, server),
+      confirmed: this.#confirmed.lsn,
+      send: (status, requestReply) => {
+        stream.status(status, { requestReply });
+      },
+    });
+    const report = setInterval(() => {
+      acknowledger.tick();
+    }, this.#data.statusInterval);
+    const sign = setInterval(() => {
+      acknowledger.tick(true);
+    }, SIGN_AFTER);
+    this.#running = { stream, acknowledger, timeline };
+    if (this.#stopping) stream.stop();
+    try {
+      const end = await stream.ended;
+      // Nothing comes back to the end of a timeline: it is durable before the next one begins.
+      if (end.reason === 'timeline-end') writer.sync();
+      return end;
+    } catch (error) {
+      if (isArchiveError(error, 'WAL_GAP') && !connected) this.#removed = position;
+      // A standby may still get the WAL that it lacks now.
+      if (isArchiveError(error, 'TIMELINE_DIVERGED') && server.inRecovery) throw retriable(error);
+      throw error;
+    } finally {
+      clearInterval(report);
+      clearInterval(sign);
+      acknowledger.close();
+      this.#running = undefined;
+      if (connected) this.#position = { timeline, lsn: segmentStart(writer.durable, server.segmentSize) };
+      writer.release();
+    }
+  }
+
+  /** The position before which all is durable here, as far as the server's history agrees with it. */
+  #floor(position: WalPosition, server: ServerState): bigint {
+    const durable = (this.#reached && agreedUpTo(this.#reached, server)) ?? position.lsn;
+    return durable > position.lsn ? durable : position.lsn;
+  }
+
+  #sync(): void {
+    const writer = this.#writer;
+    const running = this.#running;
+    if (writer === undefined || running === undefined) return;
+    writer.sync();
+    const { timeline } = running;
+    if (this.#reached?.timeline !== timeline || writer.durable > this.#reached.lsn) {
+      this.#reached = { timeline, lsn: writer.durable };
+    }
+    running.acknowledger.durable(writer.durable);
+    this.#slices.offer(writer);
+  }
+
+  #checkUntil(stream: WalStream): void {
+    const { until } = this.#data;
+    if (until === undefined || this.#writer === undefined || this.#writer.durable < until) return;
+    this.#untilReached = true;
+    stream.stop();
+  }
+
+  #connected(host: string, { timeline, lsn }: WalPosition): void {
+    this.#streamed = true;
+    this.#removed = undefined;
+    this.#backoff.reset();
+    this.#event({ name: 'receive.connected', data: { host, timeline, lsn: formatLsn(lsn) } });
+    this.#enter('streaming', `streaming timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
+  }
+
+  #nextTimeline(
+    { timeline }: WalPosition,
+    end: { readonly nextTimeline: number; readonly nextStart: bigint },
+    server: ServerState,
+  ): void {
+    this.#position = { timeline: end.nextTimeline, lsn: segmentStart(end.nextStart, server.segmentSize) };
+    // The last bytes of a timeline may be a part of a record that the next one does not have.
+    this.#reached = { timeline, lsn: end.nextStart };
+    const lsn = formatLsn(end.nextStart);
+    this.#event({ name: 'wal.timeline', data: { from: timeline, to: end.nextTimeline, lsn } });
+  }
+
+  /**
+   * A segment was opened. Partial segments beside it will never be written again: they are ends of timelines, or of
+   * WAL before a gap. Only now may they leave: without this segment they would be what the next start goes on from (H-04).
+   */
+  #opened(systemId: string, name: string): void {
+    this.#port.post({ type: 'opened', name, start: this.#writer?.written ?? 0n });
+    this.#slices.opened(name);
+    for (const { file } of this.#spool.files(systemId)) {
+      if (file.kind === 'partial' && file.name !== `${name}.partial`) {
+        this.#port.post({ type: 'file', systemId, name: file.name });
+      }
+    }
+  }
+
+  /** Names what went wrong; throws when trying again cannot help. */
+  #handle(error: ArchiveError): void {
+    const { code, message } = error;
+    if (this.#state === 'streaming') this.#event({ name: 'receive.disconnected', data: { code, message } });
+    this.#enter(code, message);
+    if (code === 'SPOOL_FULL') void this.#writer?.close();
+    if (code === 'SLOT_INVALIDATED') this.#slotInvalidated = true;
+    if (!canGoOn(error, { streamed: this.#streamed, createSlot: this.#data.createSlot })) throw error;
+  }
+
+  /** Shows a state; a new try in the same trouble is no change. */
+  #enter(state: string, message: string): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#event({ name: 'wal.state', data: { state, message } });
+  }
+
+  #event(event: ThreadEvent): void {
+    this.#port.post({ type: 'event', event });
+  }
+
+  #note(level: 'info' | 'warn', message: string): void {
+    this.#port.post({ type: 'note', level, message });
+  }
+
+  /** Asks the thread that ships; a stop ends the wait for its answer. */
+  #ask(question: Question): Promise<unknown> {
+    const { signal } = this.#cancel;
+    return new Promise((resolve, reject) => {
+      signal.addEventListener(
+        'abort',
+        () => {
+          reject(new ArchiveError('ABORTED', 'the receiver was stopped'));
+        },
+        { once: true },
+      );
+      this.#port.ask(question).then(resolve, reject);
+    });
+  }
+}
+
+function retriable(error: ArchiveError): ArchiveError {
+  return new ArchiveError(error.code, error.message, { retriable: true, cause: error, details: error.details });
+}
