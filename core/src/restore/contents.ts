@@ -1,0 +1,244 @@
+/** The files of a backup: what there must be, and putting it in place. */
+import { readFile, stat } from 'node:fs/promises';
+import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { parseBackupLabel } from '../postgres/backup-label.ts';
+import { CONTROL_FILE_PATH, parseControlFile } from '../postgres/control-file.ts';
+import { formatLsn, parseLsn } from '../postgres/lsn.ts';
+import { ManifestReader, type ManifestFile } from '../postgres/manifest.ts';
+import type { BackupPart } from '../repository/backup-record.ts';
+import type { BackupCatalog } from '../repository/backups.ts';
+import { readFileList } from '../repository/file-list.ts';
+import { isRestored } from './file-check.ts';
+import { FileTree } from './file-tree.ts';
+import type { Owner } from './owner.ts';
+import type { RestorePlan } from './plan-types.ts';
+import type { RestoreProgress } from './restore.ts';
+import { restoreError } from './restore-error.ts';
+import { PENDING_CONTROL_FILE, unpackPart } from './unpack-part.ts';
+
+export interface ContentsOptions extends CallOptions {
+  readonly catalog: BackupCatalog;
+  readonly owner: Owner | undefined;
+  /** Parts that are read at once. */
+  readonly concurrency: number;
+  readonly onProgress: (progress: RestoreProgress) => void;
+  /** Called when all files of a part are written. */
+  readonly onPart: (name: string) => Promise<void>;
+}
+
+const DIRECTORY_MODE = 0o700;
+const GROUP_READ = 0o040;
+
+export class Contents {
+  readonly #plan: RestorePlan;
+  readonly #options: ContentsOptions;
+  readonly #base: FileTree;
+  readonly #trees = new Map<string, FileTree>();
+  readonly #files = new Map<string, ManifestFile>();
+  /** Paths that are not in place yet. */
+  readonly #pending = new Set<string>();
+  /** Parts whose files are in place already. */
+  readonly #present = new Set<string>();
+  #bytes = 0;
+  #fileMode = 0o600;
+
+  constructor(plan: RestorePlan, directory: string, options: ContentsOptions) {
+    this.#plan = plan;
+    this.#options = options;
+    const tree = (root: string): FileTree =>
+      new FileTree(root, { owner: options.owner, directoryMode: DIRECTORY_MODE });
+    this.#base = tree(directory);
+    for (const { oid, to } of plan.tablespaces) this.#trees.set(oid, tree(to ?? `${directory}/pg_tblspc/${oid}`));
+  }
+
+  /** Mode of files in the data directory: those of a cluster with group access can be read by the group. */
+  get fileMode(): number {
+    return this.#fileMode;
+  }
+
+  get files(): number {
+    return this.#files.size;
+  }
+
+  /** Bytes of the files that are in place. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  report(stage: RestoreProgress['stage']): void {
+    const files = this.#files.size - this.#pending.size;
+    this.#options.onProgress({ stage, bytes: this.#bytes, totalBytes: this.#plan.backup.dataSize, files });
+  }
+
+  /** Reads the manifest, and puts it in place byte for byte. */
+  async load(): Promise<void> {
+    const { catalog } = this.#options;
+    const { backup, systemId } = this.#plan;
+    const reader = new ManifestReader({ file: (file) => void this.#files.set(file.path, file) });
+    const handle = await this.#base.create('backup_manifest', this.#fileMode);
+    try {
+      for await (const chunk of catalog.readObject(backup.id, backup.manifest, this.#options)) {
+        reader.push(chunk);
+        await handle.writeFile(chunk);
+      }
+    } finally {
+      await handle.close();
+    }
+    const summary = reader.end();
+    if (summary.systemId !== undefined && summary.systemId !== systemId)
+      throw new ArchiveError('BACKUP_CORRUPT', `the manifest of backup ${backup.id} is of system ${summary.systemId}`);
+    if (!this.#files.has(CONTROL_FILE_PATH))
+      throw new ArchiveError('BACKUP_CORRUPT', `the manifest of backup ${backup.id} names no ${CONTROL_FILE_PATH}`);
+    for (const path of this.#files.keys()) this.#pending.add(path);
+  }
+
+  /**
+   * Looks which of these parts are in place whole, file by file: after a crash of the machine a file may be shorter than it was
+   * written. Gives the bytes that need not be read again.
+   */
+  async check(parts: readonly string[]): Promise<number> {
+    const { catalog, signal } = this.#options;
+    const { backup } = this.#plan;
+    const claimed = new Map(
+      backup.parts.filter(({ name }) => parts.includes(name)).map((part) => [plainName(part), part]),
+    );
+    const found = new Map<string, { readonly path: string; readonly size: number }[]>();
+    const damaged = new Set<string>();
+    const list = catalog.readObject(backup.id, backup.fileList, this.#options);
+    for await (const { path, part } of readFileList(list, backup.fileList.name)) {
+      const file = this.#files.get(path);
+      if (file === undefined || !claimed.has(part) || damaged.has(part)) continue;
+      if (path === CONTROL_FILE_PATH || !(await isRestored(this.#place(path), file, signal))) {
+        damaged.add(part);
+        continue;
+      }
+      found.set(part, [...(found.get(part) ?? []), { path, size: file.size }]);
+      this.report('checking');
+    }
+    for (const [name, part] of claimed) {
+      if (damaged.has(name)) continue;
+      this.#present.add(part.name);
+      for (const { path, size } of found.get(name) ?? []) {
+        this.#pending.delete(path);
+        this.#bytes += size;
+      }
+    }
+    return this.#bytes;
+  }
+
+  #place(path: string): Buffer {
+    const match = /^pg_tblspc\/([1-9][0-9]*)\/(.+)$/.exec(path);
+    const tree = this.#trees.get(match?.[1] ?? '');
+    return tree === undefined ? this.#base.place(path) : tree.place(match?.[2] ?? '');
+  }
+
+  /** Writes all files, `pg_control` last and under another name. Gives the data directory. */
+  async unpack(): Promise<FileTree> {
+    const parts = this.#plan.backup.parts.filter(({ name }) => !this.#present.has(name));
+    const last = parts.findLast(({ archive }) => archive === 'base');
+    await this.#each(parts.filter((part) => part !== last));
+    // The part with pg_control.
+    if (last !== undefined) await this.#part(last, this.#options.signal);
+    const [missing] = this.#pending;
+    if (missing !== undefined)
+      throw new ArchiveError(
+        'BACKUP_CORRUPT',
+        `${this.#pending.size} files of the manifest are in no part, ${missing} among them`,
+      );
+    await this.#checkStart();
+    await this.#adoptModes();
+    return this.#base;
+  }
+
+  /** Several parts at once; the first failure ends the others. */
+  async #each(parts: readonly BackupPart[]): Promise<void> {
+    const failed = new AbortController();
+    const { signal } = this.#options;
+    const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+    const waiting = [...parts];
+    let failure: { readonly error: unknown } | undefined;
+    const worker = async (): Promise<void> => {
+      for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+        try {
+          await this.#part(part, either);
+        } catch (error) {
+          failure ??= { error };
+          failed.abort();
+          return;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: this.#options.concurrency }, worker));
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #part(part: BackupPart, signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted(signal, 'the restore');
+    const { backup, tablespaces } = this.#plan;
+    const { archive, name } = part;
+    const tree = archive === 'base' ? this.#base : this.#trees.get(archive);
+    if (tree === undefined)
+      throw new ArchiveError('BACKUP_CORRUPT', `part ${name} of backup ${backup.id} is of no tablespace`);
+    const source = this.#options.catalog.readObject(backup.id, part, signal === undefined ? {} : { signal });
+    await unpackPart(source, name, {
+      archive,
+      tree,
+      prefix: archive === 'base' ? '' : `pg_tblspc/${archive}/`,
+      files: this.#files,
+      tablespaces: new Map(tablespaces.map(({ oid, to }) => [oid, to])),
+      onBytes: (bytes) => {
+        this.#bytes += bytes;
+        this.report('copying');
+      },
+      onFile: (path) => void this.#pending.delete(path),
+    });
+    await this.#options.onPart(name);
+  }
+
+  /** The bytes of pg_control. It is compared with the record beside its checksum: as a whole it belongs to this very backup. */
+  async controlFile(): Promise<Uint8Array> {
+    const content = await this.#read(PENDING_CONTROL_FILE);
+    const { systemId } = parseControlFile(content);
+    if (systemId !== this.#plan.systemId)
+      throw new ArchiveError('BACKUP_CORRUPT', `${CONTROL_FILE_PATH} in the backup is of system ${systemId}`);
+    return content;
+  }
+
+  async #checkStart(): Promise<void> {
+    const { backup } = this.#plan;
+    await this.controlFile();
+    const label = parseBackupLabel(await this.#read('backup_label'));
+    if (label.startLsn !== parseLsn(backup.startLsn) || label.timeline !== backup.timeline)
+      throw new ArchiveError(
+        'BACKUP_CORRUPT',
+        `backup_label begins at ${formatLsn(label.startLsn)}, backup.json at ${backup.startLsn}`,
+      );
+  }
+
+  async #adoptModes(): Promise<void> {
+    const { mode } = await stat(this.#base.place('PG_VERSION'));
+    if ((mode & GROUP_READ) === 0) return;
+    this.#fileMode = 0o640;
+    const { owner } = this.#options;
+    await FileTree.own(this.#base.root, { owner, mode: 0o750 });
+    for (const [oid, tree] of this.#trees) {
+      const { to } = this.#plan.tablespaces.find((tablespace) => tablespace.oid === oid) ?? {};
+      if (to !== undefined) await FileTree.own(tree.root, { owner, mode: 0o750 });
+    }
+    await this.#base.adopt('backup_manifest', this.#fileMode);
+  }
+
+  async #read(path: string): Promise<Uint8Array> {
+    try {
+      return await readFile(this.#base.place(path));
+    } catch (error) {
+      throw restoreError(error, `reading ${this.#base.root}/${path}`);
+    }
+  }
+}
+
+/** The name of a part without the suffixes of codecs, as the file list has it. */
+function plainName({ name }: BackupPart): string {
+  return name.slice(0, name.indexOf('.tar') + '.tar'.length);
+}

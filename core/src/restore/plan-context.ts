@@ -1,0 +1,13 @@
+import type { CallOptions } from '../contracts/storage.ts';
+import type { WalArchive } from '../repository/wal.ts';
+import type { Lineage } from './lineage.ts';
+
+/** What the parts of planning share. */
+export interface PlanContext extends CallOptions {
+  readonly archive: WalArchive;
+  readonly systemId: string;
+  readonly lineage: Lineage;
+  /** The folder of the spool that holds the system's segments. */
+  readonly spool?: string;
+  readonly onProgress: (text: string) => void;
+}

@@ -1,0 +1,67 @@
+/** What a restore is going to do, before it does anything. */
+import type { BackupRecord } from '../repository/backup-record.ts';
+import type { TimelineRange } from '../postgres/timeline.ts';
+import type { RecoveryTarget, TargetAction } from './target.ts';
+import type { WalGap, WalPiece } from './wal-pieces.ts';
+
+/** Why the target cannot be reached. */
+export interface PlanProblem {
+  readonly message: string;
+  /** What would do instead. */
+  readonly hint: string;
+}
+
+/** A folder that is written to. */
+export interface PlanFolder {
+  /** Absolute. */
+  readonly path: string;
+  /** Bytes of the backup that go there. */
+  readonly needed: number;
+  /** Bytes that are free on its file system; undefined when that could not be found out. */
+  readonly free: number | undefined;
+}
+
+/** Where a tablespace goes. */
+export interface PlanTablespace {
+  readonly oid: string;
+  /** As it was on the server; relative for one inside the data directory. */
+  readonly from: string;
+  /** Absolute; undefined for one inside the data directory. */
+  readonly to: string | undefined;
+}
+
+/** The WAL that the recovery reads. */
+export interface PlanWal {
+  /** Segments from the start of the backup up to the target, or to the end of the archive when the target says no position. */
+  readonly pieces: readonly WalPiece[];
+  /** What they take in the storage. */
+  readonly storedBytes: number;
+  /** Where the archive's WAL ends, if it was looked for: end of the last record. */
+  readonly end: bigint | undefined;
+  /** Time of the last transaction in it, microseconds since 1970. */
+  readonly lastTransaction: bigint | undefined;
+  /** The hole at which the WAL ends; what the target needs may lie before it. */
+  readonly gap: WalGap | undefined;
+}
+
+export interface RestorePlan {
+  readonly cluster: string;
+  readonly systemId: string;
+  readonly backup: BackupRecord;
+  readonly target: RecoveryTarget;
+  readonly action: TargetAction;
+  readonly standby: boolean;
+  /** The timeline that the recovery follows. */
+  readonly timeline: number;
+  /** From the backup's timeline on, oldest first. */
+  readonly path: readonly TimelineRange[];
+  /** Where the target was found, for a transaction or a name; where it is, for an LSN. */
+  readonly goal: { readonly lsn: bigint; readonly micros: bigint | undefined } | undefined;
+  readonly wal: PlanWal;
+  /** The target folder first. Empty when none was named. */
+  readonly folders: readonly PlanFolder[];
+  readonly tablespaces: readonly PlanTablespace[];
+  /** Empty when the target can be reached. */
+  readonly problems: readonly PlanProblem[];
+  readonly warnings: readonly string[];
+}

@@ -1,0 +1,183 @@
+/** Chooses the backup, follows the WAL to the target, and says whether it can be reached, before anything is written. */
+import { ArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { parseLsn } from '../postgres/lsn.ts';
+import { lastSegmentNumber, parseWalFileName, segmentName, segmentNumber } from '../postgres/wal-file.ts';
+import { Spool } from '../receive/spool.ts';
+import type { BackupRecord } from '../repository/backup-record.ts';
+import type { Repository } from '../repository/repository.ts';
+import { findBackups, isOnLine } from './choose-backup.ts';
+import { planFolders, type FolderOptions } from './folders.ts';
+import { resolveGoal, type Goal } from './goal.ts';
+import { readLineage, type Lineage } from './lineage.ts';
+import type { PlanContext } from './plan-context.ts';
+import type { RestorePlan } from './plan-types.ts';
+import { checkReach } from './reach.ts';
+import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
+import { walkWal, type WalPiece } from './wal-pieces.ts';
+
+export interface PlanOptions extends FolderOptions, CallOptions {
+  readonly repository: Repository;
+  readonly target: RecoveryTarget;
+  /** Default `latest`. */
+  readonly timeline?: TimelineChoice;
+  /** Default `promote`. */
+  readonly action?: TargetAction;
+  readonly standby?: boolean;
+  /** The id of the backup to begin from; default: the newest one that leads to the target. */
+  readonly backup?: string;
+  /** Of the cluster, when the archive holds several of its name. */
+  readonly systemId?: string;
+  /** `receive.spool`: WAL that was received but not shipped. */
+  readonly spool?: string;
+  /** Told what is being read, for a search through much WAL. */
+  readonly onProgress?: (text: string) => void;
+}
+
+/**
+ * Plans a restore. A target that the WAL does not lead to is a plan with problems, which says what is missing.
+ *
+ * Errors: `RESTORE_UNREACHABLE` when no backup comes before the target, or nothing in the WAL is the target; `BACKUP_NOT_FOUND`;
+ * `USAGE`; those of the repository.
+ */
+export async function planRestore(options: PlanOptions): Promise<RestorePlan> {
+  const { repository, target, signal } = options;
+  const cancel = signal === undefined ? {} : { signal };
+  await repository.open(cancel);
+  const { systemId, records, warnings } = await findBackups(repository, options);
+  const named = options.backup === undefined ? undefined : records.find(({ id }) => id === options.backup);
+  if (options.backup !== undefined && named === undefined)
+    throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${options.backup} is not complete`);
+  const spool =
+    options.spool === undefined ? undefined : new Spool(options.spool, repository.cluster).folderOf(systemId);
+  const base = {
+    ...cancel,
+    archive: repository.wal(systemId),
+    systemId,
+    ...(spool === undefined ? {} : { spool }),
+    onProgress: options.onProgress ?? ((): void => undefined),
+  };
+  const usable = named === undefined ? records.filter((record) => record.suspect === undefined) : [named];
+  const { lineage, notes } = await chooseLineage(options.timeline ?? 'latest', usable.at(-1), base);
+  const onLine = usable.filter((record) => isOnLine(record, lineage));
+  if (onLine.length === 0) throw noBackupOnLine(lineage, records, named);
+
+  const context: PlanContext = { ...base, lineage };
+  const { backup, goal, warnings: found } = await resolveGoal(target, onLine, context);
+  const { segmentSize } = backup;
+  const run = await walkWal(base.archive, lineage, { ...base, start: parseLsn(backup.startLsn), segmentSize });
+  const reach = await checkReach({ target, goal, backup, run }, context);
+  const pieces = upTo(run.pieces, goal, backup);
+  const folders = await planFolders(backup, options);
+  return {
+    cluster: repository.cluster,
+    systemId,
+    backup,
+    target,
+    action: options.action ?? 'promote',
+    standby: options.standby ?? false,
+    timeline: lineage.timeline,
+    path: lineage.ranges.filter(({ timeline }) => timeline >= backup.timeline),
+    goal,
+    wal: {
+      pieces,
+      storedBytes: pieces.reduce((sum, piece) => sum + piece.storedBytes, 0),
+      end: reach.frontier?.end,
+      lastTransaction: reach.frontier?.lastTransaction,
+      gap: run.gap,
+    },
+    folders: folders.folders,
+    tablespaces: folders.tablespaces,
+    problems: reach.problems,
+    warnings: [
+      ...warnings,
+      ...notes,
+      ...(await otherTimelines(lineage, context, segmentSize)),
+      ...found,
+      ...reach.warnings,
+      ...folders.warnings,
+      ...(backup.suspect === undefined ? [] : [`backup ${backup.id} is suspect: ${backup.suspect.message}`]),
+    ],
+  };
+}
+
+type BaseContext = Omit<PlanContext, 'lineage'>;
+
+/** The timeline to follow. `latest` is the newest that has any WAL: one that was only just begun leads nowhere yet. */
+async function chooseLineage(
+  choice: TimelineChoice,
+  newest: BackupRecord | undefined,
+  context: BaseContext,
+): Promise<{ readonly lineage: Lineage; readonly notes: readonly string[] }> {
+  const notes: string[] = [];
+  const chosen = async (
+    timeline: number,
+  ): Promise<{ readonly lineage: Lineage; readonly notes: readonly string[] }> => {
+    const lineage = await readLineage(context.archive, timeline, context);
+    if (lineage.historyMissing)
+      notes.push(`the history of timeline ${timeline} is not archived: backups of earlier timelines cannot be used`);
+    return { lineage, notes };
+  };
+  const current = newest?.stopTimeline ?? 1;
+  if (choice !== 'latest') return chosen(choice === 'current' ? current : choice);
+  for (const timeline of (await context.archive.timelines(context)).toReversed()) {
+    if (timeline <= current) break;
+    if (await hasWal(timeline, newest?.segmentSize, context)) return chosen(timeline);
+    notes.push(`timeline ${timeline} was begun, but none of its WAL is archived: it is passed over`);
+  }
+  return chosen(current);
+}
+
+/** Whether the archive or the spool holds anything of a timeline's own WAL, an unfinished first segment included. */
+async function hasWal(timeline: number, segmentSize: number | undefined, context: BaseContext): Promise<boolean> {
+  if ((await context.archive.last(timeline, context)) !== undefined) return true;
+  if (segmentSize === undefined) return false;
+  const lineage = await readLineage(context.archive, timeline, context);
+  const own = { ...lineage, ranges: lineage.ranges.slice(-1) };
+  const start = own.ranges[0]?.start ?? 0n;
+  return (await walkWal(context.archive, own, { ...context, start, segmentSize })).pieces.length > 0;
+}
+
+/** WAL that the recovery leaves aside: what else one may have meant. */
+async function otherTimelines(lineage: Lineage, context: PlanContext, segmentSize: number): Promise<readonly string[]> {
+  const notes: string[] = [];
+  for (const timeline of await context.archive.timelines(context)) {
+    const range = lineage.ranges.find((candidate) => candidate.timeline === timeline);
+    const last = await context.archive.last(timeline, context);
+    const file = last === undefined ? undefined : parseWalFileName(last.file.name);
+    if (file?.kind !== 'segment' || timeline === lineage.timeline) continue;
+    const end = range?.end;
+    const beyond =
+      end === undefined || file.name >= segmentName(timeline, segmentNumber(end, segmentSize), segmentSize);
+    if (range === undefined) notes.push(`timeline ${timeline} is not followed; it has WAL up to ${file.name}`);
+    else if (beyond)
+      notes.push(`timeline ${timeline} went on after timeline ${lineage.timeline} left it, up to ${file.name}`);
+  }
+  return notes.map((note) => `${note} (--target-timeline)`);
+}
+
+function noBackupOnLine(
+  lineage: Lineage,
+  records: readonly BackupRecord[],
+  named: BackupRecord | undefined,
+): ArchiveError {
+  const path = lineage.ranges.map(({ timeline }) => timeline).join(', ');
+  const what =
+    named === undefined ? 'no usable backup lies' : `backup ${named.id} (timeline ${named.stopTimeline}) does not lie`;
+  const why = lineage.historyMissing && lineage.timeline > 1 ? `, whose history file is not archived` : ` (${path})`;
+  const shown = records.map(
+    ({ id, stopTimeline, suspect }) => `${id} on timeline ${stopTimeline}${suspect === undefined ? '' : ' (suspect)'}`,
+  );
+  return new ArchiveError('RESTORE_UNREACHABLE', `${what} on the way to timeline ${lineage.timeline}${why}`, {
+    hint: `Choose a timeline with --target-timeline, or a backup with --backup: ${shown.slice(-5).join(', ')}.`,
+  });
+}
+
+/** The pieces up to the one that holds the goal; all of them without a goal. */
+function upTo(pieces: readonly WalPiece[], goal: Goal | undefined, backup: BackupRecord): readonly WalPiece[] {
+  if (goal === undefined) return pieces;
+  const own = lastSegmentNumber(parseLsn(backup.stopLsn), backup.segmentSize);
+  const goalSegment = segmentNumber(goal.lsn, backup.segmentSize);
+  const last = goalSegment > own ? goalSegment : own;
+  return pieces.filter(({ number }) => number <= last);
+}

@@ -1,0 +1,9 @@
+import type { RestorePlan } from './plan-types.ts';
+import { shellCommand } from './quoting.ts';
+
+/** The `restore_command` for a plan; `fetchCommand` as in {@link import('./restore.ts').RestoreOptions}. */
+export function restoreCommand({ systemId, wal }: RestorePlan, fetchCommand: readonly string[]): string {
+  // The plan knows of a hole and ends before it: what lies behind must not be taken for a loss.
+  const until = wal.gap?.after === undefined ? [] : ['--until', wal.gap.after];
+  return shellCommand([...fetchCommand, '--system-id', systemId, ...until], ['%f', '%p']);
+}

@@ -1,0 +1,125 @@
+/** Writes the files of one part of a backup. */
+import type { FileHandle } from 'node:fs/promises';
+import { ArchiveError } from '../contracts/errors.ts';
+import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
+import type { ManifestFile } from '../postgres/manifest.ts';
+import { TarReader, type TarHeader } from '../postgres/tar.ts';
+import { FileCheck } from './file-check.ts';
+import type { FileTree } from './file-tree.ts';
+import { restoreError } from './restore-error.ts';
+
+/** The name of the control file until everything else is in place: without it no server starts from the folder. */
+export const PENDING_CONTROL_FILE: string = `${CONTROL_FILE_PATH}.pgark`;
+
+export interface UnpackTarget {
+  /** `base`, or the OID of a tablespace. */
+  readonly archive: string;
+  readonly tree: FileTree;
+  /** What the manifest puts before the paths of the archive: empty, or `pg_tblspc/<oid>/`. */
+  readonly prefix: string;
+  /** By path, of the whole backup. */
+  readonly files: ReadonlyMap<string, ManifestFile>;
+  /** New locations of tablespaces by OID; undefined for one inside the data directory. */
+  readonly tablespaces: ReadonlyMap<string, string | undefined>;
+  /** Told of bytes as they are written. */
+  readonly onBytes: (bytes: number) => void;
+  /** Called for each file that is written and agrees with the manifest, with its path there. */
+  readonly onFile: (path: string) => void;
+}
+
+type Action =
+  | { readonly kind: 'entry'; readonly header: TarHeader }
+  | { readonly kind: 'data'; readonly chunk: Uint8Array }
+  | { readonly kind: 'end' };
+
+/**
+ * Unpacks one tar archive. Errors: `BACKUP_CORRUPT` for anything that the manifest does not know or that does not agree with it,
+ * and for paths that leave the folder; `RESTORE_FAILED` for the file system's.
+ */
+export async function unpackPart(source: AsyncIterable<Uint8Array>, name: string, target: UnpackTarget): Promise<void> {
+  let actions: Action[] = [];
+  const reader = new TarReader(
+    {
+      entry: (header) => void actions.push({ kind: 'entry', header }),
+      data: (chunk) => void actions.push({ kind: 'data', chunk }),
+      entryEnd: () => void actions.push({ kind: 'end' }),
+    },
+    name,
+  );
+  const writer = new EntryWriter(target);
+  try {
+    for await (const chunk of source) {
+      reader.push(chunk);
+      for (const action of actions) await writer.take(action);
+      actions = [];
+    }
+    reader.end();
+  } finally {
+    await writer.close();
+  }
+}
+
+class EntryWriter {
+  readonly #target: UnpackTarget;
+  #open: { readonly handle: FileHandle; readonly path: string; readonly check: FileCheck } | undefined;
+
+  constructor(target: UnpackTarget) {
+    this.#target = target;
+  }
+
+  async take(action: Action): Promise<void> {
+    if (action.kind === 'entry') return this.#entry(action.header);
+    const open = this.#open;
+    if (open === undefined) return; // the end of a folder or link
+    if (action.kind === 'data') {
+      open.check.update(action.chunk);
+      try {
+        await open.handle.writeFile(action.chunk);
+      } catch (error) {
+        throw restoreError(error, `writing ${open.path}`);
+      }
+      this.#target.onBytes(action.chunk.byteLength);
+      return;
+    }
+    await this.close();
+    open.check.end();
+    this.#target.onFile(open.path);
+  }
+
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.handle.close();
+  }
+
+  async #entry(header: TarHeader): Promise<void> {
+    const { tree, prefix, files } = this.#target;
+    switch (header.type) {
+      case 'directory':
+        return tree.directory(header.path, header.mode);
+      case 'symlink':
+        return this.#link(header);
+      case 'file': {
+        const path = prefix + header.path;
+        const file = files.get(path);
+        if (file === undefined)
+          throw new ArchiveError('BACKUP_CORRUPT', `the backup holds a file that its manifest does not name: ${path}`);
+        const place = path === CONTROL_FILE_PATH ? PENDING_CONTROL_FILE : header.path;
+        this.#open = { handle: await tree.create(place, header.mode), path, check: new FileCheck(file) };
+      }
+    }
+  }
+
+  /** The only links of a backup are those of its tablespaces. Where they point to is decided by the plan, not by the archive. */
+  async #link({ path, linkTarget }: TarHeader): Promise<void> {
+    const { archive, tree, tablespaces } = this.#target;
+    const oid = /^pg_tblspc\/([1-9][0-9]*)$/.exec(path)?.[1];
+    const location = oid === undefined ? undefined : tablespaces.get(oid);
+    if (archive !== 'base' || location === undefined)
+      throw new ArchiveError(
+        'BACKUP_CORRUPT',
+        `the backup holds a link that is of no tablespace: ${path} to ${linkTarget}`,
+      );
+    return tree.link(path, location);
+  }
+}

@@ -1,0 +1,268 @@
+/** `restore_command`: one WAL file out of the archive. */
+import { constants } from 'node:fs';
+import { access, copyFile, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { ArchiveError, errnoOf, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
+import { Backoff, pause } from '../receive/backoff.ts';
+import { Spool } from '../receive/spool.ts';
+import { isAbsentInSpool } from '../receive/spool-absence.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { WalArchive } from '../repository/wal.ts';
+import { findControlFile, type RecoveryMode } from './data-directory.ts';
+import { withDeadline } from './deadline.ts';
+import { hasLaterWal } from './later-wal.ts';
+import { checkSegment, isSegmentFile, type SegmentFile } from './segment-check.ts';
+import { unfinishedSegment } from './unfinished-segment.ts';
+
+export interface WalFetchOptions {
+  /** What PostgreSQL asks for, `%f`. */
+  readonly name: string;
+  /** Where it wants it, `%p`. */
+  readonly path: string;
+  readonly repository: Repository;
+  /** Whose WAL, decimal text. Default: that of the data directory, else the only one in the archive. */
+  readonly systemId?: string;
+  /** `receive.spool`: what was received but not shipped yet. */
+  readonly spool?: string;
+  /** The last segment to give; later ones are a miss, whatever there is of them: the archive has a hole behind it. */
+  readonly until?: string;
+  /** Folders that may be the data directory, for its system identifier. */
+  readonly dataDirectories: readonly string[];
+  readonly mode: RecoveryMode;
+  /** Milliseconds in which a failure is tried again; a standby does not: PostgreSQL asks again by itself, and may stream meanwhile. */
+  readonly retry: number;
+  readonly logger: Logger;
+  readonly signal?: AbortSignal;
+}
+
+export type WalFetchResult =
+  | { readonly outcome: 'fetched'; readonly source: 'archive' | 'spool' | 'tail' | 'partial' }
+  /** Every place answered that it has no such file. */
+  | { readonly outcome: 'missing' };
+
+/** Milliseconds for one attempt: a storage that says nothing at all must not hold the recovery for ever. */
+const ATTEMPT_LIMIT = 300_000;
+
+/** Failures that no waiting heals. A damaged object is read again: what was damaged may be the transfer. */
+const PERMANENT: ReadonlySet<ErrorCode> = new Set([
+  'USAGE',
+  'ABORTED',
+  'INTERNAL',
+  'CONFIG_INVALID',
+  'CONFIG_NOT_FOUND',
+  'CODEC_UNKNOWN',
+  'CODEC_KEY',
+  'PLUGIN_NOT_FOUND',
+  'PLUGIN_INCOMPATIBLE',
+  'PLUGIN_INVALID',
+  'PLUGIN_OPTIONS',
+  'WAL_CONFLICT',
+  'WAL_INVALID',
+  'SYSTEM_MISMATCH',
+  'REPOSITORY_FORMAT',
+]);
+
+/**
+ * Puts a WAL file at `path`, whole and verified, or says that nothing has it. Any doubt is an error: PostgreSQL ends the
+ * recovery and opens the cluster when it is told that there is no more WAL.
+ *
+ * Errors: those of the repository; `WAL_GAP` in a recovery for a segment that is missing although later ones exist.
+ */
+export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult> {
+  const file = parseWalFileName(options.name);
+  if (file === undefined)
+    throw new ArchiveError('USAGE', `not the name of a WAL file: "${options.name.slice(0, 100)}"`, {
+      hint: 'Give the command %f and %p, in this order.',
+    });
+  if (isBeyond(file, options.until)) return { outcome: 'missing' };
+  const backoff = new Backoff({ first: 250, most: 10_000 });
+  const deadline = performance.now() + (options.mode === 'standby' ? 0 : options.retry);
+  for (;;) {
+    try {
+      return await withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, options.signal, (signal) =>
+        fetchOnce(file, { ...options, signal }),
+      );
+    } catch (error) {
+      const delay = backoff.next();
+      const permanent = !isArchiveError(error) || PERMANENT.has(error.code);
+      if (permanent || performance.now() + delay > deadline) throw error;
+      options.logger.warn({ code: error.code }, `${error.message}; trying again in ${Math.ceil(delay)} ms`);
+      await pause(delay, options.signal ?? new AbortController().signal);
+    }
+  }
+}
+
+/** Whether a segment comes after the one of this name, on any timeline. */
+function isBeyond(file: WalFile, until: string | undefined): boolean {
+  return until !== undefined && isSegmentFile(file) && file.name.slice(8, 24) > until.slice(8, 24);
+}
+
+type FetchContext = WalFetchOptions & { readonly signal: AbortSignal };
+
+async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetchResult> {
+  const { repository, signal } = context;
+  const systemId = await systemIdOf(context);
+  const archive = repository.wal(systemId);
+  if (await fromArchive(archive, file, systemId, context)) return { outcome: 'fetched', source: 'archive' };
+  const spool = file.kind === 'backup' ? undefined : await spoolOf(context, systemId);
+  const places = { archive, spool, file, systemId };
+  let source = await received(places, context);
+  if (source === undefined && file.kind === 'segment') {
+    if (!(await hasLaterWal(archive, file, { signal, spool, dataDirectories: context.dataDirectories }))) {
+      const last = await unfinishedSegment(archive, file.name, { signal, ...(spool === undefined ? {} : { spool }) });
+      if (last !== undefined) {
+        await place(context.path, file, systemId, (temporary) => writeFile(temporary, last.bytes, { mode: 0o600 }));
+        return { outcome: 'fetched', source: last.source };
+      }
+      // What was unfinished at the first look may have become whole before the last one.
+      source = await received(places, context);
+    } else if (context.mode === 'recovery') {
+      throw new ArchiveError('WAL_GAP', `the archive has no ${file.name}, although it has later segments`, {
+        hint: 'The recovery stops here, because the data after the gap would be lost silently. Find the segment, or restore to a target before it.',
+      });
+    }
+  }
+  if (source !== undefined) return { outcome: 'fetched', source };
+  await checkThatArchiveIsThere(repository, systemId, signal);
+  return { outcome: 'missing' };
+}
+
+/** The folder of the spool that holds the system's files, if this host has one. */
+async function spoolOf({ spool, repository }: FetchContext, systemId: string): Promise<string | undefined> {
+  if (spool === undefined) return undefined;
+  const folder = new Spool(spool, repository.cluster).folderOf(systemId);
+  try {
+    return (await stat(folder)).isDirectory() ? folder : undefined;
+  } catch (error) {
+    if (isAbsentInSpool(error, folder)) return undefined;
+    throw error;
+  }
+}
+
+interface Places {
+  readonly archive: WalArchive;
+  readonly spool: string | undefined;
+  readonly file: WalFile;
+  readonly systemId: string;
+}
+
+/** Puts a file in place that is whole in the spool, or was a moment ago, and says where it was. */
+async function received(
+  { archive, spool, file, systemId }: Places,
+  context: FetchContext,
+): Promise<'archive' | 'spool' | undefined> {
+  if (spool === undefined) return undefined;
+  if (await fromSpool(spool, file, systemId, context)) return 'spool';
+  // It may have been shipped, and removed there, since the archive was looked at.
+  return (await fromArchive(archive, file, systemId, context)) ? 'archive' : undefined;
+}
+
+async function systemIdOf({ systemId, repository, dataDirectories, signal }: FetchContext): Promise<string> {
+  if (systemId !== undefined) return systemId;
+  const control = await findControlFile(dataDirectories);
+  if (control !== undefined) return control.systemId;
+  await repository.open({ signal });
+  const known = await repository.systemIds({ signal });
+  const [only] = known;
+  if (only !== undefined && known.length === 1) return only;
+  throw new ArchiveError(
+    'USAGE',
+    `cannot tell whose WAL is asked for: the archive holds ${known.join(', ') || 'none'}`,
+    {
+      hint: 'Run the command in the data directory, or name the cluster with --system-id.',
+    },
+  );
+}
+
+async function fromArchive(
+  archive: WalArchive,
+  file: WalFile,
+  systemId: string,
+  { path, signal }: FetchContext,
+): Promise<boolean> {
+  const object = await archive.find(file.name, { signal });
+  if (object === undefined) return false;
+  await place(path, file, systemId, (temporary) => archive.fetch(object, temporary, { signal }));
+  return true;
+}
+
+/** Whether the spool has the file, which then is at its place. */
+async function fromSpool(folder: string, file: WalFile, systemId: string, { path }: FetchContext): Promise<boolean> {
+  const source = `${folder}/${file.name}`;
+  try {
+    await access(source, constants.R_OK);
+  } catch (error) {
+    if (isAbsentInSpool(error, source)) return false;
+    throw error;
+  }
+  try {
+    await place(path, file, systemId, (temporary) => copyFile(source, temporary));
+    return true;
+  } catch (error) {
+    // Shipped and removed between the two looks: it is in the archive then.
+    if (isArchiveError(error) && errnoOf(error.cause) === 'ENOENT' && !(await exists(source))) return false;
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    return !isAbsentInSpool(error, path);
+  }
+}
+
+/** Lets `write` make a file beside `path`, checks it, and renames it: nothing unchecked ever has the name that PostgreSQL reads. */
+async function place(
+  path: string,
+  file: WalFile,
+  systemId: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.fetch`;
+  try {
+    await write(temporary);
+    if (isSegmentFile(file)) await checkPlaced(temporary, file, systemId);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (isArchiveError(error)) throw error;
+    throw new ArchiveError('RESTORE_FAILED', `cannot put ${file.name} at ${path}: ${errnoOf(error) ?? String(error)}`, {
+      cause: error,
+      hint: 'Check the folder and its permissions; recovery asks again after a restart.',
+    });
+  }
+}
+
+async function checkPlaced(path: string, file: SegmentFile, systemId: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
+    const { bytesRead } = await handle.read(head, 0, head.byteLength, 0);
+    const header = checkSegment(head.subarray(0, bytesRead), (await handle.stat()).size, file);
+    if (header.systemId !== systemId)
+      throw new ArchiveError('SYSTEM_MISMATCH', `${file.name} in the archive of ${systemId} is of ${header.systemId}`);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * A miss counts only in an archive that is really there: the folder of a disk that is not mounted is empty too, and so is
+ * that of a wrong system identifier. Errors: `REPOSITORY_NOT_FOUND`.
+ */
+async function checkThatArchiveIsThere(repository: Repository, systemId: string, signal: AbortSignal): Promise<void> {
+  await repository.open({ signal });
+  const known = await repository.systemIds({ signal });
+  if (known.includes(systemId)) return;
+  throw new ArchiveError(
+    'REPOSITORY_NOT_FOUND',
+    `repository ${repository.name} holds nothing of the cluster ${systemId}`,
+    {
+      hint: known.length === 0 ? 'Check that the storage is mounted.' : `It holds ${known.join(', ')}.`,
+    },
+  );
+}

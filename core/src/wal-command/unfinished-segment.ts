@@ -1,0 +1,111 @@
+/**
+ * The last segment of a timeline, which never became whole: what is known of it lies in up to three places.
+ */
+import { readFile } from 'node:fs/promises';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { parseWalFileName, readSegmentHeader, SEGMENT_HEADER_BYTES } from '../postgres/wal-file.ts';
+import { isAbsentInSpool } from '../receive/spool-absence.ts';
+import { collect } from '../repository/objects.ts';
+import type { WalArchive } from '../repository/wal.ts';
+import { checkSegment } from './segment-check.ts';
+
+export interface UnfinishedSegment {
+  /** As long as a segment, filled up with zeroes. */
+  readonly bytes: Uint8Array;
+  /** Slices in the archive, the `.partial` of the spool, or the `.partial` that a server archived when it was promoted. */
+  readonly source: 'tail' | 'spool' | 'partial';
+}
+
+export interface UnfinishedOptions extends CallOptions {
+  /** The folder of the spool that holds the system's segments. */
+  readonly spool?: string;
+}
+
+/** The largest segment that PostgreSQL knows. */
+const LIMIT = 1024 * 1024 * 1024;
+
+/**
+ * What is known of the segment `name`, or undefined when nothing is.
+ *
+ * Archive slices and spool both come from the receiver: the longer one counts, and they have to agree as far as both go.
+ * The `.partial` that PostgreSQL archives at a promotion counts only where it continues them, or alone: after the fork the former
+ * primary may have written, and had acknowledged, what the promoted server never got.
+ *
+ * It must be asked for only when no later segment of the timeline exists. Errors: `WAL_CONFLICT`, `WAL_INVALID`, those of the storage.
+ */
+export async function unfinishedSegment(
+  archive: WalArchive,
+  name: string,
+  options: UnfinishedOptions = {},
+): Promise<UnfinishedSegment | undefined> {
+  const [tail, spooled, partial] = await Promise.all([
+    archive.tail(name, options),
+    options.spool === undefined ? undefined : readSpool(options.spool, name),
+    readPartial(archive, name, options),
+  ]);
+  const received = longer(name, written(tail), written(spooled));
+  if (received === undefined) return segment(name, partial, 'partial');
+  if (partial !== undefined && startsWith(partial, received.bytes)) return segment(name, partial, 'partial');
+  return segment(name, received.bytes, received.source);
+}
+
+function longer(
+  name: string,
+  tail: Uint8Array | undefined,
+  spooled: Uint8Array | undefined,
+): { readonly bytes: Uint8Array; readonly source: 'tail' | 'spool' } | undefined {
+  if (spooled === undefined) return tail && { bytes: tail, source: 'tail' };
+  if (tail === undefined) return { bytes: spooled, source: 'spool' };
+  const [short, long] = tail.byteLength > spooled.byteLength ? [spooled, tail] : [tail, spooled];
+  if (!startsWith(long, short))
+    throw new ArchiveError('WAL_CONFLICT', `the spool holds other WAL of ${name} than the archive`, {
+      hint: 'Two servers share one archive, or the spool is of another time: keep both and find out which one is right.',
+    });
+  return { bytes: long, source: long === tail ? 'tail' : 'spool' };
+}
+
+function segment(
+  name: string,
+  bytes: Uint8Array | undefined,
+  source: UnfinishedSegment['source'],
+): UnfinishedSegment | undefined {
+  const file = parseWalFileName(name);
+  if (bytes === undefined || file?.kind !== 'segment') return undefined;
+  const { segmentSize } = readSegmentHeader(bytes, name);
+  if (bytes.byteLength > segmentSize) throw new ArchiveError('WAL_INVALID', `${name} is longer than a segment`);
+  let full = bytes;
+  if (bytes.byteLength < segmentSize) {
+    full = new Uint8Array(segmentSize);
+    full.set(bytes);
+  }
+  checkSegment(full, full.byteLength, file);
+  return { bytes: full, source };
+}
+
+/** The bytes up to the last one that is not zero; undefined when not even a page header was written. */
+function written(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  let end = bytes?.byteLength ?? 0;
+  while (end > 0 && bytes?.[end - 1] === 0) end--;
+  return end < SEGMENT_HEADER_BYTES ? undefined : bytes?.subarray(0, end);
+}
+
+function startsWith(long: Uint8Array, short: Uint8Array): boolean {
+  return Buffer.compare(long.subarray(0, short.byteLength), short) === 0;
+}
+
+/** A spool that is not there holds nothing. */
+async function readSpool(folder: string, name: string): Promise<Uint8Array | undefined> {
+  const path = `${folder}/${name}.partial`;
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (isAbsentInSpool(error, path)) return undefined;
+    throw error;
+  }
+}
+
+async function readPartial(archive: WalArchive, name: string, options: CallOptions): Promise<Uint8Array | undefined> {
+  const object = await archive.find(`${name}.partial`, options);
+  return object === undefined ? undefined : collect(archive.read(object, options), object.key, LIMIT);
+}
