@@ -1,0 +1,134 @@
+import type { Command } from 'commander';
+import type { ConfigSetting, Origin } from '../../config/explain.ts';
+import type { LoadedConfig } from '../../config/load.ts';
+import type { Registry } from '../../plugins/registry.ts';
+import { Secret } from '../../contracts/secret.ts';
+import { examples } from '../help.ts';
+import { runCommand, runPlain, type PlainContext } from '../run.ts';
+
+export function register(program: Command): void {
+  const group = program.command('config').description('check and explain the config').helpCommand(false);
+  const check = group
+    .command('check')
+    .description('check the config, load its plugins and validate their options; lists every problem')
+    .action(async (_, command: Command) => runPlain(command, checkConfig));
+  examples(check, [
+    ['pgark config check', 'the config that the other commands would use'],
+    ['pgark config check --config new.yaml', 'another file, before it takes the place of the present one'],
+  ]);
+
+  const explain = group
+    .command('explain')
+    .description('show every key with its value and where that comes from; secrets are not shown')
+    .action(async (_, command: Command) =>
+      runCommand(command, async ({ loaded, output, logger }) => {
+        const { Registry } = await import('../../plugins/registry.ts');
+        const { directory, env } = loaded;
+        const rows = await explained(loaded, new Registry({ directory, env, logger }));
+        if (output.isJson) return output.json(rows);
+        output.table(rows, [
+          { title: 'KEY', value: (row) => row.key },
+          { title: 'VALUE', value: (row) => (row.value === undefined ? undefined : show(row.value)) },
+          { title: 'ORIGIN', value: (row) => originText(row.origin) },
+        ]);
+      }),
+    );
+  examples(explain, [
+    ['pgark config explain', 'a table of keys, values and origins'],
+    ['PGARK_LOG_LEVEL=debug pgark config explain', 'see that a variable is taken'],
+  ]);
+
+  const schema = group
+    .command('schema')
+    .description('print the JSON Schema of the config, for editors')
+    .action(async (_, command: Command) =>
+      runPlain(command, async ({ output }) => {
+        const { jsonSchema } = await import('../../config/schema.ts');
+        output.json(jsonSchema());
+      }),
+    );
+  examples(schema, [
+    [
+      'pgark config schema > pgark.schema.json',
+      'name it in the first line of pgark.yaml: # yaml-language-server: $schema=...',
+    ],
+  ]);
+}
+
+async function checkConfig({ globals, output, logger, env, directory, signal }: PlainContext): Promise<number> {
+  const [{ loadConfigs }, { Registry }, { checkPlugins }] = await Promise.all([
+    import('../../config/load.ts'),
+    import('../../plugins/registry.ts'),
+    import('../../plugins/check.ts'),
+  ]);
+  const clusters = await loadConfigs({ path: globals.config, cluster: globals.cluster, env, directory });
+  for (const loaded of clusters) {
+    await checkPlugins(loaded.config, new Registry({ directory: loaded.directory, env, logger, signal }));
+  }
+  const result = clusters.map(({ path, config }) => ({
+    cluster: config.cluster,
+    ...(path === undefined ? {} : { file: path }),
+    repositories: config.repositories.map(({ name, storage, codecs }) => ({
+      name,
+      storage: storage.use,
+      codecs: codecs.map(({ use }) => use),
+    })),
+  }));
+  if (output.isJson) output.json({ valid: true, clusters: result });
+  for (const { cluster, file, repositories } of output.isJson ? [] : result) {
+    output.line(`${file ?? 'the environment'}: cluster ${cluster} is valid`);
+    for (const { name, storage, codecs } of repositories) {
+      output.line(
+        `  repository ${name}: storage ${storage}${codecs.length === 0 ? '' : `, codecs ${codecs.join(', ')}`}`,
+      );
+    }
+  }
+  return 0;
+}
+
+interface ExplainedSetting {
+  readonly key: string;
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+/** The settings with plugin secrets taken out. Where a plugin cannot be asked, none of its options is shown. */
+async function explained(loaded: LoadedConfig, registry: Registry): Promise<readonly ExplainedSetting[]> {
+  const { config } = loaded;
+  const kinds = new Map<string, { readonly kind: 'storage' | 'codec' | 'hook'; readonly use: string }>([
+    ...config.repositories.flatMap(({ storage, codecs }) => [
+      [storage.path, { kind: 'storage', use: storage.use }] as const,
+      ...codecs.map(({ path, use }) => [path, { kind: 'codec', use }] as const),
+    ]),
+    ...config.hooks.map(({ hook }) => [hook.path, { kind: 'hook', use: hook.use }] as const),
+  ]);
+  const secretsOf = async (section: string): Promise<readonly string[] | undefined> => {
+    const found = kinds.get(section);
+    if (found === undefined) return undefined;
+    return registry.plugin(found.kind, found.use).then(
+      (plugin) => plugin.secrets ?? [],
+      () => undefined,
+    );
+  };
+  return Promise.all(
+    loaded.settings.map(async ({ path, value, origin, option }: ConfigSetting) => {
+      const shown = { key: path, value: path === 'concurrency' ? config.concurrency : value, origin };
+      if (option === undefined) return shown;
+      const secrets = await secretsOf(option.section);
+      const { isSecretReference } = await import('../../config/secrets.ts');
+      const hidden = (secrets === undefined || secrets.includes(option.name)) && !isSecretReference(value);
+      return hidden ? { ...shown, value: '[redacted]' } : shown;
+    }),
+  );
+}
+
+function originText(origin: Origin): string {
+  if (origin.kind === 'default') return 'default';
+  if (origin.kind === 'env') return `env ${origin.name}`;
+  return origin.line === undefined ? origin.file : `${origin.file}:${origin.line}`;
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value instanceof Secret ? String(value) : JSON.stringify(value);
+}

@@ -1,0 +1,25 @@
+/** Every command, in the order of `pgark --help`. A new one is a file here and a line in this list. */
+import type { Command } from 'commander';
+import { register as backup } from './backup.ts';
+import { register as config } from './config.ts';
+import { register as init } from './init.ts';
+import { register as list } from './list.ts';
+import { register as plugins } from './plugins.ts';
+import { register as receive } from './receive.ts';
+import { register as restore } from './restore.ts';
+import { register as show } from './show.ts';
+import { register as walFetch } from './wal-fetch.ts';
+import { register as walPush } from './wal-push.ts';
+
+export const COMMANDS: readonly ((program: Command) => void)[] = [
+  init,
+  receive,
+  backup,
+  list,
+  show,
+  restore,
+  walPush,
+  walFetch,
+  config,
+  plugins,
+];

@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import { ArchiveError } from '../../contracts/errors.ts';
+import type { BackupRecord } from '../../repository/backup-record.ts';
+import { formatRatio, storedSize } from '../backup-view.ts';
+import type { FoundBackup } from '../backups.ts';
+import { formatBytes, formatTime } from '../format.ts';
+import { examples } from '../help.ts';
+import type { Column } from '../output.ts';
+import { runCommand } from '../run.ts';
+
+export function register(program: Command): void {
+  const list = program
+    .command('list')
+    .description('list the backups; fails when none is complete')
+    .action(async (_, command: Command) =>
+      runCommand(command, async (context) => {
+        const { config, output, signal } = context;
+        const { findBackups } = await import('../backups.ts');
+        const opened = await context.archive();
+        const backups = await findBackups(opened.repositories, { signal });
+        if (output.isJson) output.json(backups.map(entryOf));
+        else if (backups.length > 0) output.table(backups, columns(backups));
+        if (!backups.some(({ state }) => state === 'complete')) {
+          const which = backups.length === 0 ? 'are no backups' : 'is no complete backup';
+          throw new ArchiveError('BACKUP_NOT_FOUND', `there ${which} of cluster "${config.cluster}"`, {
+            hint: 'Take one with "pgark backup".',
+          });
+        }
+      }),
+    );
+  examples(list, [
+    ['pgark list', 'a table of backups'],
+    ['pgark list --json', 'everything about each of them, for programs'],
+  ]);
+}
+
+/** A backup for programs. */
+function entryOf(backup: FoundBackup): Record<string, unknown> {
+  const { id, state, systemId } = backup;
+  const place = { id, state, repository: backup.repository.name, systemId };
+  if (backup.state === 'complete') return { ...place, storedSize: storedSize(backup.record), record: backup.record };
+  if (backup.state === 'unreadable')
+    return { ...place, error: { code: backup.error.code, message: backup.error.message } };
+  return place;
+}
+
+function columns(backups: readonly FoundBackup[]): readonly Column<FoundBackup>[] {
+  const several = (of: (backup: FoundBackup) => string): boolean => new Set(backups.map(of)).size > 1;
+  const fact =
+    (of: (record: BackupRecord) => string | number): Column<FoundBackup>['value'] =>
+    (backup) =>
+      backup.state === 'complete' ? of(backup.record) : undefined;
+  const place: readonly (Column<FoundBackup> | undefined)[] = [
+    several(({ repository }) => repository.name)
+      ? { title: 'REPOSITORY', value: ({ repository }) => repository.name }
+      : undefined,
+    several(({ systemId }) => systemId) ? { title: 'SYSTEM', value: ({ systemId }) => systemId } : undefined,
+  ];
+  return [
+    { title: 'ID', value: ({ id }) => id },
+    ...place.filter((column) => column !== undefined),
+    { title: 'TYPE', value: fact(({ kind }) => kind) },
+    { title: 'STATE', value: stateOf },
+    { title: 'START', value: fact(({ startTime }) => formatTime(startTime)) },
+    { title: 'STOP', value: fact(({ stopTime }) => formatTime(stopTime)) },
+    { title: 'STOP LSN', value: fact(({ stopLsn }) => stopLsn) },
+    { title: 'TLI', value: fact(({ stopTimeline }) => stopTimeline) },
+    { title: 'SIZE', value: fact(({ dataSize }) => formatBytes(dataSize)), align: 'right' },
+    { title: 'STORED', value: fact((record) => formatBytes(storedSize(record))), align: 'right' },
+    { title: 'RATIO', value: fact(formatRatio), align: 'right' },
+    { title: 'LABEL', value: fact(({ label }) => label) },
+  ];
+}
+
+/** `incomplete` is one that runs still, or that was interrupted. */
+function stateOf(backup: FoundBackup): string {
+  return backup.state === 'complete' && backup.record.suspect !== undefined ? 'SUSPECT' : backup.state;
+}

@@ -1,0 +1,139 @@
+import type { Command } from 'commander';
+import type { RequiredWal, SegmentRun } from '../../backup/required-wal.ts';
+import { ArchiveError } from '../../contracts/errors.ts';
+import { segmentName } from '../../postgres/wal-file.ts';
+import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
+import { count, formatRatio, storedSize } from '../backup-view.ts';
+import { formatBytes, formatTime } from '../format.ts';
+import { examples } from '../help.ts';
+import type { Output } from '../output.ts';
+import { runCommand } from '../run.ts';
+
+/** The WAL that a backup needs to become consistent, and what of it the archive lacks. */
+interface WalState {
+  readonly required: RequiredWal;
+  readonly missing: readonly SegmentRun[];
+}
+
+export function register(program: Command): void {
+  const show = program
+    .command('show')
+    .description('show one backup: its parts, and whether the WAL it needs is archived')
+    .argument('<id>', 'of the backup, or "latest"')
+    .action(async (id: string, _, command: Command) =>
+      runCommand(command, async (context) => {
+        const { output, signal } = context;
+        const { chooseBackup, findBackups } = await import('../backups.ts');
+        const { missingSegments, requiredWalOf } = await import('../../backup/required-wal.ts');
+        const opened = await context.archive();
+        const backup = chooseBackup(await findBackups(opened.repositories, { signal }), id);
+        const { repository } = backup;
+        if (backup.state === 'unreadable') throw backup.error;
+        if (backup.state === 'incomplete') {
+          throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${backup.id} is incomplete: nothing is known of it`, {
+            hint: 'It runs still, or it was interrupted; only a complete one can be restored.',
+          });
+        }
+        const { record } = backup;
+        const wal = repository.wal(record.systemId);
+        const required = await requiredWalOf(record, wal, { signal });
+        const missing: SegmentRun[] = [];
+        for (const run of required.runs)
+          missing.push(...(await missingSegments(wal, run, record.segmentSize, { signal })));
+        if (output.isJson) {
+          const names = ({ runs }: { readonly runs: readonly SegmentRun[] }): readonly unknown[] =>
+            runs.map((run) => ({ from: firstOf(run, record), to: lastOf(run, record) }));
+          const state = { required: names(required), missing: names({ runs: missing }) };
+          output.json({ ...record, repository: repository.name, storedSize: storedSize(record), wal: state });
+        } else {
+          print(output, repository.name, record, { required, missing });
+        }
+        if (missing.length > 0) {
+          throw new ArchiveError(
+            'WAL_NOT_FOUND',
+            `backup ${record.id} cannot be restored: its WAL is not all archived`,
+            {
+              hint: 'See which is missing above; another backup may be whole, see "pgark list".',
+            },
+          );
+        }
+      }),
+    );
+  examples(show, [
+    ['pgark show latest', 'the newest complete backup'],
+    ['pgark show 20261121T064530Z-3f9a --json', 'everything about this one, for programs'],
+  ]);
+}
+
+function firstOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
+  return segmentName(run.timeline, run.first, segmentSize);
+}
+
+function lastOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
+  return segmentName(run.timeline, run.last, segmentSize);
+}
+
+function print(output: Output, repository: string, record: BackupRecord, wal: WalState): void {
+  const facts = factLines(repository, record, wal);
+  const width = Math.max(...facts.map(([name]) => name.length));
+  for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
+  if (record.tablespaces.length > 0) {
+    output.line();
+    output.table(record.tablespaces, [
+      { title: 'TABLESPACE', value: ({ oid }) => oid },
+      { title: 'LOCATION', value: ({ location }) => location },
+    ]);
+  }
+  output.line();
+  output.table(
+    [...record.parts, record.manifest, record.fileList],
+    [
+      { title: 'OBJECT', value: ({ name }) => name },
+      { title: 'ENTRIES', value: (object: BackupObject & { readonly entries?: number }) => object.entries },
+      { title: 'SIZE', value: ({ plainSize }) => formatBytes(plainSize), align: 'right' },
+      { title: 'STORED', value: ({ storedSize: stored }) => formatBytes(stored), align: 'right' },
+      { title: 'SHA-256 AS STORED', value: ({ storedSha256 }) => storedSha256 },
+    ],
+  );
+}
+
+function factLines(
+  repository: string,
+  record: BackupRecord,
+  wal: WalState,
+): readonly (readonly [name: string, value: string])[] {
+  const at = (lsn: string, timeline: number, time: string): string =>
+    `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
+  const { suspect } = record;
+  return [
+    ['backup', record.id],
+    ['label', record.label],
+    ['type', record.kind],
+    ['state', suspect === undefined ? 'complete' : 'SUSPECT: the server found damaged pages'],
+    ...(suspect?.files ?? []).map((file) => ['damaged', file] as const),
+    ['cluster', `${record.cluster}, system ${record.systemId}`],
+    ['repository', repository],
+    [
+      'server',
+      `PostgreSQL ${formatVersion(record.serverVersion)} at ${record.host}${record.fromStandby ? ', a standby' : ''}`,
+    ],
+    ['checksums', record.dataChecksums ? 'on' : 'off'],
+    ['start', at(record.startLsn, record.timeline, record.startTime)],
+    ['stop', at(record.stopLsn, record.stopTimeline, record.stopTime)],
+    ['data', `${formatBytes(record.dataSize)} in ${count(record.files, 'file')}`],
+    [
+      'stored',
+      `${formatBytes(storedSize(record))} in ${count(record.parts.length, 'part')}, ratio ${formatRatio(record)}`,
+    ],
+    ['codecs', record.codecs.map(({ id }) => id).join(', then ') || 'none'],
+    ...wal.required.runs.map((run) => ['WAL', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
+    ...wal.missing.map((run) => ['MISSING', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
+    ['WAL state', wal.missing.length === 0 ? 'all archived' : 'not all archived: this backup cannot be restored'],
+    ['tool', `pgark ${record.tool}`],
+  ];
+}
+
+/** `150018` as `15.18`. */
+function formatVersion(version: number): string {
+  return `${Math.floor(version / 10_000)}.${version % 10_000}`;
+}

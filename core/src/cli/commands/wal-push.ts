@@ -1,0 +1,52 @@
+import { Option, type Command } from 'commander';
+import { examples } from '../help.ts';
+import { failWith, runCommand } from '../run.ts';
+import { seconds } from '../seconds.ts';
+
+interface Options {
+  readonly systemId?: string;
+  readonly timeout: number;
+}
+
+/** Above it PostgreSQL takes an exit code for a death of its archiver, and does not count the failure. */
+const HIGHEST_EXIT_CODE = 125;
+
+export function register(program: Command): void {
+  const command = program
+    .command('wal-push')
+    .description('archive one WAL file; for archive_command')
+    .argument('<path>', 'the file, %p')
+    .argument('<name>', 'its name, %f')
+    .option('--system-id <number>', 'the cluster whose WAL it must be (default: what the file says)')
+    .addOption(
+      new Option('--timeout <seconds>', 'give up after this time; PostgreSQL tries again')
+        .argParser(seconds)
+        .default(60_000, '60'),
+    )
+    .action(async (path: string, name: string, options: Options, command: Command) => {
+      staySmall();
+      await runCommand(command, async ({ archive, output, logger, signal }) => {
+        const [{ walPush }, opened] = await Promise.all([
+          import('../../wal-command/push.ts'),
+          archive({ retry: { deadline: 0 } }),
+        ]);
+        const [repository] = opened.repositories;
+        const { systemId, timeout } = options;
+        const result = await walPush({ path, name, repository, timeout, signal, ...(systemId && { systemId }) });
+        logger.debug({ file: name, outcome: result.outcome }, 'archived');
+        if (output.isJson) output.json(result);
+      });
+    });
+  failWith(command, (error) => Math.min(error.exitCode, HIGHEST_EXIT_CODE));
+  examples(command, [
+    [`archive_command = 'pgark --config /etc/pgark/pgark.yaml wal-push "%p" "%f"'`, 'in postgresql.conf'],
+  ]);
+}
+
+/** Whatever ends the process, it ends with a code that PostgreSQL counts as a failure of the command. */
+function staySmall(): void {
+  for (const signal of ['SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => process.exit(1));
+  process.once('exit', (code) => {
+    if (code > HIGHEST_EXIT_CODE) process.exitCode = 1;
+  });
+}

@@ -1,0 +1,143 @@
+/** What `pgark init` wants to know of a server, asked with plain SQL. */
+import type { Client } from 'pg';
+import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
+import { openSession } from '../../postgres/connect.ts';
+import type { ConnectionTarget } from '../../postgres/target.ts';
+
+interface SlotFact {
+  readonly name: string;
+  readonly type: string;
+  readonly active: boolean;
+}
+
+export interface ServerFacts {
+  /** `host:port` that answered. */
+  readonly host: string;
+  readonly user: string;
+  /** As `SHOW server_version`. */
+  readonly version: string;
+  /** As `server_version_num`. */
+  readonly versionNumber: number;
+  readonly inRecovery: boolean;
+  /** Text of the setting, by name; settings that this version does not have are absent. */
+  readonly settings: ReadonlyMap<string, string>;
+  readonly slots: readonly SlotFact[];
+  readonly tablespaces: number;
+  /** Whether the role may use the replication protocol. */
+  readonly mayReplicate: boolean;
+  /** Bytes of all databases, unless the role may not ask. */
+  readonly size?: number;
+  /** Why a replication connection fails, if it does. */
+  readonly replicationProblem?: string;
+}
+
+const SETTINGS = [
+  'wal_level',
+  'wal_segment_size',
+  'max_wal_senders',
+  'max_replication_slots',
+  'max_slot_wal_keep_size',
+  'archive_mode',
+  'archive_command',
+  'archive_library',
+  'data_checksums',
+  'full_page_writes',
+  'synchronous_standby_names',
+];
+
+/**
+ * Asks the server. Errors: `SERVER_*`.
+ */
+export async function readServerFacts(
+  target: ConnectionTarget,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<ServerFacts> {
+  const { client, host } = await openAnyDatabase(target, options);
+  try {
+    const settings = new Map(
+      (
+        await client.query<{ name: string; setting: string }>(
+          'SELECT name, current_setting(name) AS setting FROM pg_settings WHERE name = ANY ($1)',
+          [SETTINGS],
+        )
+      ).rows.map(({ name, setting }) => [name, setting]),
+    );
+    const [facts] = (
+      await client.query<{
+        version: string;
+        number: string;
+        recovery: boolean;
+        replicate: boolean;
+        tablespaces: number;
+      }>(
+        `SELECT current_setting('server_version') AS version, current_setting('server_version_num') AS number,
+                pg_is_in_recovery() AS recovery, rolsuper OR rolreplication AS replicate,
+                (SELECT count(*)::int FROM pg_tablespace WHERE oid NOT IN (1663, 1664)) AS tablespaces
+           FROM pg_roles WHERE rolname = current_user`,
+      )
+    ).rows;
+    if (facts === undefined)
+      throw new ArchiveError('SERVER_ERROR', `${host} does not know its own role "${target.user}"`);
+    const slots = (
+      await client.query<SlotFact>(
+        'SELECT slot_name::text AS name, slot_type AS type, active FROM pg_replication_slots ORDER BY slot_name',
+      )
+    ).rows;
+    const size = await databaseSize(client);
+    const problem = await replicationProblem(target, options);
+    return {
+      host,
+      user: target.user,
+      version: facts.version,
+      versionNumber: Number(facts.number),
+      inRecovery: facts.recovery,
+      settings,
+      slots,
+      tablespaces: facts.tablespaces,
+      mayReplicate: facts.replicate,
+      ...(size === undefined ? {} : { size }),
+      ...(problem === undefined ? {} : { replicationProblem: problem }),
+    };
+  } finally {
+    await client.end();
+  }
+}
+
+/** A URL for replication needs no database, and libpq's default, one of the user's name, is often not there. */
+async function openAnyDatabase(
+  target: ConnectionTarget,
+  options: { readonly signal?: AbortSignal },
+): Promise<Awaited<ReturnType<typeof openSession>>> {
+  try {
+    return await openSession(target, { replication: false, ...options });
+  } catch (error) {
+    const missing = isArchiveError(error) && error.details['sqlstate'] === '3D000';
+    if (!missing || target.database !== target.user) throw error;
+    return openSession({ ...target, database: 'postgres' }, { replication: false, ...options });
+  }
+}
+
+/** Undefined when the role may not connect to every database, which the function wants. */
+async function databaseSize(client: Client): Promise<number | undefined> {
+  const { rows } = await client.query<{ size: string | null }>(
+    `SELECT CASE WHEN bool_and(has_database_privilege(oid, 'CONNECT')) THEN sum(pg_database_size(oid)) END::text AS size
+       FROM pg_database`,
+  );
+  const size = rows[0]?.size;
+  return size === null || size === undefined ? undefined : Number(size);
+}
+
+/** The role and pg_hba.conf decide about replication apart from SQL: only trying tells. */
+async function replicationProblem(
+  target: ConnectionTarget,
+  options: { readonly signal?: AbortSignal },
+): Promise<string | undefined> {
+  try {
+    const { client } = await openSession(target, { replication: true, ...options });
+    await client.end();
+    return undefined;
+  } catch (error) {
+    if (isArchiveError(error) && error.code !== 'ABORTED') return error.message;
+    throw error;
+  }
+}

@@ -1,0 +1,38 @@
+/** pgark as a library: the same parts that the command line is made of. */
+export * from './contracts/index.ts';
+export { openArchive, targetOf, type Archive, type OpenArchiveOptions } from './archive.ts';
+export { takeBackup, type BackupOptions, type BackupProgress } from './backup/backup.ts';
+export type {
+  BackupConfig,
+  Config,
+  HookConfig,
+  LogFormat,
+  LogLevel,
+  PluginSection,
+  ReceiveConfig,
+  RepositoryConfig,
+  RestoreConfig,
+  SecretSource,
+} from './config/config.ts';
+export type { ConfigSetting, Origin } from './config/explain.ts';
+export { loadConfig, loadConfigs, type LoadedConfig, type LoadOptions } from './config/load.ts';
+export { parseDuration, parseSize } from './config/units.ts';
+export type { InstalledPlugin } from './plugins/discovery.ts';
+export type { Events } from './plugins/events.ts';
+export { Registry, type RegistryOptions } from './plugins/registry.ts';
+export { receive, type ReceiveOptions, type ReceiveResult } from './receive/receive.ts';
+export { Repository, type RepositoryOptions } from './repository/repository.ts';
+export { planRestore, type PlanOptions } from './restore/plan.ts';
+export type { PlanFolder, PlanProblem, PlanTablespace, PlanWal, RestorePlan } from './restore/plan-types.ts';
+export { restore, type RestoreOptions, type RestoreProgress, type RestoreResult } from './restore/restore.ts';
+export {
+  parseTarget,
+  parseTimeline,
+  type RecoveryTarget,
+  type TargetAction,
+  type TargetInput,
+  type TimelineChoice,
+} from './restore/target.ts';
+export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
+export { walPush, type WalPushOptions, type WalPushResult } from './wal-command/push.ts';
+export { VERSION } from './version.ts';

@@ -1,0 +1,98 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openArchive, type Archive } from '../src/archive.ts';
+import { API_VERSION, type Plugin } from '../src/contracts/plugin.ts';
+import { Secret } from '../src/contracts/secret.ts';
+import { loadConfig } from '../src/config/load.ts';
+import { folder } from './config/support.ts';
+import { recordingLogger } from './plugins/support.ts';
+
+async function open(
+  text: string,
+  options: { readonly env?: NodeJS.ProcessEnv; readonly directory?: string; readonly plugins?: readonly Plugin[] } = {},
+): Promise<Archive> {
+  const directory = options.directory ?? folder();
+  writeFileSync(join(directory, 'pgark.yaml'), text);
+  const loaded = await loadConfig({ directory, env: { HOME: directory, ...options.env } });
+  return openArchive(loaded, {
+    logger: recordingLogger(),
+    ...(options.plugins === undefined ? {} : { plugins: options.plugins }),
+  });
+}
+
+const HISTORY = Buffer.from('1\t0/3000000\tno recovery target specified\n');
+const SYSTEM = '7000000000000000001';
+
+async function readHistory(archive: Archive): Promise<string | undefined> {
+  const found = await archive.repositories[0].wal(SYSTEM).history(2);
+  return found && Buffer.from(found.content).toString();
+}
+
+describe('openArchive', () => {
+  test('what it archives through codecs is read back, also when the config has changed since', async () => {
+    const directory = folder();
+    mkdirSync(join(directory, 'archive'));
+    const config = (codecs: string): string =>
+      `cluster: c\nrepositories: [ { storage: { use: fs, path: ./archive }, codecs: [ ${codecs} ] } ]\n`;
+    const first = await open(config('{ use: gzip }, { use: zstd }'), { directory });
+    await first.repositories[0].open({ create: true });
+    expect(await first.repositories[0].wal(SYSTEM).push('00000002.history', { bytes: HISTORY })).toBe('stored');
+    await first.close();
+    const later = await open(config(''), { directory });
+    await later.repositories[0].open();
+    expect((await later.repositories[0].wal(SYSTEM).find('00000002.history'))?.codecs).toEqual(['gz', 'zst']);
+    expect(await readHistory(later)).toBe(HISTORY.toString());
+    await later.close();
+  });
+
+  test('H-62 a configured codec that cannot be had is fatal, and nothing stays open', async () => {
+    let closed = 0;
+    const storage: Plugin<'storage'> = {
+      name: 'counting',
+      kind: 'storage',
+      apiVersion: API_VERSION,
+      options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } },
+      create: () =>
+        ({
+          capabilities: {},
+          put() {},
+          get() {},
+          stat() {},
+          list() {},
+          remove() {},
+          close: async () => void (closed += 1),
+        }) as never,
+    };
+    const text = (rest: string): string => `repositories: [ { storage: { use: counting }${rest} } ]\n`;
+    await expect(open(text(', codecs: [ { use: agee } ]'), { plugins: [storage] })).rejects.toMatchObject({
+      code: 'PLUGIN_NOT_FOUND',
+    });
+    await expect(open(`${text('')}hooks: [ { use: nobody } ]\n`, { plugins: [storage] })).rejects.toMatchObject({
+      code: 'PLUGIN_NOT_FOUND',
+    });
+    expect(closed).toBe(1);
+  });
+
+  test('the server is asked for only when it is wanted (H-80), with secrets from their sources', async () => {
+    const text = (postgres: string): string =>
+      `repositories: [ { storage: { use: memory } } ]\npostgres: ${postgres}\n`;
+    const lazy = await open(text('{ url: { env: NOT_SET } }'));
+    await expect(lazy.target()).rejects.toMatchObject({
+      code: 'SECRET_UNAVAILABLE',
+      message: 'postgres.url: the environment variable NOT_SET is not set',
+    });
+    const both = await open(text('{ url: "postgres://me@db1:6543/x", password: { env: PW } }'), {
+      env: { PW: 'pa$$' },
+    });
+    const target = await both.target({ applicationName: 'app' });
+    expect(target).toMatchObject({ hosts: [{ host: 'db1', port: 6543 }], user: 'me', applicationName: 'app' });
+    expect(target.password).toBeInstanceOf(Secret);
+    expect(target.password?.reveal()).toBe('pa$$');
+    const environment = await open('repositories: [ { storage: { use: memory } } ]\n', {
+      env: { PGHOST: 'db2', PGUSER: 'her', PGPASSWORD: 'x' },
+    });
+    expect(await environment.target()).toMatchObject({ hosts: [{ host: 'db2', port: 5432 }], user: 'her' });
+    await Promise.all([lazy, both, environment].map((archive) => archive.close()));
+  });
+});
