@@ -1,0 +1,59 @@
+/** Reads a chunked stream by counts of bytes. Keeps no view of a chunk once the next one is asked for. */
+export class ByteReader {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #chunk: Uint8Array = new Uint8Array(0);
+  #ended = false;
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#iterator = source[Symbol.asyncIterator]();
+  }
+
+  /** Whether all bytes of the source were taken. */
+  async atEnd(): Promise<boolean> {
+    return !(await this.#fill());
+  }
+
+  /** Copies the next bytes into `target` until it is full; false when the source ends before. */
+  async read(target: Uint8Array): Promise<boolean> {
+    for (let filled = 0; filled < target.byteLength;) {
+      if (!(await this.#fill())) return false;
+      const part = this.#take(target.byteLength - filled);
+      target.set(part, filled);
+      filled += part.byteLength;
+    }
+    return true;
+  }
+
+  /** The next bytes, at most `count`, as a view that holds until the next call; undefined at the end of the source. */
+  async next(count: number): Promise<Uint8Array | undefined> {
+    return (await this.#fill()) ? this.#take(count) : undefined;
+  }
+
+  /** Ends the source. */
+  async close(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#iterator.return?.();
+  }
+
+  #take(count: number): Uint8Array {
+    const taken = this.#chunk.subarray(0, count);
+    this.#chunk = this.#chunk.subarray(taken.byteLength);
+    return taken;
+  }
+
+  async #fill(): Promise<boolean> {
+    while (this.#chunk.byteLength === 0) {
+      if (this.#ended) return false;
+      try {
+        const step = await this.#iterator.next();
+        if (step.done === true) this.#ended = true;
+        else this.#chunk = step.value;
+      } catch (error) {
+        this.#ended = true;
+        throw error;
+      }
+    }
+    return true;
+  }
+}

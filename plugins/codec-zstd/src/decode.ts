@@ -1,0 +1,55 @@
+import { promisify } from 'node:util';
+import { createZstdDecompress, zstdDecompress, type ZstdOptions } from 'node:zlib';
+import { abortable, mapOrdered, throughStream, type CodecContext } from '@pgark/sdk';
+import { ByteReader } from './byte-reader.ts';
+import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
+import { corrupt } from './corrupt.ts';
+
+const WHAT = 'zstd decompression';
+
+/** Bytes of output per chunk of a frame that is decoded as a stream. */
+const STREAM_CHUNK = 256 * 1024;
+
+const decompress = promisify<Uint8Array, ZstdOptions, Buffer>(zstdDecompress);
+
+/**
+ * Decodes any sequence of zstd frames. The borders of frames are found without decompressing: small frames are decoded
+ * whole, several at once in the thread pool; a frame that is too large for that goes through a streaming decoder.
+ */
+export async function* decodeFrames(
+  source: AsyncIterable<Uint8Array>,
+  context: CodecContext,
+): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(abortable(source, context.signal, WHAT));
+  try {
+    if (await reader.atEnd()) throw corrupt('the zstd stream is empty, which no zstd stream is');
+    const scanner = new FrameScanner(reader);
+    for (;;) {
+      for await (const content of mapOrdered(scanner.smallFrames(), decodeWhole, { ...context, what: WHAT })) {
+        if (content.byteLength > 0) yield content;
+      }
+      const large = scanner.takeLarge();
+      if (large === undefined) return;
+      yield* throughStream(large, createZstdDecompress({ chunkSize: STREAM_CHUNK }), {
+        ...context,
+        what: WHAT,
+        failed: (error) => corrupt('a zstd frame is damaged', error),
+        unread: () => corrupt('a zstd frame ends before its last block'),
+      });
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function decodeWhole(frame: SmallFrame): Promise<Uint8Array> {
+  try {
+    // One byte more than the content and the library is done in one go, straight into the buffer that is given out.
+    return await decompress(frame.bytes, {
+      chunkSize: Math.max(64, frame.contentBound + 1),
+      maxOutputLength: frame.contentBound + 1,
+    });
+  } catch (error) {
+    throw corrupt('a zstd frame is damaged', error);
+  }
+}

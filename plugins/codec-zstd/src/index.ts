@@ -1,0 +1,23 @@
+import { definePlugin, type Plugin } from '@pgark/sdk';
+import { z } from 'zod';
+import { ZstdCodec, type ZstdCodecOptions } from './zstd-codec.ts';
+
+const options = z.strictObject({
+  level: z
+    .int()
+    .min(1)
+    .max(19)
+    .default(1)
+    .describe('Compression level: 1 is the fastest, 19 makes the smallest objects and needs much memory.'),
+});
+
+const plugin: Plugin<'codec', ZstdCodecOptions> = definePlugin({
+  name: 'zstd',
+  kind: 'codec',
+  suffix: 'zst',
+  options,
+  create: (options) => new ZstdCodec(options),
+});
+
+export default plugin;
+export { ZstdCodec, type ZstdCodecOptions } from './zstd-codec.ts';

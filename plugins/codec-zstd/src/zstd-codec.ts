@@ -1,0 +1,53 @@
+import { mapBlocks, type Codec, type CodecContext } from '@pgark/sdk';
+import { decodeFrames } from './decode.ts';
+import { FrameCompressor } from './frame-compressor.ts';
+
+export interface ZstdCodecOptions {
+  /** 1 (fastest) to 19 (smallest). */
+  readonly level: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** Up to this level the window is half a MiB, and larger frames would not make smaller objects. */
+const SMALL_WINDOW_LEVEL = 2;
+
+/**
+ * Standard zstd (RFC 8878): frames of 1 to 4 MiB of content, each with its content size and checksum, compressed in the thread pool.
+ * `decode` reads what any other producer of zstd writes, too.
+ */
+export class ZstdCodec implements Codec {
+  readonly id: string = 'zstd';
+  readonly suffix: string = 'zst';
+  readonly #level: number;
+
+  constructor(options: ZstdCodecOptions) {
+    this.#level = options.level;
+  }
+
+  /** Bytes of content in every frame but the last. */
+  get blockSize(): number {
+    return this.#level <= SMALL_WINDOW_LEVEL ? MIB : 4 * MIB;
+  }
+
+  async *encode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
+    const compressors: FrameCompressor[] = [];
+    const idle: FrameCompressor[] = [];
+    const work = async (block: Uint8Array): Promise<Uint8Array> => {
+      let compressor = idle.pop();
+      if (compressor === undefined) compressors.push((compressor = new FrameCompressor(this.#level)));
+      const frame = await compressor.compress(block);
+      idle.push(compressor);
+      return frame;
+    };
+    try {
+      yield* mapBlocks(source, work, { ...context, blockSize: this.blockSize, what: 'zstd compression' });
+    } finally {
+      for (const compressor of compressors) compressor.close();
+    }
+  }
+
+  decode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncIterable<Uint8Array> {
+    return decodeFrames(source, context);
+  }
+}

@@ -1,0 +1,57 @@
+import type { FileHandle } from 'node:fs/promises';
+import { releaseChunk } from '@pgark/sdk';
+
+/** Chunks from this size are written as they come. */
+const LARGE = 256 * 1024;
+/** Smaller ones are gathered up to this many bytes or pieces (IOV_MAX is 1024). */
+const GATHERED_BYTES = 1024 * 1024;
+const GATHERED_PIECES = 512;
+
+/** Writes all chunks to the end of the file. Small ones are copied, since each is only valid until the next comes. */
+export async function writeBody(
+  handle: FileHandle,
+  body: AsyncIterable<Uint8Array>,
+  map: <Value>(promise: Promise<Value>) => Promise<Value>,
+): Promise<void> {
+  let pieces: Uint8Array[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    const gathered = pieces;
+    pieces = [];
+    bytes = 0;
+    await map(writeAll(handle, gathered));
+  };
+  for await (const chunk of body) {
+    if (chunk.byteLength >= LARGE) {
+      if (pieces.length > 0) await flush();
+      await map(writeAll(handle, [chunk]));
+      releaseChunk(chunk);
+    } else if (chunk.byteLength > 0) {
+      pieces.push(Buffer.from(chunk));
+      bytes += chunk.byteLength;
+      if (bytes >= GATHERED_BYTES || pieces.length >= GATHERED_PIECES) await flush();
+    }
+  }
+  if (pieces.length > 0) await flush();
+}
+
+/** The system may write less than it was given, for instance up to the last free block. */
+async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
+  let rest = pieces;
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(rest);
+    rest = without(rest, bytesWritten);
+  }
+}
+
+function without(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let skip = bytes;
+  let index = 0;
+  for (const piece of pieces) {
+    if (skip < piece.byteLength) break;
+    skip -= piece.byteLength;
+    index += 1;
+  }
+  const [first, ...others] = pieces.slice(index);
+  return first === undefined ? [] : [first.subarray(skip), ...others];
+}

@@ -1,0 +1,128 @@
+import {
+  ArchiveError,
+  checkedBody,
+  checkKey,
+  compareKeys,
+  resolveRange,
+  throwIfAborted,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectInfo,
+  type PutOptions,
+  type RemoveResult,
+  type Storage,
+  type StorageCapabilities,
+} from '@pgark/sdk';
+
+export interface MemoryStorageOptions {
+  /** The clock that `modified` and retention go by, epoch milliseconds; default `Date.now`. */
+  readonly now?: () => number;
+}
+
+interface StoredBytes {
+  readonly bytes: Uint8Array;
+  readonly modified: number;
+  readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly retainUntil: number;
+}
+
+/** Bytes of one chunk that `get` gives. */
+const CHUNK = 1024 * 1024;
+
+/** Objects in the memory of the process, for tests: it keeps every promise of the contract but to survive a crash. */
+export class MemoryStorage implements Storage {
+  readonly capabilities: StorageCapabilities = { conditionalPut: true, retention: true, metadata: true };
+  readonly #objects = new Map<string, StoredBytes>();
+  readonly #now: () => number;
+  #closed = false;
+
+  constructor(options: MemoryStorageOptions = {}) {
+    this.#now = options.now ?? Date.now;
+  }
+
+  async put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
+    this.#begin(options.signal, `storing ${key}`);
+    checkKey(key);
+    const chunks: Buffer[] = [];
+    for await (const chunk of checkedBody(body, { key, size: options.size, signal: options.signal })) {
+      chunks.push(Buffer.from(chunk));
+    }
+    this.#begin(options.signal, `storing ${key}`);
+    this.#assertReplaceable(key, options.ifAbsent);
+    this.#objects.set(key, {
+      bytes: Buffer.concat(chunks),
+      modified: this.#now(),
+      metadata: options.metadata === undefined ? undefined : { ...options.metadata },
+      retainUntil: options.retainUntil?.getTime() ?? 0,
+    });
+  }
+
+  async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const what = `reading ${key}`;
+    this.#begin(options.signal, what);
+    const { bytes } = this.#find(key);
+    const { start, end } = resolveRange(key, options.range, bytes.byteLength);
+    for (let position = start; position < end; position += CHUNK) {
+      throwIfAborted(options.signal, what);
+      // A copy: whoever gets the chunk may do with it what he likes.
+      yield Buffer.from(bytes.subarray(position, Math.min(position + CHUNK, end)));
+    }
+  }
+
+  async stat(key: string, options: CallOptions = {}): Promise<ObjectInfo> {
+    this.#begin(options.signal, `looking up ${key}`);
+    return describe(key, this.#find(key));
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
+    const what = `listing ${prefix}`;
+    this.#begin(options.signal, what);
+    const { startAfter } = options;
+    const keys = [...this.#objects.keys()]
+      .filter((key) => key.startsWith(prefix) && (startAfter === undefined || compareKeys(key, startAfter) > 0))
+      .sort(compareKeys);
+    for (const key of keys) {
+      throwIfAborted(options.signal, what);
+      const object = this.#objects.get(key);
+      if (object !== undefined) yield describe(key, object);
+    }
+  }
+
+  async remove(keys: readonly string[], options: CallOptions = {}): Promise<RemoveResult> {
+    this.#begin(options.signal, 'removing objects');
+    for (const key of keys) checkKey(key);
+    const retained = keys.filter((key) => (this.#objects.get(key)?.retainUntil ?? 0) > this.#now());
+    for (const key of keys) if (!retained.includes(key)) this.#objects.delete(key);
+    return { retained };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  #begin(signal: AbortSignal | undefined, what: string): void {
+    if (this.#closed) throw new ArchiveError('INTERNAL', `${what} failed: the storage is closed`);
+    throwIfAborted(signal, what);
+  }
+
+  #find(key: string): StoredBytes {
+    const object = this.#objects.get(checkKey(key));
+    if (object === undefined) throw new ArchiveError('STORAGE_NOT_FOUND', `there is no object ${key}`);
+    return object;
+  }
+
+  #assertReplaceable(key: string, ifAbsent: boolean): void {
+    const present = this.#objects.get(key);
+    if (present === undefined) return;
+    if (ifAbsent) throw new ArchiveError('STORAGE_EXISTS', `the object ${key} exists`);
+    if (present.retainUntil > this.#now()) {
+      throw new ArchiveError('STORAGE_DENIED', `the object ${key} is under retention and cannot be replaced`);
+    }
+  }
+}
+
+function describe(key: string, object: StoredBytes): ObjectInfo {
+  const info = { key, size: object.bytes.byteLength, modified: object.modified };
+  return object.metadata === undefined ? info : { ...info, metadata: object.metadata };
+}

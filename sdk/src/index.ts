@@ -1,0 +1,10 @@
+/** Everything a plugin needs: the contracts, {@link definePlugin}, and what block-wise codecs share. A plugin imports pgark through this module only. */
+export * from 'pgark/contracts';
+export { abortable } from './abortable.ts';
+export { mapBlocks, type BlockOptions } from './blocks.ts';
+export { definePlugin } from './define-plugin.ts';
+export { mapOrdered, type OrderedOptions } from './ordered.ts';
+export { checkedBody } from './storage-body.ts';
+export { checkKey, compareKeys } from './storage-key.ts';
+export { resolveRange } from './storage-range.ts';
+export { throughStream, type ThroughOptions } from './through-stream.ts';

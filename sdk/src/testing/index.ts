@@ -1,0 +1,20 @@
+export {
+  CODEC_CLAUSES,
+  CodecClauseContext,
+  CodecClauseSkipped,
+  describeCodec,
+  runCodecClause,
+  type CodecClause,
+  type CodecSuiteOptions,
+  type CodecTool,
+} from './codec/describe-codec.ts';
+export { describeStorage } from './storage/describe-storage.ts';
+export {
+  StorageClauseContext,
+  StorageClauseSkipped,
+  type StorageClause,
+  type StorageSuiteOptions,
+} from './storage/clause.ts';
+export { Random } from './storage/random.ts';
+export { runStorageClause, type StorageClauseResult } from './storage/run-clause.ts';
+export { STORAGE_CLAUSES } from './storage/storage-clauses.ts';

@@ -1,0 +1,17 @@
+import { ABORT_CLAUSES } from './abort-clauses.ts';
+import type { StorageClause } from './clause.ts';
+import { KEY_CLAUSES } from './key-clauses.ts';
+import { LIST_CLAUSES } from './list-clauses.ts';
+import { PUT_CLAUSES } from './put-clauses.ts';
+import { READ_CLAUSES } from './read-clauses.ts';
+import { REMOVE_CLAUSES } from './remove-clauses.ts';
+
+/** Every promise of the Storage contract as tests that are plain functions, in the order of their ids. */
+export const STORAGE_CLAUSES: readonly StorageClause[] = [
+  ...KEY_CLAUSES,
+  ...PUT_CLAUSES,
+  ...ABORT_CLAUSES,
+  ...READ_CLAUSES,
+  ...LIST_CLAUSES,
+  ...REMOVE_CLAUSES,
+].sort((left, right) => left.id.slice(0, 7).localeCompare(right.id.slice(0, 7), 'en'));
