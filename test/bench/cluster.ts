@@ -1,0 +1,66 @@
+/** The server and the archive that the benchmarks run on. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { giveToServer, PostgresServer } from '../support/postgres.ts';
+import type { Command } from './measure.ts';
+
+/** Debian's PostgreSQL 15 tools: the peers. */
+export const TOOLS = '/usr/lib/postgresql/15/bin';
+
+const ROOT = new URL('../..', import.meta.url).pathname;
+
+export async function benchServer(): Promise<PostgresServer> {
+  return PostgresServer.start({
+    major: 15,
+    settings: {
+      fsync: 'on',
+      shared_buffers: '512MB',
+      max_wal_size: '8GB',
+      checkpoint_timeout: '1h',
+      synchronous_commit: 'on',
+    },
+  });
+}
+
+/** pgbench's tables and two that do not compress twenty-fold: random bytes and prose-like text. Gives the size in bytes. */
+export async function fill(server: PostgresServer, scale: number): Promise<number> {
+  const done = spawnSync(`${TOOLS}/pgbench`, ['-i', '-q', '-s', String(scale), server.url()], { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(done.stderr);
+  await server.query(`CREATE TABLE noise AS
+    SELECT n, decode(md5(n::text) || md5((n * 7)::text) || md5((n * 13)::text) || md5((n * 31)::text), 'hex') AS bytes
+    FROM generate_series(1, ${scale * 40_000}) n`);
+  await server.query(`CREATE TABLE prose AS
+    SELECT n, 'order ' || n || ' of customer ' || (n::bigint * 7919 % 100003) || ' was shipped at ' || (now() - n * interval '1 second') || ' by carrier ' || (n % 17) AS line
+    FROM generate_series(1, ${scale * 40_000}) n`);
+  await server.query('CHECKPOINT');
+  return Number(await server.value('SELECT sum(pg_database_size(oid)) FROM pg_database'));
+}
+
+export interface Archive {
+  readonly folder: string;
+  readonly config: string;
+}
+
+/** A config of pgark over the file system, in a folder of its own. */
+export function archive(server: PostgresServer, name: string, codecs: readonly object[]): Archive {
+  const folder = join(server.folder, name);
+  for (const part of ['', 'repository', 'spool']) {
+    mkdirSync(join(folder, part), { recursive: true });
+    giveToServer(join(folder, part));
+  }
+  const config = join(folder, 'pgark.json');
+  const content = {
+    cluster: 'bench',
+    postgres: { url: server.url() },
+    repositories: [{ name: 'primary', storage: { use: 'fs', path: join(folder, 'repository') }, codecs }],
+    receive: { slot: `pgark_${name}`, spool: join(folder, 'spool') },
+  };
+  writeFileSync(config, JSON.stringify(content));
+  return { folder, config };
+}
+
+/** A command of the built program, as its users run it. */
+export function pgark(config: string, args: readonly string[]): Command {
+  return { program: process.execPath, args: [join(ROOT, 'core/bin/pgark.js'), '--config', config, ...args] };
+}

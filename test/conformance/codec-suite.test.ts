@@ -1,0 +1,215 @@
+import { GzipCodec } from '@pgark/codec-gzip';
+import type { Codec, CodecContext } from '@pgark/sdk';
+import { CODEC_CLAUSES, CodecClauseSkipped, runCodecClause, type CodecSuiteOptions } from '@pgark/sdk/testing';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+
+type Stream = AsyncIterable<Uint8Array>;
+type Step = (source: Stream, context: CodecContext) => Stream;
+
+const MIB = 1024 * 1024;
+const good = new GzipCodec({ level: 1 });
+
+/** A codec that is right but for what is replaced. */
+function codec(replaced: { readonly encode?: Step; readonly decode?: Step }): Codec {
+  return {
+    id: 'broken',
+    suffix: 'broken',
+    encode: replaced.encode ?? ((source, context) => good.encode(source, context)),
+    decode: replaced.decode ?? ((source, context) => good.decode(source, context)),
+  };
+}
+
+async function* same(source: Stream): Stream {
+  yield* source;
+}
+
+async function* only(chunk: Uint8Array): Stream {
+  yield chunk;
+}
+
+async function joined(source: Stream): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** `step` on what both directions give. */
+function both(step: (source: Stream) => Stream): Codec {
+  return codec({
+    encode: (source, context) => step(good.encode(source, context)),
+    decode: (source, context) => step(good.decode(source, context)),
+  });
+}
+
+/** `step` on what both directions are given. */
+function before(step: (source: Stream) => Stream): Codec {
+  return codec({
+    encode: (source, context) => good.encode(step(source), context),
+    decode: (source, context) => good.decode(step(source), context),
+  });
+}
+
+/** The faults that codecs have, and the clauses that must find each. */
+const FAULTS: readonly { readonly fault: string; readonly broken: Codec; readonly clauses: readonly string[] }[] = [
+  {
+    fault: 'changes nothing, so that nothing can be noticed',
+    broken: codec({ encode: same, decode: same }),
+    clauses: [
+      'CODEC-02/tool-reads',
+      'CODEC-02/tool-writes',
+      'CODEC-03/truncated',
+      'CODEC-03/truncated-large',
+      'CODEC-03/flipped',
+      'CODEC-03/flipped-large',
+      'CODEC-03/foreign',
+      'CODEC-03/garbage',
+      'CODEC-04/aborted',
+      'CODEC-04/abort-running',
+      'CODEC-04/abort-silent',
+    ],
+  },
+  {
+    fault: 'writes nothing for an empty stream',
+    broken: codec({
+      async *encode(source, context) {
+        const bytes = await joined(source);
+        if (bytes.byteLength > 0) yield* good.encode(only(bytes), context);
+      },
+    }),
+    clauses: ['CODEC-01/empty', 'CODEC-03/truncated'],
+  },
+  {
+    fault: 'forgets what is behind the last whole block',
+    broken: codec({
+      async *encode(source) {
+        const bytes = await joined(source);
+        for (let at = 0; at + MIB <= bytes.byteLength; at += MIB) yield gzipSync(bytes.subarray(at, at + MIB));
+        if (bytes.byteLength < MIB) yield gzipSync(bytes);
+      },
+    }),
+    clauses: ['CODEC-01/content', 'CODEC-01/borders'],
+  },
+  {
+    fault: 'takes every chunk for a whole stream',
+    broken: codec({
+      async *decode(source) {
+        for await (const chunk of source) yield gunzipSync(chunk);
+      },
+    }),
+    clauses: ['CODEC-01/chunks'],
+  },
+  {
+    fault: 'gives blocks out as they are ready',
+    broken: codec({
+      async *encode(source, context) {
+        const chunks = [];
+        for await (const chunk of good.encode(source, context)) chunks.push(chunk);
+        yield* context.concurrency > 1 ? chunks.toReversed() : chunks;
+      },
+    }),
+    clauses: ['CODEC-01/concurrency'],
+  },
+  {
+    fault: 'stops at the end of the first member',
+    broken: codec({
+      async *decode(source) {
+        const bytes = await joined(source);
+        const second = bytes.indexOf(Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0]), 10);
+        yield gunzipSync(second < 0 ? bytes : bytes.subarray(0, second));
+      },
+    }),
+    clauses: ['CODEC-03/concatenated'],
+  },
+  {
+    fault: 'wraps errors of the source',
+    broken: before(async function* (source) {
+      try {
+        yield* source;
+      } catch (error) {
+        throw new Error('wrapped', { cause: error });
+      }
+    }),
+    clauses: ['CODEC-04/source'],
+  },
+  {
+    fault: 'reads ahead of its reader without a limit',
+    broken: before(async function* (source) {
+      yield await joined(source);
+    }),
+    clauses: ['CODEC-05/slow-reader', 'CODEC-06/leave'],
+  },
+  {
+    fault: 'keeps all that it has given out',
+    broken: both(async function* (source) {
+      const kept: Uint8Array[] = [];
+      for await (const chunk of source) {
+        kept.push(chunk);
+        yield kept.at(-1)!;
+      }
+    }),
+    clauses: ['CODEC-05/released'],
+  },
+  {
+    fault: 'leaves its source open',
+    broken: before((source) => {
+      const iterator = source[Symbol.asyncIterator]();
+      return { [Symbol.asyncIterator]: () => ({ next: () => iterator.next() }) };
+    }),
+    clauses: ['CODEC-06/leave', 'CODEC-06/corrupt', 'CODEC-04/abort-running'],
+  },
+  {
+    fault: 'works in the buffers of its source',
+    broken: before(async function* (source) {
+      for await (const chunk of source) {
+        yield Buffer.from(chunk);
+        chunk.fill(0);
+      }
+    }),
+    clauses: ['CODEC-07/source'],
+  },
+  {
+    fault: 'uses its output buffer again',
+    broken: both(async function* (source) {
+      const buffer = Buffer.alloc(8 * MIB);
+      for await (const chunk of source) {
+        buffer.set(chunk);
+        yield buffer.subarray(0, chunk.byteLength);
+      }
+    }),
+    clauses: ['CODEC-07/output'],
+  },
+];
+
+describe('H-84 the conformance suite of codecs finds', () => {
+  for (const { fault, broken, clauses } of FAULTS) {
+    test.for(clauses)(`a codec that ${fault}, by %s`, { timeout: 60_000 }, async (id, { skip }) => {
+      const options: CodecSuiteOptions = {
+        create: () => broken,
+        tool: { decode: ['gzip', '-dc'], encode: [['gzip', '-c']] },
+        blockSize: MIB,
+        concatenates: true,
+        patience: 2000,
+      };
+      const clause = CODEC_CLAUSES.find((candidate) => candidate.id === id);
+      expect(clause, `clause ${id}`).toBeDefined();
+      const found = await runCodecClause(clause!, options).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (found instanceof CodecClauseSkipped) skip(found.message);
+      expect(found, 'the error that the clause found').toBeInstanceOf(Error);
+    });
+  }
+
+  test('each clause has a codec that breaks it', () => {
+    const tried = new Set(FAULTS.flatMap(({ clauses }) => clauses));
+    expect([...tried].toSorted()).toEqual(CODEC_CLAUSES.map(({ id }) => id).toSorted());
+  });
+
+  test('a gap must name a clause', async () => {
+    const { describeCodec } = await import('@pgark/sdk/testing');
+    const options = { create: () => good, knownGaps: [{ id: 'CODEC-99/none', reason: 'none' }] };
+    expect(() => describeCodec('none', options)).toThrow('CODEC-99/none');
+  });
+});

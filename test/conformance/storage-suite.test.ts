@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import { describeStorage, runStorageClause, STORAGE_CLAUSES, type StorageSuiteOptions } from '@pgark/sdk/testing';
+import { MemoryStorage } from '@pgark/storage-memory';
+import { describe, expect, test } from 'vitest';
+import { BROKEN_STORAGES } from '../support/broken-storages.ts';
+
+const promiseOf = (id: string): string => id.slice(0, 7);
+
+/** The ids of the clauses of one promise that fail. */
+async function failures(promise: string, options: StorageSuiteOptions): Promise<string[]> {
+  const failed: string[] = [];
+  for (const clause of STORAGE_CLAUSES.filter(({ id }) => promiseOf(id) === promise)) {
+    const result = await runStorageClause(clause, options, 1);
+    if (result.outcome === 'failed') failed.push(clause.id);
+  }
+  return failed;
+}
+
+describe('the storage suite', () => {
+  test('has a clause for every promise of the contract, and no other', () => {
+    const contract = readFileSync(new URL('../../core/src/contracts/storage.ts', import.meta.url), 'utf8');
+    const promised = new Set(contract.match(/STOR-\d\d/g));
+    expect(new Set(STORAGE_CLAUSES.map(({ id }) => promiseOf(id)))).toEqual(promised);
+    for (const { id, title } of STORAGE_CLAUSES) expect(title).toMatch(new RegExp(`^${promiseOf(id)} `));
+    expect(new Set(STORAGE_CLAUSES.map(({ id }) => id)).size).toBe(STORAGE_CLAUSES.length);
+  });
+
+  test('refuses a known gap that is no clause', () => {
+    const options = { create: async () => new MemoryStorage(), knownGaps: [{ id: 'STOR-99/x', reason: 'a test' }] };
+    expect(() => describeStorage('refused', options)).toThrow('STOR-99/x');
+  });
+
+  test.concurrent.for(BROKEN_STORAGES)('H-84 finds a storage that $fault', { timeout: 60_000 }, async (broken) => {
+    const promise = promiseOf(broken.fails[0] ?? '');
+    const options = { create: async () => broken.create(), patience: 300 };
+    expect(await failures(promise, options)).toEqual(broken.fails);
+  });
+
+  test('H-84 finds a storage that says "not found" when its root is missing (H-50)', async () => {
+    const missing = async (): Promise<MemoryStorage> => new MemoryStorage();
+    const options = { create: async () => new MemoryStorage(), broken: { missing, denied: missing } };
+    expect(await failures('STOR-06', options)).toEqual(['STOR-06/missing', 'STOR-06/denied']);
+  });
+
+  test('breaks every promise once', () => {
+    const broken = new Set(BROKEN_STORAGES.map(({ fails }) => promiseOf(fails[0] ?? '')));
+    expect([...broken].sort()).toEqual([...new Set(STORAGE_CLAUSES.map(({ id }) => promiseOf(id)))].sort());
+  });
+});

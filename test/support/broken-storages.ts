@@ -1,0 +1,455 @@
+/** Storages that each break one promise of the contract: the conformance suite has to find every one of them. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ArchiveError,
+  isArchiveError,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectInfo,
+  type PutOptions,
+  type RemoveResult,
+  type Storage,
+} from '@pgark/sdk';
+import { MemoryStorage } from '@pgark/storage-memory';
+
+type Body = AsyncIterable<Uint8Array>;
+
+export interface BrokenStorage {
+  readonly fault: string;
+  /** The clauses of the broken promise that fail, all of them. */
+  readonly fails: readonly string[];
+  readonly create: () => Storage;
+}
+
+export const BROKEN_STORAGES: readonly BrokenStorage[] = [
+  {
+    fault: 'drops what is stored under an invalid key without a word',
+    fails: ['STOR-01/refused'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options).catch((error: unknown) => {
+            if (!isArchiveError(error, 'STORAGE_INVALID_KEY')) throw error;
+          });
+        }
+      })(),
+  },
+  {
+    fault: 'folds keys to lower case',
+    fails: ['STOR-01/odd', 'STOR-01/case'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, options: PutOptions): Promise<void> {
+          return super.put(key.toLowerCase(), body, options);
+        }
+        override get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          return super.get(key.toLowerCase(), options);
+        }
+        override stat(key: string, options?: CallOptions): Promise<ObjectInfo> {
+          return super.stat(key.toLowerCase(), options);
+        }
+      })(),
+  },
+  {
+    fault: 'keeps what came before the body failed',
+    fails: ['STOR-02/throws', 'STOR-02/replace'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          let failure: { error: unknown } | undefined;
+          await super.put(
+            key,
+            cutAtError(body, (error) => (failure = { error })),
+            options,
+          );
+          if (failure !== undefined) throw failure.error;
+        }
+      })(),
+  },
+  {
+    fault: "wraps the body's error",
+    fails: ['STOR-02/throws', 'STOR-02/replace'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options).catch((error: unknown) => {
+            if (isArchiveError(error)) throw error;
+            throw new ArchiveError('STORAGE_UNAVAILABLE', `storing ${key} failed`, { cause: error });
+          });
+        }
+      })(),
+  },
+  {
+    fault: 'does not compare the length with size',
+    fails: ['STOR-03/size'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { size, ...options }: PutOptions): Promise<void> {
+          void size;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'looks at the signal only before it begins',
+    fails: ['STOR-04/silent', 'STOR-04/during', 'STOR-04/end', 'STOR-04/get', 'STOR-04/list'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { signal, ...options }: PutOptions): Promise<void> {
+          return super.put(key, body, signal?.aborted === true ? { ...options, signal } : options);
+        }
+        override get(
+          key: string,
+          { signal, ...options }: GetOptions = {},
+        ): AsyncGenerator<Uint8Array, void, undefined> {
+          return super.get(key, signal?.aborted === true ? { ...options, signal } : options);
+        }
+        override list(
+          prefix: string,
+          { signal, ...options }: ListOptions = {},
+        ): AsyncGenerator<ObjectInfo, void, undefined> {
+          return super.list(prefix, signal?.aborted === true ? { ...options, signal } : options);
+        }
+      })(),
+  },
+  {
+    fault: 'rejects an aborted put but writes on behind it',
+    fails: ['STOR-04/silent', 'STOR-04/during', 'STOR-04/end'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          try {
+            await super.put(key, copying(body, kept), options);
+          } catch (error) {
+            if (isArchiveError(error, 'ABORTED') && kept.length > 0) {
+              setTimeout(() => void super.put(key, from(kept), { ifAbsent: true }).catch(() => undefined), 10);
+            }
+            throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'ignores ifAbsent',
+    fails: ['STOR-05/exists', 'STOR-05/race'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, options: PutOptions): Promise<void> {
+          return super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'looks whether the key exists, then writes (H-52)',
+    fails: ['STOR-05/race'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          if (options.ifAbsent && (await this.stat(key).catch(() => undefined)) !== undefined) {
+            throw new ArchiveError('STORAGE_EXISTS', `${key} exists`);
+          }
+          await super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'gives an empty object for a missing one (H-59)',
+    fails: ['STOR-06/not-found'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          try {
+            yield* super.get(key, options);
+          } catch (error) {
+            if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'returns from put before the object is there',
+    fails: ['STOR-07/visible', 'STOR-07/parallel', 'STOR-07/metadata'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          for await (const chunk of copying(body, kept)) void chunk;
+          setTimeout(() => void super.put(key, from(kept), options).catch(() => undefined), 20);
+        }
+      })(),
+  },
+  {
+    fault: 'drops metadata that it declares',
+    fails: ['STOR-07/metadata'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { metadata, ...options }: PutOptions): Promise<void> {
+          void metadata;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'makes no object of an empty body',
+    fails: ['STOR-08/empty'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          for await (const chunk of copying(body, kept)) void chunk;
+          if (Buffer.concat(kept).byteLength > 0) await super.put(key, from(kept), options);
+        }
+      })(),
+  },
+  {
+    fault: 'ends a long body early without an error (H-59)',
+    fails: ['STOR-09/bytes', 'STOR-09/chunks'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          let chunks = 0;
+          for await (const chunk of super.get(key, options)) if (++chunks <= 3) yield chunk;
+        }
+      })(),
+  },
+  {
+    fault: 'gives out one buffer again and again',
+    fails: ['STOR-09/bytes', 'STOR-09/chunks', 'STOR-09/parallel'],
+    create: () => {
+      const shared = Buffer.alloc(1024 * 1024);
+      return new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          for await (const chunk of super.get(key, options)) {
+            shared.set(chunk);
+            yield shared.subarray(0, chunk.byteLength);
+          }
+        }
+      })();
+    },
+  },
+  {
+    fault: 'takes the end of a range as inclusive',
+    fails: ['STOR-10/ranges'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+          const { range, ...rest } = options;
+          if (range?.end === undefined || range.end < range.start) return super.get(key, options);
+          return super.get(key, { ...rest, range: { start: range.start, end: range.end + 1 } });
+        }
+      })(),
+  },
+  {
+    fault: 'gives nothing for a range behind the end',
+    fails: ['STOR-10/outside'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+          try {
+            yield* super.get(key, options);
+          } catch (error) {
+            if (!isArchiveError(error, 'STORAGE_INVALID_KEY')) throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'does not free the connection of a get that is left early',
+    fails: ['STOR-11/leave'],
+    create: () => {
+      let free = 10;
+      return new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          if (free === 0) throw new ArchiveError('STORAGE_UNAVAILABLE', 'no connection is free');
+          free -= 1;
+          for await (const chunk of super.get(key, options)) yield chunk;
+          free += 1;
+        }
+      })();
+    },
+  },
+  {
+    fault: 'sorts by UTF-16 units',
+    fails: ['STOR-12/order'],
+    create: () => sorting((left, right) => (left < right ? -1 : 1)),
+  },
+  {
+    fault: 'sorts by parts of the path',
+    fails: ['STOR-12/order', 'STOR-12/many', 'STOR-12/lazy', 'STOR-12/changing'],
+    create: () => sorting((left, right) => (left.replaceAll('/', '\0') < right.replaceAll('/', '\0') ? -1 : 1)),
+  },
+  {
+    fault: 'gives only the first page of a listing',
+    fails: ['STOR-12/many', 'STOR-12/changing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+          let entries = 0;
+          for await (const entry of super.list(prefix, options)) if (++entries <= 70) yield entry;
+        }
+      })(),
+  },
+  {
+    fault: 'begins with startAfter itself',
+    fails: ['STOR-12/many', 'STOR-12/start-after'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
+          const { startAfter } = options;
+          const present =
+            startAfter?.startsWith(prefix) === true && (await this.stat(startAfter).catch(() => undefined));
+          if (typeof present === 'object') yield present;
+          yield* super.list(prefix, options);
+        }
+      })(),
+  },
+  {
+    fault: 'takes a prefix for a folder',
+    fails: ['STOR-12/prefix'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+          for await (const entry of super.list(prefix, options)) {
+            if (prefix === '' || prefix.endsWith('/') || entry.key.startsWith(`${prefix}/`)) yield entry;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'shows an object while it is being written (H-58)',
+    fails: ['STOR-13/writing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, from([]), { ifAbsent: options.ifAbsent });
+          await super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'fails to remove what is not there',
+    fails: ['STOR-14/missing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          for (const key of keys) await this.stat(key);
+          return super.remove(keys, options);
+        }
+      })(),
+  },
+  {
+    fault: 'declares retention and does not enforce it',
+    fails: ['STOR-14/retained'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { retainUntil, ...options }: PutOptions): Promise<void> {
+          void retainUntil;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'removes at most 100 keys',
+    fails: ['STOR-14/many'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          return super.remove(keys.slice(0, 100), options);
+        }
+      })(),
+  },
+  {
+    fault: 'removes all keys with the prefix (H-57)',
+    fails: ['STOR-15/exact'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          const all: string[] = [];
+          for (const key of keys) for await (const entry of this.list(key)) all.push(entry.key);
+          return super.remove(all, options);
+        }
+      })(),
+  },
+  {
+    fault: 'fails to close twice',
+    fails: ['STOR-16/close'],
+    create: () => {
+      let closed = false;
+      return new (class extends MemoryStorage {
+        override async close(): Promise<void> {
+          // The suite closes after every clause, so the second failure is told once.
+          if (closed) {
+            closed = false;
+            throw new ArchiveError('INTERNAL', 'closed twice');
+          }
+          closed = true;
+        }
+      })();
+    },
+  },
+  {
+    fault: 'works on after close',
+    fails: ['STOR-16/close'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async close(): Promise<void> {
+          await sleep(0);
+        }
+      })(),
+  },
+  {
+    fault: 'keeps the chunks of the body',
+    fails: ['STOR-17/unchanged'],
+    create: () => {
+      const kept = new Map<string, Uint8Array[]>();
+      return new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const chunks: Uint8Array[] = [];
+          await super.put(key, keeping(body, chunks), options);
+          kept.set(key, chunks);
+        }
+        override async *get(key: string): AsyncGenerator<Uint8Array, void, undefined> {
+          yield* kept.get(key) ?? [];
+        }
+      })();
+    },
+  },
+];
+
+function sorting(compare: (left: string, right: string) => number): Storage {
+  return new (class extends MemoryStorage {
+    override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+      const entries: ObjectInfo[] = [];
+      for await (const entry of super.list(prefix, options)) entries.push(entry);
+      yield* entries.sort((left, right) => compare(left.key, right.key));
+    }
+  })();
+}
+
+async function* from(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* chunks;
+}
+
+async function* cutAtError(body: Body, tell: (error: unknown) => void): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* body;
+  } catch (error) {
+    tell(error);
+  }
+}
+
+async function* keeping(body: Body, kept: Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    kept.push(chunk);
+    yield chunk;
+  }
+}
+
+async function* copying(body: Body, kept: Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    kept.push(Buffer.from(chunk));
+    yield chunk;
+  }
+}

@@ -1,0 +1,103 @@
+/** A TCP proxy on loopback that can break connections the ways networks do. */
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/** Who connects to {@link Proxy.port} talks to the target. */
+export class Proxy {
+  readonly #server: Server;
+  readonly #pairs = new Set<readonly [client: Socket, server: Socket]>();
+  #stalled = false;
+  #refusing = false;
+  /** Connections accepted so far. */
+  connections = 0;
+  /** Bytes forwarded from the target so far. */
+  received = 0;
+
+  private constructor(target: { readonly port: number; readonly host?: string }) {
+    this.#server = createServer((client) => {
+      if (this.#refusing) {
+        client.destroy();
+        return;
+      }
+      this.connections += 1;
+      const server = connect(target.port, target.host ?? '127.0.0.1');
+      const pair = [client, server] as const;
+      this.#pairs.add(pair);
+      server.on('data', (bytes) => {
+        this.received += bytes.length;
+      });
+      for (const [from, to] of [
+        [client, server],
+        [server, client],
+      ] as const) {
+        from.setNoDelay(true);
+        from.pipe(to);
+        from.on('error', () => undefined); // both ends are cut on purpose
+        from.on('close', () => {
+          to.destroy();
+          this.#pairs.delete(pair);
+        });
+      }
+      if (this.#stalled) this.stall();
+    });
+  }
+
+  /** Listens on a free port and forwards to the target. */
+  static async listen(target: { readonly port: number; readonly host?: string }): Promise<Proxy> {
+    const proxy = new Proxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('the proxy does not listen');
+    return address.port;
+  }
+
+  /** How many connections are open. */
+  get open(): number {
+    return this.#pairs.size;
+  }
+
+  /** Cuts every connection; gives how many there were. New ones are still accepted, unless `refuse` is set. */
+  cut(options: { readonly refuse?: boolean } = {}): number {
+    this.#refusing = options.refuse ?? false;
+    const count = this.#pairs.size;
+    for (const [client, server] of this.#pairs) {
+      client.resetAndDestroy();
+      server.resetAndDestroy();
+    }
+    return count;
+  }
+
+  /** Forwards nothing more in either direction, keeping every connection open: a peer that is gone without a word. */
+  stall(): void {
+    this.#stalled = true;
+    for (const pair of this.#pairs) {
+      for (const socket of pair) {
+        socket.unpipe();
+        socket.pause();
+      }
+    }
+  }
+
+  /** Forwards again, also what came meanwhile, and accepts connections again. */
+  resume(): void {
+    this.#refusing = false;
+    if (!this.#stalled) return;
+    this.#stalled = false;
+    for (const [client, server] of this.#pairs) {
+      client.pipe(server);
+      server.pipe(client);
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.cut();
+    await closed;
+  }
+}
