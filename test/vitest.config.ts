@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { SOURCE_FLAGS } from './support/source-flags.ts';
 
 const source = { resolve: { conditions: ['@pgark/source'] } };
 
@@ -12,6 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{core,sdk,plugins/*}/test/**/*.test.ts', 'test/{conformance,docs,golden}/**/*.test.ts'],
+          execArgv: [...SOURCE_FLAGS],
           testTimeout: 30_000,
         },
       },
@@ -20,6 +22,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/{integration,faults}/**/*.test.ts'],
+          execArgv: [...SOURCE_FLAGS],
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 120_000,

@@ -2,11 +2,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { SOURCE_FLAGS } from './source-flags.ts';
 
 const BIN = fileURLToPath(new URL('../../core/src/cli/bin.ts', import.meta.url));
 
 /** What starts the program: also what a test writes into `archive_command` or `restore_command`, joined by spaces. */
-export const CLI: readonly [string, ...string[]] = [process.execPath, '--conditions=@pgark/source', BIN];
+export const CLI: readonly [string, ...string[]] = [
+  process.execPath,
+  ...SOURCE_FLAGS,
+  '--conditions=@pgark/source',
+  BIN,
+];
 
 export interface CliOptions {
   readonly cwd?: string;

@@ -320,9 +320,11 @@ describe('the end of valid WAL', () => {
         altered[offset] = (altered[offset] ?? 0) ^ (1 << bit);
         const { records, end } = read(altered);
         expect(records).toEqual(whole.records.slice(0, records.length));
-        if (end.lsn !== whole.end.lsn) expect(end.lsn).toBeLessThanOrEqual(START + BigInt(offset));
+        // The magic number of the first page decides the version, and one bit away from one is another: the next page tells.
+        const seen = offset < 2 ? PAGE : offset;
+        if (end.lsn !== whole.end.lsn) expect(end.lsn).toBeLessThanOrEqual(START + BigInt(seen));
       }),
-      { numRuns: 500 },
+      { numRuns: 500, examples: [[0, 3]] },
     );
   });
 });
