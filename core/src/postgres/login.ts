@@ -11,6 +11,9 @@ import { loginError, type LoginPhase } from './login-error.ts';
 import type { ConnectionTarget, HostAddress } from './target.ts';
 import { tlsOptions } from './tls.ts';
 
+/** Takes bytes of a connection. `last` says that the socket has no more for now; left out, nobody knows. */
+export type ReceiveBytes = (bytes: Buffer, last?: boolean) => void;
+
 /** An authenticated connection and what the server told about itself while it was made. */
 export interface Session {
   readonly client: Client;
@@ -21,7 +24,7 @@ export interface Session {
    * Takes the bytes of the socket from now on, in place of `pg`. They are views of a buffer that is used again, valid only
    * during the call. To be called once, before the event loop turns.
    */
-  read(receive: (bytes: Buffer) => void): void;
+  read(receive: ReceiveBytes): void;
   /** The ParameterStatus values, such as `server_version` and `in_hot_standby`. */
   readonly parameters: Map<string, string>;
 }
@@ -51,13 +54,14 @@ const READ_BUFFER = 512 * 1024;
  * A socket that reads into one buffer for ever, where a plain one allocates another for each read: that and what the collector
  * has to do for it would cost a base backup a third of its time. While nobody has taken the bytes they are `data` events as usual.
  */
-function bufferedSocket(): { readonly socket: Socket; take(receive: (bytes: Buffer) => void): void } {
+function bufferedSocket(): { readonly socket: Socket; take(receive: ReceiveBytes): void } {
   const buffer = Buffer.allocUnsafeSlow(READ_BUFFER);
-  let receive = (bytes: Buffer): void => {
+  let receive: ReceiveBytes = (bytes) => {
     socket.emit('data', Buffer.from(bytes));
   };
   const callback = (length: number): boolean => {
-    receive(buffer.subarray(0, length));
+    // Only a socket that is drained gives less than was asked for.
+    receive(buffer.subarray(0, length), length < READ_BUFFER);
     return true;
   };
   const socket = new Socket({ onread: { buffer, callback } });
@@ -161,10 +165,10 @@ export async function login(target: ConnectionTarget, options: LoginOptions): Pr
     signal?.removeEventListener('abort', abort);
   }
   const { stream } = connection;
-  const read = (receive: (bytes: Buffer) => void): void => {
+  const read = (receive: ReceiveBytes): void => {
     // Only the data listeners go: those for the end of the stream belong to the socket itself.
     stream.removeAllListeners('data');
-    if (buffered === undefined) stream.on('data', receive);
+    if (buffered === undefined) stream.on('data', (bytes: Buffer) => receive(bytes));
     else buffered.take(receive);
   };
   return { client, socket: stream, host: label, parameters, read };

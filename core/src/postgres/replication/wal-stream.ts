@@ -53,7 +53,7 @@ const XLOG_DATA = 0x77; // 'w'
 const KEEPALIVE = 0x6b; // 'k'
 const WAL_HEADER = 25;
 const KEEPALIVE_LENGTH = 18;
-const STATUS_LENGTH = 34;
+const STATUS_LENGTH = 39;
 const CHECKS = 4;
 
 type Phase = 'starting' | 'streaming' | 'result';
@@ -75,6 +75,8 @@ class Stream implements WalStream, Exchange {
   #failure: ArchiveError | undefined;
   #next: { readonly timeline: number; readonly start: bigint } | undefined;
   #position = { write: 0n, flush: 0n };
+  /** A standby status update in CopyData, filled anew for each report; its apply position stays 0. */
+  readonly #status = Buffer.from([0x64, 0, 0, 0, STATUS_LENGTH - 1, 0x72, ...new Uint8Array(STATUS_LENGTH - 6)]);
   #silentChecks = 0;
   /** Of the WAL message under way: its first position, and the end of the server's WAL. */
   #start = 0n;
@@ -107,13 +109,12 @@ class Stream implements WalStream, Exchange {
   ): void {
     this.#position = position;
     if (this.#phase !== 'streaming' || this.#doneSent || this.#over) return;
-    const message = Buffer.alloc(STATUS_LENGTH);
-    message[0] = 0x72; // 'r'
-    message.writeBigUInt64BE(position.write, 1);
-    message.writeBigUInt64BE(position.flush, 9);
-    message.writeBigInt64BE(BigInt(Date.now()) * 1000n - EPOCH, 25);
-    message[33] = options.requestReply === true ? 1 : 0;
-    this.#wire.write(serialize.copyData(message));
+    const message = this.#status;
+    message.writeBigUInt64BE(position.write, 6);
+    message.writeBigUInt64BE(position.flush, 14);
+    message.writeBigInt64BE(BigInt(Date.now()) * 1000n - EPOCH, 30);
+    message[38] = options.requestReply === true ? 1 : 0;
+    this.#wire.writeNow(message);
   }
 
   stop(): void {

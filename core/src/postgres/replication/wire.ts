@@ -4,7 +4,9 @@
  * `pg` connects and authenticates; then its listener is taken off the socket. CopyData goes from the read buffer straight to the
  * running exchange, every other message through `pg-protocol`'s parser.
  */
+import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { serialize } from 'pg-protocol';
 import type {
   BackendMessage,
@@ -44,6 +46,7 @@ export class Wire implements MessageSink {
   readonly #splitter = new MessageSplitter(this);
   readonly #parameters: Map<string, string>;
   readonly #signal: AbortSignal | undefined;
+  readonly #encrypted: boolean;
   #exchange: Exchange | undefined;
   #failure: unknown;
   /** Why the connection is about to end: the last words of the server while no command ran, or this side's goodbye. */
@@ -59,6 +62,7 @@ export class Wire implements MessageSink {
     this.parameters = session.parameters;
     this.#socket = session.socket;
     this.#signal = signal;
+    this.#encrypted = session.socket instanceof TLSSocket;
     session.read(this.#onData);
     this.#socket.on('error', (error) => {
       this.fail(this.#parting ?? this.#lostError(error));
@@ -89,6 +93,17 @@ export class Wire implements MessageSink {
 
   write(bytes: Uint8Array): void {
     if (this.#failure === undefined) this.#socket.write(bytes);
+  }
+
+  /**
+   * Sends a short message at once, past the machinery of a stream: a commit waits for it. The bytes may change afterwards.
+   * What the system does not take goes the usual way, and so does an error.
+   */
+  writeNow(bytes: Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    const fd = this.#encrypted || this.#socket.writableLength > 0 ? undefined : fdOf(this.#socket);
+    const sent = fd === undefined ? 0 : trySend(fd, bytes);
+    if (sent < bytes.byteLength) this.#socket.write(Uint8Array.prototype.slice.call(bytes, sent));
   }
 
   pause(): void {
@@ -151,7 +166,7 @@ export class Wire implements MessageSink {
     this.fail(new ArchiveError('ABORTED', `the replication connection to ${this.host} was cancelled`, { cause }));
   };
 
-  readonly #onData = (bytes: Buffer): void => {
+  readonly #onData = (bytes: Buffer, last?: boolean): void => {
     this.#active = true;
     try {
       this.#splitter.push(bytes);
@@ -159,10 +174,14 @@ export class Wire implements MessageSink {
       this.fail(error);
       return;
     }
-    // The check phase follows the poll phase: one call for all data events of one poll.
-    if (this.#drainPending || this.#exchange?.drained === undefined) return;
-    this.#drainPending = true;
-    setImmediate(this.#onDrained);
+    if (this.#exchange?.drained === undefined) return;
+    if (last === true) {
+      this.#onDrained();
+    } else if (last === undefined && !this.#drainPending) {
+      // The check phase follows the poll phase: one call for all data events of one poll.
+      this.#drainPending = true;
+      setImmediate(this.#onDrained);
+    }
   };
 
   readonly #onDrained = (): void => {
@@ -213,5 +232,20 @@ export class Wire implements MessageSink {
     if (isArchiveError(cause)) return cause;
     const text = cause instanceof Error ? `: ${cause.message}` : '';
     return new ArchiveError('SERVER_UNREACHABLE', `the connection to ${this.host} was lost${text}`, { cause });
+  }
+}
+
+/** The descriptor of a socket, which Node keeps to itself; undefined where there is none. */
+function fdOf(socket: Socket): number | undefined {
+  const fd = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd;
+  return fd !== undefined && fd >= 0 ? fd : undefined;
+}
+
+/** How many bytes the system took; none when the socket is full or gone, of which the stream learns by itself. */
+function trySend(fd: number, bytes: Uint8Array): number {
+  try {
+    return writeSync(fd, bytes);
+  } catch {
+    return 0;
   }
 }
