@@ -1,10 +1,7 @@
 import { constants, createZstdCompress, type ZstdCompress } from 'node:zlib';
 
-/** Bytes of output per buffer; the default of 16 KiB costs a quarter of the speed. */
-const CHUNK_SIZE = 1024 * 1024;
-
 /** No output of one frame fills it: the stream below then never waits for its reader. */
-const NEVER_FULL = 1024 * CHUNK_SIZE;
+const NEVER_FULL = 1024 * 1024 * 1024;
 
 /**
  * Makes one whole frame of each block, one at a time, in the thread pool. The context of the library is kept from frame to frame:
@@ -13,11 +10,13 @@ const NEVER_FULL = 1024 * CHUNK_SIZE;
 export class FrameCompressor {
   readonly #stream: ZstdCompress;
 
-  constructor(level: number) {
+  /** `blockSize`: bytes of most blocks. */
+  constructor(level: number, blockSize: number) {
     this.#stream = createZstdCompress({
       // Every write ends a frame, which then also tells its content size.
       flush: constants.ZSTD_e_end,
-      chunkSize: CHUNK_SIZE,
+      // While more room is left than a frame can need, the library writes into it directly, not through a buffer of its own.
+      chunkSize: Math.max(4 * 1024 * 1024, 2 * blockSize),
       readableHighWaterMark: NEVER_FULL,
       params: {
         [constants.ZSTD_c_compressionLevel]: level,

@@ -35,7 +35,7 @@ export class ZstdCodec implements Codec {
     const idle: FrameCompressor[] = [];
     const work = async (block: Uint8Array): Promise<Uint8Array> => {
       let compressor = idle.pop();
-      if (compressor === undefined) compressors.push((compressor = new FrameCompressor(this.#level)));
+      if (compressor === undefined) compressors.push((compressor = new FrameCompressor(this.#level, this.blockSize)));
       const frame = await compressor.compress(block);
       idle.push(compressor);
       return frame;
