@@ -10,6 +10,7 @@ import { Events } from './plugins/events.ts';
 import { Registry } from './plugins/registry.ts';
 import { resolveTarget, type ConnectionTarget } from './postgres/target.ts';
 import { Repository } from './repository/repository.ts';
+import type { StorageCall } from './storage/observe.ts';
 import type { RetryOptions } from './storage/retry.ts';
 import { storageStack } from './storage/stack.ts';
 
@@ -22,6 +23,8 @@ export interface OpenArchiveOptions {
    * way of waiting, such as receiving.
    */
   readonly retry?: RetryOptions;
+  /** Told of every attempt of every call of a storage, for metrics. */
+  readonly onStorageCall?: (repository: string, call: StorageCall) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -44,7 +47,7 @@ export interface Archive {
  */
 export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOptions): Promise<Archive> {
   const { config, directory, env } = loaded;
-  const { logger, signal } = options;
+  const { logger, onStorageCall, signal } = options;
   const cancel = signal === undefined ? {} : { signal };
   let identities: Promise<readonly Secret[]> | undefined;
   const registry = new Registry({
@@ -76,12 +79,14 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
     );
     const configured = new Map<string, Codec>(codecs.flat().map((codec) => [codec.suffix, codec]));
     const repositories: Repository[] = [];
-    for (const [at, repository] of config.repositories.entries()) {
+    for (const [at, { name, storage, codecs: _, ...limits }] of config.repositories.entries()) {
       const made = new Repository({
         cluster: config.cluster,
-        name: repository.name,
-        storage: storageStack(await registry.createStorage(repository.storage), {
+        name,
+        storage: storageStack(await registry.createStorage(storage), {
+          ...limits,
           logger,
+          ...(onStorageCall === undefined ? {} : { onCall: (call) => onStorageCall(name, call) }),
           ...(options.retry === undefined ? {} : { retry: options.retry }),
         }),
         codecs: codecs[at] ?? [],

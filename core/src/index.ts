@@ -33,6 +33,7 @@ export {
   type TargetInput,
   type TimelineChoice,
 } from './restore/target.ts';
+export type { StorageCall } from './storage/observe.ts';
 export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
 export { walPush, type WalPushOptions, type WalPushResult } from './wal-command/push.ts';
 export { VERSION } from './version.ts';

@@ -1,24 +1,26 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openArchive, type Archive } from '../src/archive.ts';
+import { openArchive, type Archive, type OpenArchiveOptions } from '../src/archive.ts';
 import { API_VERSION, type Plugin } from '../src/contracts/plugin.ts';
 import { Secret } from '../src/contracts/secret.ts';
 import { loadConfig } from '../src/config/load.ts';
+import type { StorageCall } from '../src/storage/observe.ts';
 import { folder } from './config/support.ts';
 import { recordingLogger } from './plugins/support.ts';
 
 async function open(
   text: string,
-  options: { readonly env?: NodeJS.ProcessEnv; readonly directory?: string; readonly plugins?: readonly Plugin[] } = {},
+  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall'> & {
+    readonly env?: NodeJS.ProcessEnv;
+    readonly directory?: string;
+  } = {},
 ): Promise<Archive> {
   const directory = options.directory ?? folder();
   writeFileSync(join(directory, 'pgark.yaml'), text);
-  const loaded = await loadConfig({ directory, env: { HOME: directory, ...options.env } });
-  return openArchive(loaded, {
-    logger: recordingLogger(),
-    ...(options.plugins === undefined ? {} : { plugins: options.plugins }),
-  });
+  const { env, directory: _, ...more } = options;
+  const loaded = await loadConfig({ directory, env: { HOME: directory, ...env } });
+  return openArchive(loaded, { logger: recordingLogger(), ...more });
 }
 
 const HISTORY = Buffer.from('1\t0/3000000\tno recovery target specified\n');
@@ -44,6 +46,28 @@ describe('openArchive', () => {
     expect((await later.repositories[0].wal(SYSTEM).find('00000002.history'))?.codecs).toEqual(['gz', 'zst']);
     expect(await readHistory(later)).toBe(HISTORY.toString());
     await later.close();
+  });
+
+  test("a repository's prefix, rates and refusal to write hold for all that is stored and read", async () => {
+    const directory = folder();
+    mkdirSync(join(directory, 'archive'));
+    const config = (more: string): string =>
+      `cluster: c\nrepositories: [ { storage: { use: fs, path: ./archive }, prefix: a/b, maxUploadRate: 1MB, maxCalls: 2${more} } ]\n`;
+    const calls: StorageCall[] = [];
+    const writer = await open(config(''), { directory, onStorageCall: (_name, call) => calls.push(call) });
+    await writer.repositories[0].open({ create: true });
+    await writer.repositories[0].wal(SYSTEM).push('00000002.history', { bytes: HISTORY });
+    await writer.close();
+    expect(readdirSync(join(directory, 'archive', 'a', 'b'))).toContain('c');
+    expect(
+      calls.filter(({ call }) => call === 'put').map(({ key = '', bytes }) => [key.slice(0, 6), bytes]),
+    ).toContainEqual(['a/b/c/', HISTORY.byteLength]);
+    const reader = await open(config(', readOnly: true'), { directory });
+    await reader.repositories[0].open();
+    expect(await readHistory(reader)).toBe(HISTORY.toString());
+    const push = reader.repositories[0].wal(SYSTEM).push('00000003.history', { bytes: HISTORY });
+    await expect(push).rejects.toMatchObject({ code: 'STORAGE_DENIED' });
+    await reader.close();
   });
 
   test('H-62 a configured codec that cannot be had is fatal, and nothing stays open', async () => {

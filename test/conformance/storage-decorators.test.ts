@@ -3,10 +3,13 @@ import type { Storage } from '@pgark/sdk';
 import { describeStorage, Random } from '@pgark/sdk/testing';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
-import { withLog } from '../../core/src/storage/log.ts';
+import { withLimit } from '../../core/src/storage/limit.ts';
+import { withObserver } from '../../core/src/storage/observe.ts';
 import { withPrefix } from '../../core/src/storage/prefix.ts';
 import { withRetry } from '../../core/src/storage/retry.ts';
 import { storageStack } from '../../core/src/storage/stack.ts';
+import { withThrottle } from '../../core/src/storage/throttle.ts';
+import { withWatchdog } from '../../core/src/storage/watchdog.ts';
 import { failingStorage } from '../support/failing-storage.ts';
 import { flakyStorage, type Faults } from '../support/flaky-storage.ts';
 import { silentLogger } from '../support/silent-logger.ts';
@@ -29,11 +32,15 @@ const longKeys = { id: 'STOR-01/longest', reason: 'the prefix takes its part of 
 for (const [name, decorate, knownGaps] of [
   ['a wrapper that does nothing', wrap, []],
   ['withRetry', (storage: Storage) => withRetry(storage, impatient), []],
-  ['withLog', (storage: Storage) => withLog(storage, silentLogger), []],
+  ['withObserver', (storage: Storage) => withObserver(storage, () => undefined), []],
+  ['withWatchdog', (storage: Storage) => withWatchdog(storage, { stall: 60_000 }), []],
+  ['withLimit', (storage: Storage) => withLimit(storage, 3), []],
+  ['withThrottle', (storage: Storage) => withThrottle(storage, { upload: 1e9, download: 1e9 }), []],
   ['withPrefix', (storage: Storage) => withPrefix(storage, 'some/prefix'), [longKeys]],
   [
     'storageStack',
-    (storage: Storage) => storageStack(storage, { logger: silentLogger, prefix: 'p', retry: impatient }),
+    (storage: Storage) =>
+      storageStack(storage, { logger: silentLogger, prefix: 'p', retry: impatient, maxCalls: 8, maxUploadRate: 1e9 }),
     [longKeys],
   ],
 ] as const) {

@@ -26,6 +26,16 @@ export interface RepositoryConfig {
   readonly storage: PluginSection;
   /** In order of application. */
   readonly codecs: readonly PluginSection[];
+  /** Keys are below it. */
+  readonly prefix?: string;
+  readonly readOnly: boolean;
+  /** Milliseconds without progress after which a call is tried again. */
+  readonly stallTimeout: number;
+  /** Calls at once. */
+  readonly maxCalls?: number;
+  /** Bytes per second. */
+  readonly maxUploadRate?: number;
+  readonly maxDownloadRate?: number;
 }
 
 export interface ReceiveConfig {

@@ -254,8 +254,8 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       spool: resolve(directory, receive.spool),
       ...(tail === undefined ? {} : { tail }),
     },
-    repositories: parsed.repositories.map(({ name, storage, codecs }, at) => ({
-      name,
+    repositories: parsed.repositories.map(({ storage, codecs, ...rest }, at) => ({
+      ...rest,
       storage: section(storage, ['repositories', at, 'storage']),
       codecs: codecs.map((codec, index) => section(codec, ['repositories', at, 'codecs', index])),
     })),

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { EventName } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
-import type { Config } from './config.ts';
+import type { Config, RepositoryConfig } from './config.ts';
 import { DURATION, parseDuration, parseSize, SIZE } from './units.ts';
 
 const EVENTS = Object.keys({
@@ -28,6 +28,7 @@ const EVENTS = Object.keys({
 const typeNames = z.registry<{ readonly name: string }>();
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+)*$/;
 const nameMessage = 'must be up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit';
 
 const text = (what = 'a text'): z.ZodString => z.string({ error: `must be ${what}` }).min(1, 'must not be empty');
@@ -99,6 +100,22 @@ const repository = z.strictObject({
     .array(plugin)
     .default([])
     .describe('Codecs in order of application, such as compression, then encryption; each with its options.'),
+  prefix: text()
+    .regex(PREFIX, 'must be names joined by single slashes, without "." and ".."')
+    .max(300, 'must be at most 300 letters')
+    .optional()
+    .describe('All keys of the archive begin with it and a slash: for a storage that others use too.'),
+  readOnly: flag().default(false).describe('Refuse to write: for hosts that only restore.'),
+  stallTimeout: duration({ least: '1s', most: '1h' })
+    .prefault('2m')
+    .describe('Time without progress after which a call of the storage is cancelled and tried again.'),
+  maxCalls: count(1, 1000).optional().describe('Calls of the storage at once; without it, no limit.'),
+  maxUploadRate: size({ least: '32KiB' })
+    .optional()
+    .describe('Bytes per second into the storage; without it, no limit.'),
+  maxDownloadRate: size({ least: '32KiB' })
+    .optional()
+    .describe('Bytes per second out of the storage; without it, no limit.'),
 });
 
 const receive = z.strictObject({
@@ -211,11 +228,10 @@ type LooseSection = { readonly use: string } & Readonly<Record<string, unknown>>
 
 /** What the schema makes of a section: a {@link Config} whose plugin sections are still as written. */
 export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency'> {
-  readonly repositories: readonly {
-    readonly name: string;
+  readonly repositories: readonly (Omit<RepositoryConfig, 'storage' | 'codecs'> & {
     readonly storage: LooseSection;
     readonly codecs: readonly LooseSection[];
-  }[];
+  })[];
   readonly hooks: readonly (LooseSection & {
     readonly events?: readonly EventName[];
     readonly policy: 'warn' | 'fail';

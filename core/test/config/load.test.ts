@@ -17,6 +17,8 @@ describe('loadConfig', () => {
           name: 'primary',
           storage: { use: 'fs', options: { path: '/archive' }, path: 'repositories[0].storage', texts: [] },
           codecs: [],
+          readOnly: false,
+          stallTimeout: 120_000,
         },
       ],
       receive: {

@@ -5,7 +5,7 @@ import { Wire } from '../../src/postgres/replication/wire.ts';
 import type { Session } from '../../src/postgres/login.ts';
 
 /** A connection on loopback whose other side reads nothing until it is resumed. */
-async function pair(): Promise<{ wire: Wire; socket: Socket; peer: Socket; close(): void }> {
+async function pair(): Promise<{ wire: Wire; socket: Socket; peer: Socket; close: () => void }> {
   const server = createServer({ pauseOnConnect: true });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,7 +1,7 @@
 import { ArchiveError, type Logger, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
-import { withLog } from '../../src/storage/log.ts';
+import { logCalls, withObserver } from '../../src/storage/observe.ts';
 import { withPrefix } from '../../src/storage/prefix.ts';
 import { readOnly } from '../../src/storage/read-only.ts';
 import { storageStack } from '../../src/storage/stack.ts';
@@ -64,16 +64,16 @@ describe('readOnly', () => {
   });
 });
 
-describe('withLog', () => {
-  test('writes a line for each call with what it moved, and for each failure with its code', async () => {
+describe('withObserver', () => {
+  test('tells each call with what it moved, and each failure with its code', async () => {
     const logger = recordingLogger();
-    const storage = withLog(new MemoryStorage(), logger, { now: () => 0 });
+    const storage = withObserver(new MemoryStorage(), logCalls(logger), () => 0);
     await storage.put('key', body('hello'), { ifAbsent: true });
     for await (const chunk of storage.get('key')) expect(chunk.byteLength).toBe(5);
     for await (const chunk of storage.get('key')) if (chunk.byteLength > 0) break;
     await keysOf(storage, 'k');
     await expect(storage.stat('nothing')).rejects.toThrow();
-    await expect(keysOf(withLog(failingStorage('STORAGE_DENIED'), logger))).rejects.toThrow();
+    await expect(keysOf(withObserver(failingStorage('STORAGE_DENIED'), logCalls(logger)))).rejects.toThrow();
     await storage.remove(['key', 'other']);
     expect(logger.lines.map(({ level, fields }) => [level, { ...fields, ms: undefined }])).toEqual([
       ['debug', { call: 'put', key: 'key', bytes: 5 }],
@@ -81,7 +81,7 @@ describe('withLog', () => {
       ['debug', { call: 'get', key: 'key', bytes: 5 }],
       ['debug', { call: 'list', prefix: 'k', entries: 1 }],
       ['debug', { call: 'stat', key: 'nothing', failed: 'STORAGE_NOT_FOUND' }],
-      ['debug', { call: 'list', prefix: '', failed: 'STORAGE_DENIED' }],
+      ['debug', { call: 'list', prefix: '', entries: 0, failed: 'STORAGE_DENIED' }],
       ['debug', { call: 'remove', keys: 2 }],
     ]);
   });

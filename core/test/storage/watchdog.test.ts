@@ -1,0 +1,149 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ArchiveError, type Storage } from '@pgark/sdk';
+import { MemoryStorage } from '@pgark/storage-memory';
+import { describe, expect, test } from 'vitest';
+import { storageStack } from '../../src/storage/stack.ts';
+import { withWatchdog } from '../../src/storage/watchdog.ts';
+import { silentLogger } from '../../../test/support/silent-logger.ts';
+
+const STALL = 100;
+const never = (): Promise<never> => new Promise(() => undefined);
+
+/** A storage that never answers, and heeds no signal. */
+function deaf(): Storage {
+  const stream = { [Symbol.asyncIterator]: () => ({ next: never, return: never }) };
+  return {
+    capabilities: { conditionalPut: true, retention: false, metadata: false },
+    put: never,
+    get: () => stream,
+    stat: never,
+    list: () => stream,
+    remove: never,
+    close: never,
+  };
+}
+
+async function* chunks(count: number, pause = 0): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < count; at++) {
+    await sleep(pause);
+    yield Buffer.from([at]);
+  }
+}
+
+async function drain(items: AsyncIterable<unknown>, pause = 0): Promise<number> {
+  let count = 0;
+  for await (const _ of items) {
+    count++;
+    await sleep(pause);
+  }
+  return count;
+}
+
+const stalls = expect.objectContaining({ code: 'STORAGE_UNAVAILABLE', retriable: true });
+
+describe('withWatchdog', () => {
+  test('H-54 no call waits for ever for a peer that is gone', async () => {
+    const storage = withWatchdog(deaf(), { stall: STALL });
+    const calls: Record<string, () => Promise<unknown>> = {
+      put: () => storage.put('key', chunks(1), { ifAbsent: true }),
+      get: () => drain(storage.get('key')),
+      stat: () => storage.stat('key'),
+      list: () => drain(storage.list('')),
+      remove: () => storage.remove(['key']),
+      close: () => storage.close(),
+    };
+    for (const [name, call] of Object.entries(calls)) await expect(call(), name).rejects.toEqual(stalls);
+  });
+
+  test('a get or a put that stands still in its middle fails, and the back end is told', async () => {
+    let told: unknown;
+    const storage = withWatchdog(
+      {
+        ...deaf(),
+        put: async (_key, body, { signal }) => {
+          signal?.addEventListener('abort', () => (told = signal.reason));
+          for await (const _ of body) break;
+          return never();
+        },
+        async *get() {
+          yield Buffer.from('begin');
+          await never();
+        },
+      },
+      { stall: STALL },
+    );
+    await expect(storage.put('key', chunks(3), { ifAbsent: true })).rejects.toEqual(stalls);
+    expect(told).toEqual(stalls);
+    const received: string[] = [];
+    const read = async (): Promise<void> => {
+      for await (const chunk of storage.get('key')) received.push(Buffer.from(chunk).toString());
+    };
+    await expect(read()).rejects.toEqual(stalls);
+    expect(received).toEqual(['begin']);
+  });
+
+  test('what moves, however slowly, is left alone, and so is a slow producer or reader', async () => {
+    const memory = new MemoryStorage();
+    const storage = withWatchdog(memory, { stall: STALL });
+    await storage.put('key', chunks(3, STALL * 1.5), { ifAbsent: true });
+    const slow = withWatchdog(
+      {
+        ...deaf(),
+        get: () => chunks(4, STALL * 0.6),
+        put: async (_key, body) => {
+          await drain(body, STALL * 0.6);
+        },
+      },
+      { stall: STALL },
+    );
+    expect(await drain(slow.get('key'), STALL * 1.5)).toBe(4);
+    await slow.put('key', chunks(4), { ifAbsent: true });
+  });
+
+  test('leaving a loop early ends the call, also where the peer stands still then', async () => {
+    const storage = withWatchdog(
+      {
+        ...deaf(),
+        get: () => ({
+          [Symbol.asyncIterator]: () => ({ next: async () => ({ value: Buffer.alloc(1) }), return: never }),
+        }),
+      },
+      { stall: STALL },
+    );
+    const leave = async (): Promise<void> => {
+      for await (const _ of storage.get('key')) break;
+    };
+    await expect(leave()).rejects.toEqual(stalls);
+  });
+
+  test("an abort is the caller's, and comes as such", async () => {
+    const abort = new AbortController();
+    const storage = withWatchdog(
+      {
+        ...deaf(),
+        stat: (_key, options) =>
+          new Promise((_resolve, reject) => {
+            options?.signal?.addEventListener('abort', () => reject(new ArchiveError('ABORTED', 'cancelled')));
+          }),
+      },
+      { stall: 10_000 },
+    );
+    const call = storage.stat('key', { signal: abort.signal });
+    abort.abort();
+    await expect(call).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('in the stack, a call that stood still is tried again', async () => {
+    const memory = new MemoryStorage();
+    await memory.put('key', chunks(2), { ifAbsent: true });
+    let calls = 0;
+    const storage = storageStack(memory, {
+      logger: silentLogger,
+      stallTimeout: STALL,
+      retry: { firstDelay: 1 },
+      wrap: { inner: (inner) => ({ ...deaf(), stat: (key) => (++calls === 1 ? never() : inner.stat(key)) }) },
+    });
+    expect((await storage.stat('key')).size).toBe(2);
+    expect(calls).toBe(2);
+  });
+});
