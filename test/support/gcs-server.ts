@@ -1,0 +1,70 @@
+/** A server that speaks the JSON API of Google Cloud Storage: fake-gcs-server, objects in its memory. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { goServer } from './go-server.ts';
+
+const MODULE = 'github.com/fsouza/fake-gcs-server@v1.56.1';
+
+export interface GcsServer {
+  readonly endpoint: string;
+  createBucket(name: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** The program, or undefined where it cannot be had. */
+export function gcsServerProgram(): string | undefined {
+  return goServer(MODULE, 'fake-gcs-server');
+}
+
+/** Starts `program` on a free port of the loopback interface. */
+export async function startGcsServer(program: string): Promise<GcsServer> {
+  const port = await freePort();
+  const host = `127.0.0.1:${port}`;
+  const endpoint = `http://${host}`;
+  const options = ['-scheme', 'http', '-backend', 'memory', '-host', '127.0.0.1', '-port', String(port)];
+  const server = spawn(program, [...options, '-public-host', host, '-external-url', endpoint], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let output = '';
+  server.stderr.on('data', (data: Buffer) => (output = (output + data.toString()).slice(-4000)));
+  const exited = once(server, 'exit');
+  for (let attempt = 0; !(await isHealthy(endpoint)); attempt++) {
+    if (server.exitCode !== null || attempt === 200) throw new Error(`fake-gcs-server did not start: ${output}`);
+    await sleep(50);
+  }
+  return {
+    endpoint,
+    async createBucket(name) {
+      const reply = await fetch(`${endpoint}/storage/v1/b?project=test`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ name }),
+      });
+      if (!reply.ok) throw new Error(`the bucket ${name} could not be made: ${await reply.text()}`);
+    },
+    async stop() {
+      server.kill();
+      await exited;
+    },
+  };
+}
+
+async function isHealthy(endpoint: string): Promise<boolean> {
+  try {
+    return (await fetch(`${endpoint}/_internal/healthcheck`)).ok;
+  } catch {
+    return false; // not listening yet
+  }
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
