@@ -1,0 +1,218 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { BlockBlobClient, BlockBlobCommitBlockListOptions } from '@azure/storage-blob';
+import { ArchiveError, checkedBody, mapOrdered, type PutOptions } from '@pgark/sdk';
+import { faultIn, isTaken } from './azure-error.ts';
+import { Blocks } from './blocks.ts';
+import { encodeMetadata } from './metadata.ts';
+import { watched, type Watch } from './watch.ts';
+
+/** Blocks on their way at once. One more is held while it is not known whether a body goes on. */
+const AT_ONCE = 4;
+
+/** The service's limit. */
+const MOST_BLOCKS = 50_000;
+
+/** Bytes that are handed to a connection at a time: what progress is measured by. */
+const SLICE = 64 * 1024;
+
+export interface UploadSettings {
+  readonly blockSize: number;
+  /** Milliseconds without progress. */
+  readonly timeout: number;
+  readonly accessTier?: string | undefined;
+  readonly immutability?: 'Unlocked' | 'Locked' | undefined;
+}
+
+/**
+ * Stores an object: by one Put Blob up to four blocks (H-56), otherwise by blocks that are staged, several at once, and committed.
+ * Both take effect in one request or not at all. Staged blocks that are never committed are not to be seen; the service drops
+ * them after a week.
+ */
+export async function upload(
+  blob: BlockBlobClient,
+  key: string,
+  body: AsyncIterable<Uint8Array>,
+  options: PutOptions,
+  settings: UploadSettings,
+): Promise<void> {
+  const { size, signal } = options;
+  const { blockSize, timeout } = settings;
+  // Fires on the caller's abort and on a failure: a body that does not answer must not hold back the news of it.
+  const cancel = new AbortController();
+  const either = signal === undefined ? cancel.signal : AbortSignal.any([signal, cancel.signal]);
+  const blocks = new Blocks(checkedBody(body, { key, size, signal: either }), blockSize, size);
+  const request = { what: `storing ${key}`, signal, timeout };
+  const headers = headersOf(options, settings);
+  if ((size ?? 0) > blockSize * MOST_BLOCKS) throw tooLarge(key, blockSize);
+  try {
+    const first: Uint8Array[] = [];
+    // One more than a single request may hold: that is how a body shows that it goes on.
+    const most = (size ?? 0) > blockSize * AT_ONCE ? 0 : AT_ONCE + 1;
+    let ended = false;
+    while (!ended && first.length < most) {
+      const block = await blocks.next();
+      if (block === undefined) ended = true;
+      else first.push(block);
+    }
+    if (ended && (await putWhole(blob, first, request, headers))) return;
+    const ids = await stageAll(blob, first, blocks, { ...request, key, blockSize, signal: either, cancel });
+    await watched(request, (watch) => {
+      watch.decide();
+      return blob.commitBlockList(ids, { ...headers, abortSignal: watch.signal });
+    });
+  } catch (error) {
+    throw options.ifAbsent && (await isExisting(blob, request, error)) ? existing(key) : error;
+  } finally {
+    cancel.abort();
+    // The error on its way out says more than one of the body's clean-up.
+    await blocks.end().catch(() => undefined);
+  }
+}
+
+interface Request {
+  readonly what: string;
+  readonly signal: AbortSignal | undefined;
+  readonly timeout: number;
+}
+
+/** Stores an object by one request. False when only somebody's uncommitted blocks are in the way. */
+async function putWhole(
+  blob: BlockBlobClient,
+  blocks: readonly Uint8Array[],
+  request: Request,
+  headers: Headers,
+): Promise<boolean> {
+  const length = blocks.reduce((sum, block) => sum + block.byteLength, 0);
+  try {
+    await watched(request, (watch) =>
+      blob.upload(streamOf(blocks, watch, { last: true }), length, { ...headers, abortSignal: watch.signal }),
+    );
+    return true;
+  } catch (error) {
+    // Azurite takes blocks of a put that was given up for an object when it tests the condition of this request, though not when
+    // it tests that of a commit.
+    if (headers.conditions === undefined || !isTaken(faultIn(error))) throw error;
+    if (await exists(blob, request).catch(() => true)) throw error;
+    return false;
+  }
+}
+
+function exists(blob: BlockBlobClient, { what, timeout }: Omit<Request, 'signal'>): Promise<boolean> {
+  return watched({ what, timeout }, (watch) => blob.exists({ abortSignal: watch.signal }));
+}
+
+interface StageOptions extends Request {
+  readonly key: string;
+  readonly blockSize: number;
+  readonly signal: AbortSignal;
+  /** Fires `signal`. */
+  readonly cancel: AbortController;
+}
+
+/** Stages `first` and what follows; gives the ids in order. */
+async function stageAll(
+  blob: BlockBlobClient,
+  first: Uint8Array[],
+  blocks: Blocks,
+  options: StageOptions,
+): Promise<string[]> {
+  const { cancel, signal, timeout, what } = options;
+  // Writers of one name share its uncommitted blocks: without ids of its own, one would overwrite those of another.
+  const writer = randomBytes(12).toString('hex');
+  let failure: { readonly error: unknown } | undefined;
+  let count = 0;
+  const numbered = async function* (): AsyncGenerator<{ id: string; block: Uint8Array }> {
+    for (;;) {
+      const block = first.shift() ?? (await blocks.next());
+      if (block === undefined) return;
+      if (count === MOST_BLOCKS) throw tooLarge(options.key, options.blockSize);
+      yield { id: Buffer.from(`${writer}-${String(count++).padStart(6, '0')}`).toString('base64'), block };
+    }
+  };
+  const stage = async ({ id, block }: { id: string; block: Uint8Array }): Promise<string> => {
+    try {
+      await watched({ what, signal, timeout }, (watch) =>
+        blob.stageBlock(id, streamOf([block], watch, { last: false }), block.byteLength, { abortSignal: watch.signal }),
+      );
+    } catch (error) {
+      failure ??= { error };
+      cancel.abort();
+      throw error;
+    }
+    blocks.giveBack(block);
+    return id;
+  };
+  const ids: string[] = [];
+  try {
+    for await (const id of mapOrdered(numbered(), stage, { concurrency: AT_ONCE, what, signal })) ids.push(id);
+  } catch (error) {
+    // What failed first has aborted the others.
+    throw failure === undefined ? error : failure.error;
+  }
+  return ids;
+}
+
+/** The body of a request. With `last` its end is what stores the object: from there on an abort comes too late. */
+function streamOf(blocks: readonly Uint8Array[], watch: Watch, options: { readonly last: boolean }): () => Readable {
+  const length = blocks.reduce((sum, block) => sum + block.byteLength, 0);
+  const slices = function* (): Generator<Uint8Array> {
+    let given = 0;
+    for (const block of blocks) {
+      for (let offset = 0; offset < block.byteLength; offset += SLICE) {
+        const slice = block.subarray(offset, offset + SLICE);
+        given += slice.byteLength;
+        if (options.last && given === length) watch.decide();
+        watch.progress();
+        yield slice;
+      }
+    }
+  };
+  if (options.last && length === 0) watch.decide();
+  // A function: a request that is refused for want of a token is sent again, and reads its body anew.
+  return () => {
+    const stream = Readable.from(slices(), { objectMode: false, highWaterMark: SLICE });
+    // After an abort, which ends the request by itself.
+    stream.on('error', () => undefined);
+    return stream;
+  };
+}
+
+type Headers = Pick<BlockBlobCommitBlockListOptions, 'conditions' | 'metadata' | 'tier' | 'immutabilityPolicy'>;
+
+function headersOf(options: PutOptions, settings: UploadSettings): Headers {
+  const { ifAbsent, metadata, retainUntil } = options;
+  const { accessTier, immutability } = settings;
+  if (retainUntil !== undefined && immutability === undefined) {
+    throw new ArchiveError('STORAGE_MISCONFIGURED', 'the storage is not set up to retain objects', {
+      hint: 'Set its option immutability, and version-level immutability in Azure.',
+    });
+  }
+  // The service refuses a policy that has ended.
+  const retained = retainUntil !== undefined && retainUntil.getTime() > Date.now();
+  return {
+    ...(ifAbsent ? { conditions: { ifNoneMatch: '*' } } : {}),
+    ...(metadata === undefined ? {} : { metadata: encodeMetadata(metadata) }),
+    ...(accessTier === undefined ? {} : { tier: accessTier }),
+    ...(retained && immutability !== undefined
+      ? { immutabilityPolicy: { expiriesOn: retainUntil, policyMode: immutability } }
+      : {}),
+  };
+}
+
+/** Whether a put failed because the object is there. */
+async function isExisting(blob: BlockBlobClient, request: Omit<Request, 'signal'>, error: unknown): Promise<boolean> {
+  const fault = faultIn(error);
+  if (isTaken(fault)) return true;
+  // A commit drops the blocks of everyone else who writes this name.
+  return fault?.code === 'InvalidBlockList' && (await exists(blob, request));
+}
+
+function existing(key: string): ArchiveError {
+  return new ArchiveError('STORAGE_EXISTS', `the object ${key} exists`);
+}
+
+function tooLarge(key: string, blockSize: number): ArchiveError {
+  const message = `${key} is larger than ${MOST_BLOCKS} blocks of ${blockSize} bytes, the most that the service takes`;
+  return new ArchiveError('STORAGE_MISCONFIGURED', message, { hint: 'Raise the option blockSize of the storage.' });
+}

@@ -1,0 +1,99 @@
+import { ArchiveError, isArchiveError, throwIfAborted } from '@pgark/sdk';
+import { azureError } from './azure-error.ts';
+
+export interface WatchOptions {
+  /** What is being done: `storing db1/x`. */
+  readonly what: string;
+  /** Milliseconds without progress. */
+  readonly timeout: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * The watch over requests that belong to one call. The library has no limit of time of its own on this side, so that a peer that
+ * is gone without a word would hold a call for ever (H-54).
+ *
+ * Requests are made in {@link during}, with {@link signal}. Their time counts from the last {@link progress}; while no request
+ * is waited for, none counts.
+ */
+export class Watch {
+  /** For the library: fires on the caller's abort and when time is up. */
+  readonly signal: AbortSignal;
+  readonly #cancel = new AbortController();
+  readonly #options: WatchOptions;
+  readonly #ended: Promise<never>;
+  #fail: (error: ArchiveError) => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #decided = false;
+
+  constructor(options: WatchOptions) {
+    throwIfAborted(options.signal, options.what);
+    this.#options = options;
+    this.signal = this.#cancel.signal;
+    this.#ended = new Promise((_, reject) => (this.#fail = reject));
+    // Nobody may be waiting when it fails.
+    this.#ended.catch(() => undefined);
+    options.signal?.addEventListener('abort', this.#abort);
+  }
+
+  /** Waits for a request. Its failure comes as an {@link ArchiveError}; so does an abort, at once. */
+  async during<Value>(request: () => Promise<Value>): Promise<Value> {
+    const { signal, what } = this.#options;
+    if (!this.#decided) throwIfAborted(signal, what);
+    this.progress();
+    try {
+      return await Promise.race([request(), this.#ended]);
+    } catch (error) {
+      throw isArchiveError(error) ? error : azureError(error, what);
+    } finally {
+      clearTimeout(this.#timer);
+    }
+  }
+
+  /** Bytes moved. */
+  progress(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#expire, this.#options.timeout);
+  }
+
+  /**
+   * Throws after an abort. Otherwise the server may have all it needs from now on: an abort comes too late, and what came of the
+   * request is waited for.
+   */
+  decide(): void {
+    throwIfAborted(this.#options.signal, this.#options.what);
+    this.#decided = true;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener('abort', this.#abort);
+  }
+
+  readonly #abort = (): void => {
+    if (this.#decided) return;
+    const { signal, what } = this.#options;
+    this.#fail(new ArchiveError('ABORTED', `${what} was cancelled`, { cause: signal?.reason }));
+    this.#cancel.abort();
+  };
+
+  readonly #expire = (): void => {
+    const { timeout, what } = this.#options;
+    this.#fail(
+      new ArchiveError('STORAGE_UNAVAILABLE', `${what} failed: no progress for ${timeout / 1000} s`, {
+        hint: 'Check the network between here and the storage account.',
+      }),
+    );
+    this.#cancel.abort();
+  };
+}
+
+/** Runs one request under a watch of its own. */
+export async function watched<Value>(options: WatchOptions, request: (watch: Watch) => Promise<Value>): Promise<Value> {
+  const watch = new Watch(options);
+  try {
+    return await watch.during(() => request(watch));
+  } finally {
+    watch.end();
+  }
+}
