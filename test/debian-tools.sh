@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the client tools that some tests compare with (pg_receivewal, pg_basebackup, pg_verifybackup, pg_waldump,
-# pgbench, psql, zstd, gzip), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
+# pgbench, psql, zstd, gzip) or use as a server (sshd), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
 set -eu
 [ "$(id -u)" = 0 ] && [ -r /etc/debian_version ] && command -v apt-get >/dev/null || exit 0
 
@@ -11,11 +11,18 @@ missing=
 command -v zstd >/dev/null || missing="$missing zstd"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v ps >/dev/null || missing="$missing procps"
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 [ -n "$missing" ] || exit 0
 
 # The package would otherwise make and start a cluster of its own.
 mkdir -p /etc/postgresql-common
 [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+# openssh-server would start a daemon of its own where there is no systemd; the tests start theirs.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+fi
 apt-get update -qq || true
 # shellcheck disable=SC2086 # the names are words
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || {
