@@ -1,0 +1,339 @@
+import type { S3 } from '@aws-sdk/client-s3';
+import {
+  ArchiveError,
+  checkedBody,
+  checkKey,
+  compareKeys,
+  isArchiveError,
+  resolveRange,
+  throwIfAborted,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectInfo,
+  type PluginContext,
+  type PutOptions,
+  type RemoveResult,
+  type Storage,
+  type StorageCapabilities,
+} from '@pgark/sdk';
+import { makeAgents } from './agents.ts';
+import { BlockReader } from './block-reader.ts';
+import { openClient, type Client } from './client.ts';
+import { readObject } from './read-object.ts';
+import { decodeMetadata, encodeMetadata } from './metadata.ts';
+import { MultipartUpload } from './multipart-upload.ts';
+import { settingsOf, type S3StorageOptions, type Settings } from './options.ts';
+import { partSizes } from './part-sizes.ts';
+import { removeObjects, retentionOf } from './remove-objects.ts';
+import { isExplained, isReset, s3Error, statusOf } from './s3-error.ts';
+
+/** What each object is stored with. */
+interface Target {
+  readonly Bucket: string;
+  readonly Key: string;
+  readonly [header: string]: unknown;
+}
+
+/**
+ * Objects of a bucket of Amazon S3, or of a service that speaks its protocol.
+ *
+ * An object up to `singlePut` is one request; a larger one goes in parts, of which a few are sent at once. Memory of one `put` is
+ * bounded by `singlePut` and `parallelParts + 1` parts. An object shows when its last request has succeeded: that request is not
+ * cancelled by an abort any more but waited for, because whether it had an effect could not be told otherwise.
+ *
+ * Without `conditionalPut`, `ifAbsent` looks the key up before, which two writers at once can both pass: it is declared so.
+ */
+export class S3Storage implements Storage {
+  readonly capabilities: StorageCapabilities;
+  readonly #settings: Settings;
+  readonly #context: Pick<PluginContext, 'directory' | 'logger'>;
+  #client: Promise<Client> | undefined;
+  #closed = false;
+
+  constructor(options: S3StorageOptions, context: Pick<PluginContext, 'directory' | 'logger'>) {
+    this.#settings = settingsOf(options);
+    this.#context = context;
+    this.capabilities = {
+      conditionalPut: this.#settings.conditionalPut,
+      retention: this.#settings.objectLock !== undefined,
+      metadata: true,
+    };
+  }
+
+  async put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
+    const s3 = await this.#begin(options.signal, `storing ${checkKey(key)}`);
+    const { singlePut } = this.#settings;
+    const { size, signal } = options;
+    const stop = new AbortController();
+    const reading = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    const reader = new BlockReader(checkedBody(body, { key, size, signal: reading }));
+    try {
+      if (size === undefined || size <= singlePut) {
+        const bytes = await reader.gather(singlePut, size);
+        if (await reader.isAtEnd()) return await this.#putWhole(s3, key, bytes, options);
+        reader.putBack(bytes);
+      }
+      await this.#putInParts(s3, key, reader, stop, options);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #putWhole(s3: S3, key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
+    await this.#checkReplaceable(s3, key, options);
+    throwIfAborted(options.signal, `storing ${key}`);
+    try {
+      await s3.putObject({ ...this.#target(key, options), Body: bytes, ...this.#condition(options) });
+    } catch (error) {
+      if (options.ifAbsent && isReset(error) && (await this.#isStored(key, bytes))) return;
+      throw await this.#putError(s3, key, error, options);
+    }
+  }
+
+  /**
+   * Some services close the connection on an upload whose key is taken before they have read it, and the answer is lost; or it is lost
+   * after the upload was taken. So the key is looked up: true when it has just these bytes, `STORAGE_EXISTS` when it has others.
+   */
+  async #isStored(key: string, bytes: Uint8Array): Promise<boolean> {
+    let position = 0;
+    try {
+      if ((await this.stat(key)).size !== bytes.byteLength) throw exists(key);
+      for await (const chunk of this.get(key)) {
+        if (Buffer.compare(chunk, bytes.subarray(position, position + chunk.byteLength)) !== 0) throw exists(key);
+        position += chunk.byteLength;
+      }
+    } catch (error) {
+      if (isArchiveError(error, 'STORAGE_EXISTS')) throw error;
+      return false; // it is not there, or cannot be looked up: the first failure says all there is to say
+    }
+    return position === bytes.byteLength;
+  }
+
+  async #putInParts(
+    s3: S3,
+    key: string,
+    reader: BlockReader,
+    stop: AbortController,
+    options: PutOptions,
+  ): Promise<void> {
+    const { signal } = options;
+    // Not needed where the condition decides, but it may save the sending of gigabytes.
+    if (options.ifAbsent) await this.#refuseExisting(s3, key, signal);
+    await this.#checkReplaceable(s3, key, options);
+    const upload = await MultipartUpload.begin({
+      s3,
+      settings: this.#settings,
+      target: this.#target(key, options),
+      warn: (fields, message) => this.#context.logger.warn(fields, message),
+    });
+    try {
+      await upload.send(reader, partSizes(this.#settings, key, options.size), { signal, failed: () => stop.abort() });
+      await this.#checkReplaceable(s3, key, options);
+      throwIfAborted(signal, `storing ${key}`);
+      try {
+        await upload.complete(this.#condition(options));
+      } catch (error) {
+        throw await this.#putError(s3, key, error, options);
+      }
+    } catch (error) {
+      // Before the rest is cancelled: what failed first is what the caller is told.
+      const first = upload.failure?.error ?? error;
+      await upload.abandon();
+      throwIfAborted(signal, `storing ${key}`);
+      throw first;
+    }
+  }
+
+  /** What the condition cannot say: the key is taken, or what is there is held by a lock. */
+  async #checkReplaceable(s3: S3, key: string, options: PutOptions): Promise<void> {
+    if (options.ifAbsent) {
+      if (!this.#settings.conditionalPut) await this.#refuseExisting(s3, key, options.signal);
+      return;
+    }
+    // A versioned bucket would take a new version over one that is held.
+    if (this.#settings.objectLock === undefined) return;
+    if ((await retentionOf(s3, this.#settings.bucket, key, options.signal)) === 'retained') {
+      throw new ArchiveError('STORAGE_DENIED', `the object ${key} is under retention and cannot be replaced`);
+    }
+  }
+
+  async #refuseExisting(s3: S3, key: string, signal: AbortSignal | undefined): Promise<void> {
+    if ((await this.#head(s3, key, signal)) !== undefined) throw exists(key);
+  }
+
+  #condition(options: PutOptions): { readonly IfNoneMatch?: '*' } {
+    return options.ifAbsent && this.#settings.conditionalPut ? { IfNoneMatch: '*' } : {};
+  }
+
+  #target(key: string, { metadata, retainUntil }: PutOptions): Target {
+    const { bucket, storageClass, encryption, kmsKeyId, objectLock } = this.#settings;
+    // S3 refuses a date that has passed, though it asks for nothing.
+    const holds = objectLock !== undefined && retainUntil !== undefined && retainUntil.getTime() > Date.now();
+    return {
+      Bucket: bucket,
+      Key: key,
+      ...(metadata === undefined ? {} : { Metadata: encodeMetadata(metadata) }),
+      ...(storageClass === undefined ? {} : { StorageClass: storageClass }),
+      ...(encryption === undefined ? {} : { ServerSideEncryption: encryption }),
+      ...(kmsKeyId === undefined ? {} : { SSEKMSKeyId: kmsKeyId }),
+      ...(holds ? { ObjectLockMode: objectLock, ObjectLockRetainUntilDate: retainUntil } : {}),
+    };
+  }
+
+  /** For a conflict with another request on the key S3 does not say which of the two won. */
+  async #putError(s3: S3, key: string, error: unknown, options: PutOptions): Promise<ArchiveError> {
+    const status = statusOf(error);
+    if (status === 412) return exists(key);
+    if (status === 409 && options.ifAbsent && (await this.#head(s3, key, undefined)) !== undefined) return exists(key);
+    return s3Error(error, `storing ${key}`, 'bucket');
+  }
+
+  async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const what = `reading ${checkKey(key)}`;
+    const { range, signal } = options;
+    const s3 = await this.#begin(signal, what);
+    if (range !== undefined) resolveRange(key, range, Number.MAX_SAFE_INTEGER);
+    if (range !== undefined && range.start === range.end) {
+      // HTTP has no range of no bytes.
+      resolveRange(key, range, (await this.stat(key, options)).size);
+      return;
+    }
+    const { bucket, idleTimeout } = this.#settings;
+    try {
+      yield* readObject(s3, { bucket, key, range, signal, idleTimeout });
+    } catch (error) {
+      throwIfAborted(signal, what);
+      throw statusOf(error) === 404 && !isExplained(error) ? await this.#explain(s3, key, what, error, signal) : error;
+    }
+  }
+
+  async stat(key: string, options: CallOptions = {}): Promise<ObjectInfo> {
+    const s3 = await this.#begin(options.signal, `looking up ${checkKey(key)}`);
+    const info = await this.#head(s3, key, options.signal);
+    if (info === undefined) throw new ArchiveError('STORAGE_NOT_FOUND', `there is no object ${key}`);
+    return info;
+  }
+
+  /** Undefined when the storage says that the key is not there. */
+  async #head(s3: S3, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
+    const what = `looking up ${key}`;
+    try {
+      const head = await s3.headObject({ Bucket: this.#settings.bucket, Key: key }, abortOf(signal));
+      return {
+        key,
+        size: head.ContentLength ?? 0,
+        modified: head.LastModified?.getTime() ?? 0,
+        ...(head.Metadata === undefined ? {} : { metadata: decodeMetadata(head.Metadata) }),
+      };
+    } catch (error) {
+      throwIfAborted(signal, what);
+      const explained = await this.#explain(s3, key, what, error, signal);
+      if (explained.code === 'STORAGE_NOT_FOUND') return undefined;
+      throw explained;
+    }
+  }
+
+  /**
+   * What an answer without a code means, such as every one to HEAD: 404 is said for a missing key and for a missing bucket, 400 for much
+   * (H-50). A listing of the bucket fails with the code, or shows that it is the key that is missing.
+   */
+  async #explain(
+    s3: S3,
+    key: string,
+    what: string,
+    error: unknown,
+    signal: AbortSignal | undefined,
+  ): Promise<ArchiveError> {
+    const status = statusOf(error) ?? 0;
+    if (status < 300 || status >= 500) return s3Error(error, what);
+    try {
+      await s3.listObjectsV2({ Bucket: this.#settings.bucket, Prefix: key, MaxKeys: 1 }, abortOf(signal));
+    } catch (reason) {
+      throwIfAborted(signal, what);
+      return s3Error(reason, what, 'bucket');
+    }
+    return s3Error(error, what);
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
+    const what = `listing ${prefix}`;
+    const { signal, startAfter } = options;
+    const s3 = await this.#begin(signal, what);
+    let last = startAfter;
+    for (let token: string | undefined; ;) {
+      const from = token === undefined ? { StartAfter: last } : { ContinuationToken: token };
+      let page;
+      try {
+        page = await s3.listObjectsV2({ Bucket: this.#settings.bucket, Prefix: prefix, ...from }, abortOf(signal));
+      } catch (error) {
+        throwIfAborted(signal, what);
+        throw s3Error(error, what, 'bucket');
+      }
+      // S3 sorts by bytes. Others sort by UTF-16 or a locale, which within a page can be mended.
+      const entries = (page.Contents ?? []).toSorted((left, right) => compareKeys(left.Key ?? '', right.Key ?? ''));
+      for (const { Key: key = '', Size = 0, LastModified } of entries) {
+        throwIfAborted(signal, what);
+        if (startAfter !== undefined && compareKeys(key, startAfter) <= 0) continue;
+        if (last !== undefined && compareKeys(key, last) <= 0) throw disorder(what, key, last);
+        last = key;
+        yield { key, size: Size, modified: LastModified?.getTime() ?? 0 };
+      }
+      token = page.NextContinuationToken;
+      if (page.IsTruncated !== true) return;
+      if (token === undefined && entries.length === 0) throw disorder(what, 'nothing', last ?? 'nothing');
+      throwIfAborted(signal, what);
+    }
+  }
+
+  async remove(keys: readonly string[], options: CallOptions = {}): Promise<RemoveResult> {
+    for (const key of keys) checkKey(key);
+    const s3 = await this.#begin(options.signal, 'removing objects');
+    const { bucket, objectLock } = this.#settings;
+    const retained = await removeObjects(s3, {
+      bucket,
+      keys: [...new Set(keys)],
+      mayBeHeld: objectLock !== undefined,
+      signal: options.signal,
+    });
+    return { retained };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const client = this.#client;
+    this.#client = undefined;
+    // One that could not be opened has nothing to close, and whoever tried to open it was told why.
+    await client?.then(({ close }) => close()).catch(() => undefined);
+  }
+
+  /** The client; the first call makes it. */
+  async #begin(signal: AbortSignal | undefined, what: string): Promise<S3> {
+    if (this.#closed) throw new ArchiveError('INTERNAL', `${what} failed: the storage is closed`);
+    throwIfAborted(signal, what);
+    if (this.#client === undefined) {
+      const { directory, logger } = this.#context;
+      const opening = makeAgents(this.#settings, directory).then((agents) =>
+        openClient(this.#settings, agents, (message) => logger.warn({}, message)),
+      );
+      this.#client = opening;
+      // The next call tries again: the file of a certificate may come later.
+      opening.catch(() => (this.#client = this.#client === opening ? undefined : this.#client));
+    }
+    return (await this.#client).s3;
+  }
+}
+
+function abortOf(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
+  return signal === undefined ? {} : { abortSignal: signal };
+}
+
+function exists(key: string): ArchiveError {
+  return new ArchiveError('STORAGE_EXISTS', `the object ${key} exists`);
+}
+
+function disorder(what: string, key: string, last: string): ArchiveError {
+  return new ArchiveError('STORAGE_MISCONFIGURED', `${what} failed: the service gave ${key} after ${last}`, {
+    hint: 'pgark needs listings in the order of the bytes of the keys: this service, or kind of bucket, cannot be used.',
+  });
+}

@@ -1,0 +1,153 @@
+/**
+ * Real servers that speak S3, on a free port of loopback: `fauxqs` from npm, which is always there, and `versitygw`, which is strict:
+ * signatures, conditional writes, versions, Object Lock.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { S3 } from '@aws-sdk/client-s3';
+import { startFauxqs } from 'fauxqs';
+import { goServer } from './go-server.ts';
+import { unavailable } from './require.ts';
+
+/** A server that runs, with one bucket for each name that was asked for. */
+export interface S3Server {
+  readonly name: string;
+  readonly port: number;
+  readonly endpoint: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  /** A client that sees what the storage does not show. */
+  readonly admin: S3;
+  stop(): Promise<void>;
+}
+
+const KEYS = { accessKeyId: 'pgark', secretAccessKey: 'pgark-test-secret' };
+
+function adminOf(endpoint: string): S3 {
+  return new S3({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: KEYS, maxAttempts: 1 });
+}
+
+/** S3 without signatures, conditions, versions and locks, in this process. */
+export async function startFauxS3(buckets: readonly string[]): Promise<S3Server> {
+  const server = await startFauxqs({ port: 0, logger: false });
+  for (const bucket of buckets) server.createBucket(bucket);
+  const endpoint = `http://127.0.0.1:${server.port}`;
+  const admin = adminOf(endpoint);
+  return {
+    name: 'fauxqs',
+    port: server.port,
+    endpoint,
+    ...KEYS,
+    admin,
+    stop: async () => {
+      admin.destroy();
+      await server.stop();
+    },
+  };
+}
+
+const VERSITYGW = goServer('github.com/versity/versitygw/cmd/versitygw@v1.8.0', 'versitygw');
+
+/** Why tests with versitygw do not run; undefined when they do. */
+export const versityMissing: string | undefined =
+  VERSITYGW === undefined ? unavailable('versitygw', 'install Go, which builds it') : undefined;
+
+export interface VersityOptions {
+  readonly buckets: readonly string[];
+  /** Buckets with versions and Object Lock. */
+  readonly lockedBuckets?: readonly string[];
+  /** Certificate and key files: then it speaks TLS. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
+/** The gateway on a temporary folder, as a process of its own. */
+export async function startVersity(options: VersityOptions): Promise<S3Server> {
+  if (VERSITYGW === undefined) throw new Error(versityMissing);
+  const folder = mkdtempSync(join(tmpdir(), 'pgark-versitygw-'));
+  for (const name of ['objects', 'versions']) mkdirSync(join(folder, name));
+  const port = await freePort();
+  const { tls } = options;
+  const child = spawn(
+    VERSITYGW,
+    [
+      '--port',
+      `127.0.0.1:${port}`,
+      '--quiet',
+      '--keep-alive',
+      ...(tls === undefined ? [] : ['--cert', tls.certificate, '--key', tls.key]),
+      'posix',
+      '--versioning-dir',
+      join(folder, 'versions'),
+      join(folder, 'objects'),
+    ],
+    {
+      cwd: folder,
+      env: { ...process.env, ROOT_ACCESS_KEY_ID: KEYS.accessKeyId, ROOT_SECRET_ACCESS_KEY: KEYS.secretAccessKey },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let output = '';
+  child.stderr.on('data', (bytes: Buffer) => (output = (output + bytes.toString()).slice(-4000)));
+  const endpoint = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  const admin = adminOf(endpoint);
+  const stop = async (): Promise<void> => {
+    admin.destroy();
+    await end(child);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    if (tls === undefined) {
+      await answering(admin, child, () => output);
+      for (const bucket of options.buckets) await admin.createBucket({ Bucket: bucket });
+      for (const bucket of options.lockedBuckets ?? []) {
+        await admin.createBucket({ Bucket: bucket, ObjectLockEnabledForBucket: true });
+      }
+    } else {
+      // The bucket is a folder; the client that would make it knows nothing of the certificate.
+      for (const bucket of options.buckets) mkdirSync(join(folder, 'objects', bucket));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { name: 'versitygw', port, endpoint, ...KEYS, admin, stop };
+}
+
+async function answering(admin: S3, child: ChildProcess, output: () => string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await admin.listBuckets({});
+      return;
+    } catch (error) {
+      if (child.exitCode !== null || attempt === 100) {
+        throw new Error(`versitygw did not start: ${output()}`, { cause: error });
+      }
+      await sleep(100);
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const closed = once(child, 'close');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), 3000);
+  await closed;
+  clearTimeout(timer);
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
