@@ -40,7 +40,8 @@ export class Credentials {
   async #load(): Promise<GoogleAuth> {
     const key = await this.#serviceAccountKey();
     const { Storage } = await import('@google-cloud/storage');
-    const { authClient } = new Storage();
+    // Without a project the library looks for one, at a service that the storage has nothing to do with; nothing here needs it.
+    const { authClient } = new Storage({ projectId: 'none' });
     // Not by the option `credentials`, which does just this but complains on the console.
     if (key !== undefined) authClient.jsonContent = key;
     return authClient;
