@@ -204,8 +204,10 @@ function headersOf(options: PutOptions, settings: UploadSettings): Headers {
 async function isExisting(blob: BlockBlobClient, request: Omit<Request, 'signal'>, error: unknown): Promise<boolean> {
   const fault = faultIn(error);
   if (isTaken(fault)) return true;
-  // A commit drops the blocks of everyone else who writes this name.
-  return fault?.code === 'InvalidBlockList' && (await exists(blob, request));
+  // A writer that may create but not overwrite is refused for want of permission. A commit drops the blocks of everyone else
+  // who writes this name.
+  if (fault?.status !== 403 && fault?.code !== 'InvalidBlockList') return false;
+  return exists(blob, request).catch(() => false);
 }
 
 function existing(key: string): ArchiveError {
