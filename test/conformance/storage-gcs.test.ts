@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Storage } from '@pgark/sdk';
 import { describeStorage } from '@pgark/sdk/testing';
 import { GcsStorage, type GcsStorageOptions } from '@pgark/storage-gcs';
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
 import { freePort, gcsServerProgram, startGcsServer, type GcsServer } from '../support/gcs-server.ts';
 import { unavailable } from '../support/require.ts';
@@ -51,6 +51,22 @@ describe.skipIf(missing !== undefined)(`storage gcs on fake-gcs-server${missing 
   // The server gives a thousand keys at a time: the listings must go beyond.
   describeStorage('gcs', { create: open, reopen: () => open(), broken, listLength: 1100 });
 
+  test('STOR-05 H-52 of racing writers whose objects take several requests exactly one succeeds', async () => {
+    const storage = await open({ chunkSize: 256 * 1024 });
+    const key = 'race/large';
+    const bodies = Array.from({ length: 6 }, (_, writer) => Buffer.alloc(1_000_000, writer));
+    const results = await Promise.allSettled(bodies.map((bytes) => storage.put(key, body(bytes), { ifAbsent: true })));
+    const winner = results.findIndex(({ status }) => status === 'fulfilled');
+    for (const [writer, result] of results.entries()) {
+      if (writer !== winner) expect(result).toMatchObject({ status: 'rejected', reason: { code: 'STORAGE_EXISTS' } });
+    }
+    const stored: Uint8Array[] = [];
+    for await (const chunk of storage.get(key)) stored.push(chunk);
+    expect(Buffer.concat(stored).equals(bodies[winner] ?? Buffer.alloc(0))).toBe(true);
+    await storage.remove([key]);
+    await storage.close();
+  });
+
   const stack = async (storage: Promise<Storage>, retry = {}): Promise<Storage> =>
     storageStack(await storage, { logger: silentLogger, prefix: 'prefix', retry });
   describeStorage('gcs through storageStack', {
@@ -64,3 +80,7 @@ describe.skipIf(missing !== undefined)(`storage gcs on fake-gcs-server${missing 
     knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
   });
 });
+
+async function* body(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes;
+}

@@ -37,6 +37,11 @@ export class Credentials {
     }
   }
 
+  /** The server did not accept them: a key file that was replaced is read again by the next call. */
+  forget(): void {
+    this.#auth = undefined;
+  }
+
   async #load(): Promise<GoogleAuth> {
     const key = await this.#serviceAccountKey();
     const { Storage } = await import('@google-cloud/storage');

@@ -47,11 +47,16 @@ export class GcsClient {
   }
 
   async call(call: HttpCall): Promise<Reply> {
-    return this.#http.call(await this.#authorized(call));
+    return this.#watched(await this.#http.call(await this.#authorized(call)));
   }
 
   async open(call: HttpCall): Promise<OpenReply> {
-    return this.#http.open(await this.#authorized(call));
+    return this.#watched(await this.#http.open(await this.#authorized(call)));
+  }
+
+  #watched<Any extends { readonly status: number }>(reply: Any): Any {
+    if (reply.status === 401) this.#credentials.forget();
+    return reply;
   }
 
   /** Fetching a token may hang like any request, so it has the same limit. */

@@ -51,6 +51,21 @@ test('requests carry the token of the application default credentials, fetched o
   expect(tokens.lines).toEqual(['POST /token']);
 });
 
+test('a token that the storage no longer takes is not used again', async () => {
+  const tokens = await scriptedServer((response, _, number) =>
+    answer(response, 200, { ...token, access_token: `token-${number}` }),
+  );
+  const server = await scriptedServer((response, seen) => {
+    if (seen.headers.authorization === 'Bearer token-2') answer(response, 200, { size: '1' });
+    else answer(response, 401, { error: { code: 401, message: 'Invalid Credentials', errors: [] } });
+  });
+  defaultCredentials(tokens);
+  const storage = open({ endpoint: server.endpoint });
+  expect(await failureOf(storage)).toMatchObject({ code: 'STORAGE_DENIED' });
+  expect(await storage.stat('key')).toMatchObject({ size: 1 });
+  expect(server.requests).toHaveLength(2);
+});
+
 test('anonymous requests carry none', async () => {
   vi.stubEnv('GOOGLE_APPLICATION_CREDENTIALS', join(folder, 'nothing.json'));
   const server = await objects();

@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { createServer as createTlsServer } from 'node:tls';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { CertificateAuthority } from '../../../test/support/certificates.ts';
 import { answer, body, CALLS, openOn, read, refuse, scriptedServer } from './scripted-server.ts';
 
 const MIB = 1024 * 1024;
@@ -243,4 +248,36 @@ test('STOR-12 a listing is followed page by page, the next one asked for when it
   expect(server.requests.every(({ query }) => query['prefix'] === 'key' && query['startOffset'] === 'key-0')).toBe(
     true,
   );
+});
+
+test('requests go through the proxy that the environment names', async () => {
+  const proxy = await scriptedServer((response) => answer(response, 200, { size: '5' }));
+  vi.stubEnv('HTTP_PROXY', proxy.endpoint);
+  vi.stubEnv('NO_PROXY', '');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const storage = openOn({ endpoint: 'http://storage.invalid' });
+  expect(await storage.stat('key')).toMatchObject({ size: 5 });
+  expect(proxy.requests.map(({ headers }) => headers.host)).toEqual(['storage.invalid']);
+});
+
+test('a certificate that nobody vouches for is STORAGE_MISCONFIGURED: it does not pass by waiting', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pgark-gcs-tls-'));
+  const { certificate, key } = new CertificateAuthority(folder, 'pgark test').issue('localhost', {
+    alternative: 'DNS:localhost',
+  });
+  let connections = 0;
+  const server = createTlsServer({ cert: readFileSync(certificate), key: readFileSync(key) });
+  server.on('connection', () => (connections += 1));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    rmSync(folder, { recursive: true });
+  });
+  const { port } = server.address() as AddressInfo;
+  const error: unknown = await openOn({ endpoint: `https://localhost:${port}` })
+    .stat('key')
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ code: 'STORAGE_MISCONFIGURED', retriable: false });
+  expect(connections).toBe(1);
 });
