@@ -1,6 +1,7 @@
 /** Every command, in the order of `pgark --help`. A new one is a file here and a line in this list. */
 import type { Command } from 'commander';
 import { register as backup } from './backup.ts';
+import { register as check } from './check.ts';
 import { register as config } from './config.ts';
 import { register as init } from './init.ts';
 import { register as list } from './list.ts';
@@ -13,6 +14,7 @@ import { register as walPush } from './wal-push.ts';
 
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   init,
+  check,
   receive,
   backup,
   list,

@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { ArchiveError, errnoOf, isArchiveError } from '../../contracts/errors.ts';
 import { examples } from '../help.ts';
 import { runPlain, type PlainContext } from '../run.ts';
-import type { ServerFacts } from '../init/server-facts.ts';
+import type { ServerFacts } from '../../postgres/server-facts.ts';
 
 interface InitOptions {
   readonly storage?: string;
@@ -79,7 +79,7 @@ async function init(context: PlainContext, options: InitOptions): Promise<number
 async function look({ env, directory, logger, signal }: PlainContext, url: string | undefined): Promise<ServerFacts> {
   const [{ targetOf }, { readServerFacts }, { Secret }] = await Promise.all([
     import('../../archive.ts'),
-    import('../init/server-facts.ts'),
+    import('../../postgres/server-facts.ts'),
     import('../../contracts/secret.ts'),
   ]);
   const config = { postgres: url === undefined ? {} : { url: new Secret(url) } };

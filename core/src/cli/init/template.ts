@@ -1,7 +1,7 @@
 /** The text of the config file that `pgark init` writes. */
 import { stringify } from 'yaml';
 import { formatBytes } from '../format.ts';
-import type { ServerFacts } from './server-facts.ts';
+import type { ServerFacts } from '../../postgres/server-facts.ts';
 
 export interface TemplateInput {
   readonly cluster: string;

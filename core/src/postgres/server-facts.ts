@@ -1,19 +1,23 @@
-/** What `pgark init` wants to know of a server, asked with plain SQL. */
+/** What `pgark init` and `pgark check` want to know of a server, asked with plain SQL. */
 import type { Client } from 'pg';
-import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
-import { openSession } from '../../postgres/connect.ts';
-import type { ConnectionTarget } from '../../postgres/target.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { openSession } from './connect.ts';
+import type { ConnectionTarget } from './target.ts';
 
-interface SlotFact {
+export interface SlotFact {
   readonly name: string;
   readonly type: string;
   readonly active: boolean;
+  /** As `pg_replication_slots.wal_status`: reserved, extended, unreserved, lost; null before the first use. */
+  readonly walStatus: string | null;
 }
 
 export interface ServerFacts {
   /** `host:port` that answered. */
   readonly host: string;
   readonly user: string;
+  /** 64-bit number as text. */
+  readonly systemId: string;
   /** As `SHOW server_version`. */
   readonly version: string;
   /** As `server_version_num`. */
@@ -22,6 +26,8 @@ export interface ServerFacts {
   /** Text of the setting, by name; settings that this version does not have are absent. */
   readonly settings: ReadonlyMap<string, string>;
   readonly slots: readonly SlotFact[];
+  /** Connections of the replication protocol that are in use. */
+  readonly walSenders: number;
   readonly tablespaces: number;
   /** Whether the role may use the replication protocol. */
   readonly mayReplicate: boolean;
@@ -42,6 +48,7 @@ const SETTINGS = [
   'archive_library',
   'data_checksums',
   'full_page_writes',
+  'fsync',
   'synchronous_standby_names',
 ];
 
@@ -65,12 +72,13 @@ export async function readServerFacts(
     const [facts] = (
       await client.query<{
         version: string;
+        system: string;
         number: string;
         recovery: boolean;
         replicate: boolean;
         tablespaces: number;
       }>(
-        `SELECT current_setting('server_version') AS version, current_setting('server_version_num') AS number,
+        `SELECT current_setting('server_version') AS version, (SELECT system_identifier::text FROM pg_control_system()) AS system, current_setting('server_version_num') AS number,
                 pg_is_in_recovery() AS recovery, rolsuper OR rolreplication AS replicate,
                 (SELECT count(*)::int FROM pg_tablespace WHERE oid NOT IN (1663, 1664)) AS tablespaces
            FROM pg_roles WHERE rolname = current_user`,
@@ -80,19 +88,22 @@ export async function readServerFacts(
       throw new ArchiveError('SERVER_ERROR', `${host} does not know its own role "${target.user}"`);
     const slots = (
       await client.query<SlotFact>(
-        'SELECT slot_name::text AS name, slot_type AS type, active FROM pg_replication_slots ORDER BY slot_name',
+        'SELECT slot_name::text AS name, slot_type AS type, active, wal_status AS "walStatus" FROM pg_replication_slots ORDER BY slot_name',
       )
     ).rows;
+    const senders = await client.query<{ count: number }>('SELECT count(*)::int AS count FROM pg_stat_replication');
     const size = await databaseSize(client);
     const problem = await replicationProblem(target, options);
     return {
       host,
       user: target.user,
+      systemId: facts.system,
       version: facts.version,
       versionNumber: Number(facts.number),
       inRecovery: facts.recovery,
       settings,
       slots,
+      walSenders: senders.rows[0]?.count ?? 0,
       tablespaces: facts.tablespaces,
       mayReplicate: facts.replicate,
       ...(size === undefined ? {} : { size }),
