@@ -1,8 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { CompletedPart, CreateMultipartUploadCommandInput, S3 } from '@aws-sdk/client-s3';
+import { throwIfAborted } from '@pgark/sdk';
 import { allocate, type BlockReader } from './block-reader.ts';
 import type { Settings } from './options.ts';
 import { codeOf, s3Error } from './s3-error.ts';
+
+/** Milliseconds for which an upload that failed waits for parts on their way. */
+const GRACE = 2000;
+
+/** Milliseconds after which a part that was cut off has arrived or never will. */
+const LATE = 1000;
 
 /** What stays the same over one upload. */
 export interface UploadContext {
@@ -61,20 +69,19 @@ export class MultipartUpload {
     sizeOf: (number: number) => number,
     options: { readonly signal: AbortSignal | undefined; readonly failed: () => void },
   ): Promise<void> {
-    const signals = options.signal === undefined ? [this.#cancel.signal] : [options.signal, this.#cancel.signal];
-    const signal = AbortSignal.any(signals);
+    const { signal, failed } = options;
     for (let number = 1; !(await reader.isAtEnd()); number++) {
       const size = sizeOf(number);
       const memory = this.#memory(size);
       const bytes = memory.subarray(0, await reader.fill(memory));
       this.#checksum = crc32(bytes, this.#checksum);
-      await this.#room(bytes.byteLength);
-      const sent = this.#sendPart(number, bytes, signal)
+      await this.#room(bytes.byteLength, signal);
+      const sent = this.#sendPart(number, bytes)
         .then(
           () => void this.#free.push(memory),
           (error: unknown) => {
             this.#failure ??= { error: s3Error(error, this.#what, 'bucket') };
-            options.failed();
+            failed();
           },
         )
         .finally(() => {
@@ -84,7 +91,7 @@ export class MultipartUpload {
       this.#sending.add(sent);
       this.#bytes += bytes.byteLength;
     }
-    await Promise.all(this.#sending);
+    while (this.#sending.size > 0) await this.#nextSent(signal);
     this.#throwFailure();
   }
 
@@ -97,21 +104,38 @@ export class MultipartUpload {
   }
 
   /** Waits until so many bytes more may be on their way: `parallelParts` parts, or one that has grown beyond that. */
-  async #room(bytes: number): Promise<void> {
+  async #room(bytes: number, signal: AbortSignal | undefined): Promise<void> {
     const { parallelParts, partSize } = this.#context.settings;
-    while (this.#sending.size > 0 && this.#bytes + bytes > parallelParts * partSize) await Promise.race(this.#sending);
+    while (this.#sending.size > 0 && this.#bytes + bytes > parallelParts * partSize) await this.#nextSent(signal);
     this.#throwFailure();
+  }
+
+  /** Waits until a part has arrived or failed, or for `ABORTED`. */
+  async #nextSent(signal: AbortSignal | undefined): Promise<void> {
+    this.#throwFailure();
+    const parts = [...this.#sending];
+    if (signal === undefined) return Promise.race(parts);
+    let wake: () => void = () => undefined;
+    const aborted = new Promise<void>((resolve) => (wake = resolve));
+    signal.addEventListener('abort', wake);
+    try {
+      throwIfAborted(signal, this.#what);
+      await Promise.race([...parts, aborted]);
+      throwIfAborted(signal, this.#what);
+    } finally {
+      signal.removeEventListener('abort', wake);
+    }
   }
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  async #sendPart(number: number, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #sendPart(number: number, bytes: Uint8Array): Promise<void> {
     const { s3, settings, target } = this.#context;
     const { ETag, ChecksumCRC32 } = await s3.uploadPart(
       { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id, PartNumber: number, Body: bytes },
-      { abortSignal: signal },
+      { abortSignal: this.#cancel.signal },
     );
     if (ETag === undefined) throw new Error(`the answer to part ${number} has no ETag`);
     const checksum = settings.checksums === 'crc32' && ChecksumCRC32 !== undefined ? { ChecksumCRC32 } : {};
@@ -134,12 +158,24 @@ export class MultipartUpload {
     });
   }
 
-  /** Cancels what is on its way and removes the parts: they cost money, and no listing shows them. */
+  /**
+   * Removes the parts: they cost money, and no listing of objects shows them.
+   *
+   * A part whose last byte the service has stays if it is put away after the upload was aborted. So those on their way may arrive
+   * first; where that takes too long they are cut off, and the upload is aborted once more when a late one would be there.
+   */
   async abandon(): Promise<void> {
-    const { s3, target, warn } = this.#context;
-    this.#cancel.abort();
-    // A part that arrives after the abort would stay.
+    const timer = setTimeout(() => this.#cancel.abort(), GRACE);
     await Promise.all(this.#sending);
+    clearTimeout(timer);
+    await this.#abort();
+    if (!this.#cancel.signal.aborted) return;
+    await sleep(LATE);
+    await this.#abort();
+  }
+
+  async #abort(): Promise<void> {
+    const { s3, target, warn } = this.#context;
     try {
       await s3.abortMultipartUpload({ Bucket: target.Bucket, Key: target.Key, UploadId: this.#id });
     } catch (error) {

@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import { createServer, request, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { isArchiveError, Secret, type ArchiveError, type Storage } from '@pgark/sdk';
+import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
+import { silentLogger } from '../../../test/support/silent-logger.ts';
+
+export const MIB = 1024 * 1024;
+
+/** A storage on the bucket `archive` of a server, or of whatever listens on the port. */
+export function openStorage(port: number, options: Partial<S3StorageOptions> = {}): S3Storage {
+  return new S3Storage(
+    {
+      bucket: 'archive',
+      endpoint: `http://127.0.0.1:${port}`,
+      provider: 'minio',
+      accessKeyId: 'pgark',
+      secretAccessKey: new Secret('pgark-test-secret'),
+      ...options,
+    },
+    { directory: '/', logger: silentLogger },
+  );
+}
+
+/** A body of so many random bytes in chunks, counted as they are taken. */
+export function randomBody(
+  bytes: number,
+  options: { readonly chunk?: number; readonly onTaken?: (total: number) => void; readonly failAfter?: number } = {},
+): { readonly body: AsyncIterable<Uint8Array>; readonly sent: () => Buffer } {
+  const { chunk = 256 * 1024, onTaken, failAfter = Infinity } = options;
+  const content = randomBytes(bytes);
+  async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    for (let start = 0; start < bytes; start += chunk) {
+      if (start >= failAfter) throw new Error('the source failed');
+      onTaken?.(Math.min(start + chunk, bytes));
+      yield content.subarray(start, start + chunk);
+    }
+  }
+  return { body: chunks(), sent: () => content };
+}
+
+export async function readBack(storage: Storage, key: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const bytes of storage.get(key)) chunks.push(bytes);
+  return Buffer.concat(chunks);
+}
+
+/** The error that a call fails with, which must be one of pgark. */
+export async function failure(promise: Promise<unknown>): Promise<ArchiveError> {
+  const error = await promise.then(
+    () => new Error('the call did not fail'),
+    (reason: unknown) => reason,
+  );
+  if (!isArchiveError(error)) throw error;
+  return error;
+}
+
+/** One request that passed the {@link Gateway}. */
+export interface Passed {
+  /** `PUT`, `UploadPart`: the name that the SDK gives to the request. */
+  readonly operation: string;
+  readonly method: string;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** Passes HTTP requests on to a server, as they are, and sees them. */
+export class Gateway {
+  readonly passed: Passed[] = [];
+  /** Requests of this operation that are on their way now, and the most there were at once. */
+  readonly inFlight = new Map<string, { now: number; most: number }>();
+  /** Told of each request before it is passed on; `cut` closes its connection instead. */
+  before: (request: Passed) => Promise<'cut' | 'pass'> = async () => 'pass';
+  readonly #server: Server;
+
+  private constructor(target: number) {
+    this.#server = createServer((incoming, outgoing) => {
+      const query = new URL(incoming.url ?? '/', 'http://x').searchParams;
+      const operation = query.get('x-id') ?? (query.has('uploads') ? 'CreateMultipartUpload' : (incoming.method ?? ''));
+      const passed = { operation, method: incoming.method ?? '', headers: incoming.headers };
+      this.passed.push(passed);
+      const count = this.inFlight.get(operation) ?? { now: 0, most: 0 };
+      this.inFlight.set(operation, count);
+      count.now += 1;
+      count.most = Math.max(count.most, count.now);
+      outgoing.on('close', () => (count.now -= 1));
+      void this.before(passed).then((decision) => {
+        if (decision === 'cut') return incoming.socket.resetAndDestroy();
+        const { method, url: path, headers } = incoming;
+        const onward = request({ host: '127.0.0.1', port: target, method, path, headers }, (answer) => {
+          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(outgoing);
+        });
+        onward.on('error', () => incoming.socket.destroy());
+        outgoing.on('close', () => onward.destroy());
+        return incoming.pipe(onward);
+      });
+    });
+  }
+
+  static async listen(target: number): Promise<Gateway> {
+    const gateway = new Gateway(target);
+    gateway.#server.listen(0, '127.0.0.1');
+    await once(gateway.#server, 'listening');
+    return gateway;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get operations(): readonly string[] {
+    return this.passed.map(({ operation }) => operation);
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
