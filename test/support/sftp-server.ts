@@ -1,5 +1,5 @@
 /** An sshd of OpenSSH of its own on a loopback port, with the keys to log in to it. */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -30,6 +30,25 @@ export interface SftpServerOptions {
   readonly subsystem?: string;
   /** Types of its host keys; default ed25519 alone. */
   readonly hostKeys?: readonly ('ed25519' | 'rsa' | 'ecdsa')[];
+  /** Accounts that only this server knows, with `/srv` as an empty folder of its own; see {@link noAccounts}. */
+  readonly accounts?: Accounts;
+}
+
+/** Accounts of group `pgark`, made for one server. */
+export interface Accounts {
+  /** Names, and the password or undefined for none. */
+  readonly users: Readonly<Record<string, string | undefined>>;
+  /** Run by root in `/srv` before sshd starts. */
+  readonly setUp?: string;
+  /** Added to sshd_config. */
+  readonly config?: string;
+}
+
+/** Why a server cannot have accounts of its own here, or undefined. They live in a mount namespace. */
+export function noAccounts(): string | undefined {
+  if (process.getuid?.() !== 0) return 'only root can give sshd accounts of its own';
+  const { status } = spawnSync('unshare', ['-m', '--propagation', 'private', 'mount', '-t', 'tmpfs', 'tmpfs', '/srv']);
+  return status === 0 ? undefined : 'this system does not allow a mount namespace';
 }
 
 export class SftpServer {
@@ -77,15 +96,19 @@ export class SftpServer {
       'StrictModes no',
       'UsePAM no',
       'UseDNS no',
-      'PasswordAuthentication no',
+      `PasswordAuthentication ${options.accounts === undefined ? 'no' : 'yes'}`,
       'KbdInteractiveAuthentication no',
       'MaxStartups 100',
       `Subsystem sftp ${options.subsystem ?? 'internal-sftp'}`,
+      options.accounts?.config ?? '',
     ];
     writeFileSync(join(folder, 'sshd_config'), config.map((line) => `${line}\n`).join(''));
     // Where root runs it, it separates privileges and wants this empty folder.
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
-    const child = spawn(SSHD, ['-D', '-e', '-f', join(folder, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const sshd = [SSHD, '-D', '-e', '-f', join(folder, 'sshd_config')];
+    const [command = '', ...args] =
+      options.accounts === undefined ? sshd : [...withAccounts(folder, options.accounts), ...sshd];
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     await listening(child);
     return new SftpServer(folder, port, child);
   }
@@ -121,6 +144,13 @@ export class SftpServer {
     const all = [this.#process.pid ?? 0, ...this.sessions];
     for (const pid of all) process.kill(pid, 'SIGSTOP');
     return all.length;
+  }
+
+  /** Stops only what serves SFTP, as a disk that hangs does: sshd itself goes on. Gives how many there were. */
+  freezeSftp(): number {
+    const leaves = this.sessions.filter((pid) => descendants(pid).length === 0);
+    for (const pid of leaves) process.kill(pid, 'SIGSTOP');
+    return leaves.length;
   }
 
   thaw(): void {
@@ -160,6 +190,23 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return address.port;
+}
+
+/** A command that runs the one behind it where /etc/passwd, /etc/shadow, /etc/group and /srv are others. */
+function withAccounts(folder: string, { users, setUp = 'true' }: Accounts): readonly string[] {
+  const files: Readonly<Record<string, string[]>> = { passwd: [], shadow: [], group: ['pgark:x:20000:'] };
+  for (const [index, [name, password]] of Object.entries(users).entries()) {
+    const hash =
+      password === undefined ? '*' : execFileSync('openssl', ['passwd', '-6', password], { encoding: 'utf8' });
+    files['passwd']?.push(`${name}:x:${20_001 + index}:20000::/:/usr/sbin/nologin`);
+    files['shadow']?.push(`${name}:${hash.trim()}:19000:0:99999:7:::`);
+  }
+  for (const [name, lines] of Object.entries(files)) {
+    writeFileSync(join(folder, name), readFileSync(`/etc/${name}`, 'utf8') + lines.map((line) => `${line}\n`).join(''));
+  }
+  const mounts = Object.keys(files).map((name) => `mount --bind ${folder}/${name} /etc/${name}`);
+  const script = ['set -e', 'mount -t tmpfs tmpfs /srv', ...mounts, 'cd /srv', setUp, 'exec "$@"'].join('\n');
+  return ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
 }
 
 function loginUser(): { readonly name: string; readonly uid: number; readonly gid: number } {

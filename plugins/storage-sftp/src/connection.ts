@@ -171,15 +171,17 @@ export class Connection {
       if (this.#waiting.size === 0) this.#await();
       this.#waiting.add(reject);
       send((error, value) => {
-        if (!this.#waiting.delete(reject)) return;
-        this.#lastAnswer = performance.now();
-        if (this.#waiting.size === 0) clearTimeout(this.#timer);
-        if (error === undefined || error === null) resolve(value as Value);
-        else reject(error);
+        if (!this.#waiting.has(reject)) return;
         // What has no status is no answer, but the library's word that the session has ended.
         if (error && statusOf(error) === undefined) {
           this.drop(`the connection to ${this.#options.server} was lost`, error);
+          return;
         }
+        this.#waiting.delete(reject);
+        this.#lastAnswer = performance.now();
+        if (this.#waiting.size === 0) clearTimeout(this.#timer);
+        if (error) reject(error);
+        else resolve(value as Value);
       });
     });
   }

@@ -98,6 +98,7 @@ interface Attempt {
 /** What a failed dial was. The library marks its errors with a level; where it does not, only the text tells. */
 function dialError(error: unknown, { server, user, login }: Attempt): ArchiveError {
   if (isArchiveError(error)) return error;
+  const errno = errnoOf(error) ?? '';
   const { level } = error as { level?: unknown };
   const text = (error instanceof Error ? error.message : String(error)).replace(/^getConnection: /, '');
   if (level === 'client-authentication' || /too many authentication failures/i.test(text)) {
@@ -125,14 +126,19 @@ function dialError(error: unknown, { server, user, login }: Attempt): ArchiveErr
       hint: 'The server offers only algorithms that are not supported: update it.',
     });
   }
-  if (level === 'sftp-protocol' || /subsystem|SFTP session/i.test(text)) {
-    return new ArchiveError('STORAGE_MISCONFIGURED', `${server} does not serve SFTP to ${user}: ${text}`, {
+  // The library puts this before what went wrong once the login had succeeded.
+  if (text.startsWith('sftp: ') && !text.includes('No response')) {
+    return new ArchiveError('STORAGE_MISCONFIGURED', `${server} does not serve SFTP to ${user}: ${text.slice(6)}`, {
       cause: error,
       hint: 'Check "Subsystem sftp" and ForceCommand in its sshd_config, and that its login scripts print nothing.',
     });
   }
-  return new ArchiveError('STORAGE_UNAVAILABLE', `${server} cannot be reached: ${errnoOf(error) ?? text}`, {
-    cause: error,
-    hint: 'Check "host" and "port", the network, and that its sshd runs.',
-  });
+  return new ArchiveError(
+    'STORAGE_UNAVAILABLE',
+    `${server} cannot be reached: ${/^E(?!RR_)/.test(errno) ? errno : text}`,
+    {
+      cause: error,
+      hint: 'Check "host" and "port", the network, and that its sshd runs.',
+    },
+  );
 }

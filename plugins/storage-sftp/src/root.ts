@@ -1,4 +1,4 @@
-import { ArchiveError } from '@pgark/sdk';
+import { ArchiveError, isArchiveError } from '@pgark/sdk';
 import type { Stats } from 'ssh2';
 import type { Connection } from './connection.ts';
 import { isAbsent, mapped, present, sftpError, STATUS, statusOf } from './sftp-error.ts';
@@ -65,7 +65,12 @@ export class Root {
 
   /** As {@link check}, but creates the folder of a new archive if its parent is there, and the one of temporary files. */
   async create(connection: Connection): Promise<void> {
-    if (!this.#marked) await makeFolder(connection, this.path, this.#mode);
+    if (!this.#marked) {
+      await makeFolder(connection, this.path, this.#mode).catch((error: unknown) => {
+        // What is in its place is said by check().
+        if (!isArchiveError(error, 'STORAGE_INVALID_KEY')) throw error;
+      });
+    }
     await this.check(connection);
     // check() has thrown if the folder was there before, so nothing is made on the wrong disk.
     if (!this.#marked) await makeFolder(connection, this.join(TEMPORARY_FOLDER), this.#mode);
