@@ -14,6 +14,8 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   AccountBeingCreated: 'STORAGE_UNAVAILABLE',
   OperationTimedOut: 'STORAGE_UNAVAILABLE',
   ServerBusy: 'STORAGE_UNAVAILABLE',
+  // The bytes changed on their way.
+  Md5Mismatch: 'STORAGE_UNAVAILABLE',
   // Somebody else committed or replaced the object meanwhile: the blocks are gone, the same put may succeed next time.
   InvalidBlockList: 'STORAGE_UNAVAILABLE',
   BlobImmutableDueToPolicy: 'STORAGE_DENIED',

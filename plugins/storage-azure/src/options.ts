@@ -90,7 +90,21 @@ export const optionsSchema: z.ZodType<AzureStorageOptions> = z
       if (options.connectionString === undefined || options[name] === undefined) continue;
       context.addIssue({ code: 'custom', path: [name], message: 'Is part of connectionString: leave it out' });
     }
+    if (options.endpoint !== undefined && given.length < 2 && !isSafe(options.endpoint, first)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['endpoint'],
+        message: 'Must be https: a token would be sent in the clear',
+      });
+    }
     if (options.connectionString === undefined && options.account === undefined) {
       context.addIssue({ code: 'custom', path: ['account'], message: 'Name the storage account' });
     }
   }) as z.ZodType<AzureStorageOptions>;
+
+/** Whether the credential may be sent there: a key is not sent, it signs; an identity's token goes over TLS only. */
+function isSafe(endpoint: string, credential: (typeof CREDENTIALS)[number] | undefined): boolean {
+  // Another protocol, or no URL at all, is refused elsewhere.
+  if (!endpoint.startsWith('http:') || credential === 'accountKey') return true;
+  return credential === 'sasToken' && /^http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)(?:[:/]|$)/.test(endpoint);
+}

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer, request as send, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Seen {
   readonly method: string;
@@ -28,6 +30,10 @@ export class HttpProxy {
   answer: (seen: Seen) => Answer | undefined = () => undefined;
   /** Changes the path and query on the way. */
   rewrite: (url: string) => string = (url) => url;
+  /** Changes a chunk of a request's body on the way. */
+  change: (chunk: Buffer) => Buffer = (chunk) => chunk;
+  /** Milliseconds for which each chunk of a request's body is held back. */
+  delay = 0;
   readonly #open = new Map<string, number>();
 
   private constructor(target: number) {
@@ -91,7 +97,14 @@ export class HttpProxy {
     // Either end may be cut on purpose.
     forwarded.on('error', () => response.destroy());
     response.on('close', () => forwarded.destroy());
-    request.pipe(forwarded);
+    const slowed = async function* (change: (chunk: Buffer) => Buffer, delay: number): AsyncGenerator<Buffer> {
+      for await (const chunk of request) {
+        if (delay > 0) await sleep(delay);
+        yield change(chunk as Buffer);
+      }
+    };
+    // A client that goes away in the middle ends both.
+    pipeline(slowed(this.change, this.delay), forwarded).catch(() => response.destroy());
   }
 
   async close(): Promise<void> {

@@ -44,6 +44,15 @@ test('there is exactly one way to prove who one is', async () => {
   expect(await issues({ container })).toEqual(['account: Name the storage account']);
 });
 
+test('what would give a credential away goes over TLS only', async () => {
+  const endpoint = 'http://azurite:10000/anaccount';
+  expect(await issues({ account, container, endpoint, accountKey: secret })).toBeUndefined();
+  expect(await issues({ account, container, endpoint, sasToken: secret })).toHaveLength(1);
+  expect(await issues({ account, container, endpoint: 'http://127.0.0.1:1/x', sasToken: secret })).toBeUndefined();
+  expect(await issues({ account, container, endpoint: 'http://127.0.0.1:1/x' })).toHaveLength(1);
+  expect(await issues({ account, container, endpoint: 'https://azurite/x' })).toBeUndefined();
+});
+
 test('options are strict', async () => {
   expect(
     await issues({

@@ -87,6 +87,37 @@ describe.skipIf(azureMissing !== undefined)('uploads', () => {
 
   test.each([
     ['one request', 1000],
+    ['blocks', 8 * BLOCK],
+  ])('bytes that change on their way by %s are refused', async (_, length) => {
+    let changed = 0;
+    proxy.change = (chunk) => {
+      if (chunk.byteLength === 0) return chunk;
+      changed += 1;
+      return Buffer.concat([Buffer.of((chunk[0] ?? 0) ^ 1), chunk.subarray(1)]);
+    };
+    const storage = open(server, container, { blockSize: BLOCK, port: proxy.port });
+    await expect(storage.put('key', bytes(length, BLOCK), { ifAbsent: true })).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      retriable: true,
+      message: expect.stringContaining('Md5Mismatch'),
+    });
+    expect(changed).toBeGreaterThan(0);
+    expect(await keysOf(storage)).toEqual([]);
+    await storage.close();
+  });
+
+  test('an upload that goes on slowly is no peer that is gone', async () => {
+    proxy.delay = 25;
+    const storage = open(server, container, { port: proxy.port, timeout: 3 });
+    const begun = performance.now();
+    await storage.put('key', bytes(12 * MIB, MIB), { ifAbsent: true });
+    expect(performance.now() - begun).toBeGreaterThan(3500);
+    expect(proxy.counts()).toEqual({ PUT: 1 });
+    await storage.close();
+  });
+
+  test.each([
+    ['one request', 1000],
     ['blocks', 10 * BLOCK],
   ])('H-52 of 20 racing writers by %s one wins, and the object is its', async (_, length) => {
     const storages = Array.from({ length: 20 }, () => open(server, container, { blockSize: BLOCK }));
