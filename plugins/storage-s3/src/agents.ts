@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { getCACertificates } from 'node:tls';
+import { checkServerIdentity, getCACertificates } from 'node:tls';
 import { ArchiveError, errnoOf } from '@pgark/sdk';
 import type { Settings } from './options.ts';
 
@@ -47,8 +48,17 @@ async function proxyAgents(proxy: URL, trust: { readonly ca?: string[] }): Promi
   const agent = new HttpsProxyAgent(proxy, { keepAlive: true, ...trust });
   // Its own options are for the connection to the proxy; what lies behind that has to be trusted too.
   const connect = agent.connect.bind(agent);
-  agent.connect = (request, options) => connect(request, { ...options, ...trust });
+  agent.connect = (request, options) => {
+    const host = options.host ?? '';
+    // It leaves the host out where that is an address, and Node would look for "localhost" in the certificate.
+    const identity = isIP(host) === 0 ? {} : { checkServerIdentity: asked(host) };
+    return connect(request, { ...options, ...trust, ...identity });
+  };
   return { httpAgent: agent as unknown as HttpAgent, httpsAgent: agent as unknown as HttpsAgent };
+}
+
+function asked(host: string): typeof checkServerIdentity {
+  return (_, certificate) => checkServerIdentity(host, certificate);
 }
 
 /** The proxy for the endpoint: the option, or the variables that other tools heed too. Errors: `STORAGE_MISCONFIGURED`. */

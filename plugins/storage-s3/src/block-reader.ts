@@ -6,9 +6,8 @@ const FIRST = 64 * 1024;
 /** Cuts a body into blocks. They are copies: a chunk is only valid until the next one is asked for, and may be leased. */
 export class BlockReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
-  /** What came and was not taken yet; `#offset` bytes of the first one were. */
-  readonly #waiting: Uint8Array[] = [];
-  #offset = 0;
+  /** What came, and how far it was taken. Not cut: what is left of a leased chunk would be no leased one. */
+  readonly #waiting: { readonly chunk: Uint8Array; taken: number }[] = [];
   #ended = false;
 
   constructor(body: AsyncIterable<Uint8Array>) {
@@ -38,10 +37,7 @@ export class BlockReader {
 
   /** Puts bytes back that `gather` gave: they are the next ones again. */
   putBack(bytes: Uint8Array): void {
-    const first = this.#waiting.shift();
-    if (first !== undefined) this.#waiting.unshift(first.subarray(this.#offset));
-    this.#waiting.unshift(bytes);
-    this.#offset = 0;
+    this.#waiting.unshift({ chunk: bytes, taken: 0 });
   }
 
   /** Whether nothing is left; waits for the body where it has to say so. */
@@ -49,7 +45,7 @@ export class BlockReader {
     while (this.#waiting.length === 0 && !this.#ended) {
       const next = await this.#chunks.next();
       if (next.done === true) this.#ended = true;
-      else if (next.value.byteLength > 0) this.#waiting.push(next.value);
+      else if (next.value.byteLength > 0) this.#waiting.push({ chunk: next.value, taken: 0 });
       else releaseChunk(next.value);
     }
     return this.#waiting.length === 0;
@@ -61,15 +57,14 @@ export class BlockReader {
   }
 
   #take(memory: Uint8Array, at: number): number {
-    const chunk = this.#waiting[0];
-    if (chunk === undefined) return 0;
-    const bytes = chunk.subarray(this.#offset, this.#offset + memory.byteLength - at);
+    const first = this.#waiting[0];
+    if (first === undefined) return 0;
+    const bytes = first.chunk.subarray(first.taken, first.taken + memory.byteLength - at);
     memory.set(bytes, at);
-    this.#offset += bytes.byteLength;
-    if (this.#offset === chunk.byteLength) {
+    first.taken += bytes.byteLength;
+    if (first.taken === first.chunk.byteLength) {
       this.#waiting.shift();
-      this.#offset = 0;
-      releaseChunk(chunk);
+      releaseChunk(first.chunk);
     }
     return bytes.byteLength;
   }
