@@ -30,6 +30,8 @@ export interface SftpServerOptions {
   readonly subsystem?: string;
   /** Types of its host keys; default ed25519 alone. */
   readonly hostKeys?: readonly ('ed25519' | 'rsa' | 'ecdsa')[];
+  /** More lines of sshd_config. */
+  readonly config?: readonly string[];
   /** Accounts that only this server knows, with `/srv` as an empty folder of its own; see {@link noAccounts}. */
   readonly accounts?: Accounts;
 }
@@ -62,9 +64,11 @@ export class SftpServer {
   readonly archives: string;
   readonly privateKeyFile: string;
   readonly knownHosts: string;
+  /** What it has said so far; more with `LogLevel DEBUG`. */
+  readonly log: readonly string[];
   readonly #process: ChildProcess;
 
-  private constructor(folder: string, port: number, process: ChildProcess) {
+  private constructor(folder: string, port: number, process: ChildProcess, log: readonly string[]) {
     this.folder = folder;
     this.port = port;
     this.user = loginUser().name;
@@ -72,6 +76,7 @@ export class SftpServer {
     this.privateKeyFile = join(folder, 'client_key');
     this.knownHosts = join(folder, 'known_hosts');
     this.#process = process;
+    this.log = log;
   }
 
   static async start(options: SftpServerOptions = {}): Promise<SftpServer> {
@@ -100,6 +105,7 @@ export class SftpServer {
       'KbdInteractiveAuthentication no',
       'MaxStartups 100',
       `Subsystem sftp ${options.subsystem ?? 'internal-sftp'}`,
+      ...(options.config ?? []),
       options.accounts?.config ?? '',
     ];
     writeFileSync(join(folder, 'sshd_config'), config.map((line) => `${line}\n`).join(''));
@@ -109,8 +115,9 @@ export class SftpServer {
     const [command = '', ...args] =
       options.accounts === undefined ? sshd : [...withAccounts(folder, options.accounts), ...sshd];
     const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    await listening(child);
-    return new SftpServer(folder, port, child);
+    const log: string[] = [];
+    await listening(child, log);
+    return new SftpServer(folder, port, child, log);
   }
 
   /** What to log in with, as options of the storage. */
@@ -205,7 +212,9 @@ function withAccounts(folder: string, { users, setUp = 'true' }: Accounts): read
     writeFileSync(join(folder, name), readFileSync(`/etc/${name}`, 'utf8') + lines.map((line) => `${line}\n`).join(''));
   }
   const mounts = Object.keys(files).map((name) => `mount --bind ${folder}/${name} /etc/${name}`);
-  const script = ['set -e', 'mount -t tmpfs tmpfs /srv', ...mounts, 'cd /srv', setUp, 'exec "$@"'].join('\n');
+  const script = ['set -e', 'mount -t tmpfs -o mode=755 tmpfs /srv', ...mounts, 'cd /srv', setUp, 'exec "$@"'].join(
+    '\n',
+  );
   return ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
 }
 
@@ -216,15 +225,14 @@ function loginUser(): { readonly name: string; readonly uid: number; readonly gi
   return { name: 'nobody', uid: idOf('-u'), gid: idOf('-g') };
 }
 
-async function listening(child: ChildProcess): Promise<void> {
+async function listening(child: ChildProcess, lines: string[]): Promise<void> {
   if (child.stderr === null) throw new Error('sshd has no output');
-  const lines: string[] = [];
   const reader = createInterface({ input: child.stderr });
   await new Promise<void>((resolve, reject) => {
     const deadline = setTimeout(() => reject(new Error(`sshd does not listen:\n${lines.join('\n')}`)), 10_000);
     child.once('exit', () => reject(new Error(`sshd ended:\n${lines.join('\n')}`)));
     reader.on('line', (line) => {
-      if (lines.length < 100) lines.push(line);
+      if (lines.length < 10_000) lines.push(line);
       if (!line.includes('Server listening')) return;
       clearTimeout(deadline);
       resolve();

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Proxy } from '../../../test/support/proxy.ts';
@@ -42,6 +43,29 @@ describe.skipIf(noSshd !== undefined)(`many calls at a time ${noSshd ?? ''}`, ()
     }
     expect(temporaryFiles(server, 'race')).toEqual([]);
   }, 60_000);
+
+  test('H-52 with "createOnly: none" OpenSSH refuses a taken name too: one of 20 racing writers succeeds', async () => {
+    const writers = Array.from({ length: 20 }, () => open(server, 'rename', { connections: 1, createOnly: 'none' }));
+    await put(writers[0] ?? open(server, 'rename'), 'first');
+    for (let round = 0; round < 3; round++) {
+      const results = await Promise.allSettled(writers.map((storage, at) => put(storage, `${round}/key`, `of ${at}`)));
+      const winners = results.flatMap(({ status }, at) => (status === 'fulfilled' ? [`of ${at}`] : []));
+      expect(winners).toEqual([(await read(writers[0] ?? open(server, 'rename'), `${round}/key`)).toString()]);
+      for (const result of results) {
+        if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'STORAGE_EXISTS' });
+      }
+    }
+  }, 60_000);
+
+  test('large objects survive that the server asks for new session keys on the way', async () => {
+    const rekeying = await SftpServer.start({ config: ['RekeyLimit 1M', 'LogLevel DEBUG1'] });
+    onTestFinished(() => rekeying.stop());
+    const storage = open(rekeying, 'archive', { connections: 1 });
+    const bytes = Buffer.alloc(24 * MIB, randomBytes(1021));
+    await put(storage, 'large', bytes);
+    expect(Buffer.compare(await read(storage, 'large'), bytes)).toBe(0);
+    expect(rekeying.log.filter((line) => line.includes('rekeying')).length).toBeGreaterThan(10);
+  });
 
   test.for([
     [undefined, 4],
