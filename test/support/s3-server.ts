@@ -2,7 +2,7 @@
  * Real servers that speak S3, on a free port of loopback: `fauxqs` from npm, which is always there, and `versitygw`, which is strict:
  * signatures, conditional writes, versions, Object Lock.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -65,11 +65,16 @@ export interface VersityOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
+export interface VersityServer extends S3Server {
+  /** Adds a user who may do nothing until a policy of a bucket says so. */
+  addUser(user: string, secret: string): void;
+}
+
 /** The gateway on a temporary folder, as a process of its own. */
-export async function startVersity(options: VersityOptions): Promise<S3Server> {
+export async function startVersity(options: VersityOptions): Promise<VersityServer> {
   if (VERSITYGW === undefined) throw new Error(versityMissing);
   const folder = mkdtempSync(join(tmpdir(), 'pgark-versitygw-'));
-  for (const name of ['objects', 'versions']) mkdirSync(join(folder, name));
+  for (const name of ['objects', 'versions', 'users']) mkdirSync(join(folder, name));
   const port = await freePort();
   const { tls } = options;
   const child = spawn(
@@ -80,6 +85,8 @@ export async function startVersity(options: VersityOptions): Promise<S3Server> {
       '--quiet',
       '--keep-alive',
       ...(tls === undefined ? [] : ['--cert', tls.certificate, '--key', tls.key]),
+      '--iam-dir',
+      join(folder, 'users'),
       'posix',
       '--versioning-dir',
       join(folder, 'versions'),
@@ -115,7 +122,27 @@ export async function startVersity(options: VersityOptions): Promise<S3Server> {
     await stop();
     throw error;
   }
-  return { name: 'versitygw', port, endpoint, ...KEYS, admin, stop };
+  const addUser = (user: string, secret: string): void => addVersityUser(VERSITYGW, endpoint, user, secret);
+  return { name: 'versitygw', port, endpoint, ...KEYS, admin, addUser, stop };
+}
+
+function addVersityUser(program: string, endpoint: string, user: string, secret: string): void {
+  const args = [
+    'admin',
+    '--endpoint-url',
+    endpoint,
+    'create-user',
+    '--access',
+    user,
+    '--secret',
+    secret,
+    '--role',
+    'user',
+  ];
+  execFileSync(program, args, {
+    env: { ...process.env, ADMIN_ACCESS_KEY_ID: KEYS.accessKeyId, ADMIN_SECRET_ACCESS_KEY: KEYS.secretAccessKey },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
 }
 
 async function answering(admin: S3, child: ChildProcess, output: () => string): Promise<void> {
