@@ -14,6 +14,8 @@ export class Blocks {
   /** Memory of blocks that were given back. */
   readonly #free: Uint8Array[] = [];
   #rest: Uint8Array | undefined;
+  /** What the body threw. */
+  failure: { readonly error: unknown } | undefined;
 
   constructor(body: AsyncIterable<Uint8Array>, blockSize: number, size: number | undefined) {
     this.#chunks = body[Symbol.asyncIterator]();
@@ -53,7 +55,10 @@ export class Blocks {
   /** The next chunk that holds anything. */
   async #read(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const step = await this.#chunks.next();
+      const step = await this.#chunks.next().catch((error: unknown) => {
+        this.failure = { error };
+        throw error;
+      });
       if (step.done === true) return undefined;
       if (step.value.byteLength > 0) return step.value;
     }

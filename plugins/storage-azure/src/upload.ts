@@ -1,7 +1,7 @@
 import { createHash, getFips, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { BlockBlobClient, BlockBlobCommitBlockListOptions } from '@azure/storage-blob';
-import { ArchiveError, checkedBody, mapOrdered, type PutOptions } from '@pgark/sdk';
+import { ArchiveError, checkedBody, mapOrdered, throwIfAborted, type PutOptions } from '@pgark/sdk';
 import { faultIn, isTaken } from './azure-error.ts';
 import { Blocks } from './blocks.ts';
 import { encodeMetadata } from './metadata.ts';
@@ -40,11 +40,13 @@ export async function upload(
   const { blockSize, timeout } = settings;
   // Fires on the caller's abort and on a failure: a body that does not answer must not hold back the news of it.
   const cancel = new AbortController();
-  const either = signal === undefined ? cancel.signal : AbortSignal.any([signal, cancel.signal]);
-  const blocks = new Blocks(checkedBody(body, { key, size, signal: either }), blockSize, size);
+  const stop = (): void => cancel.abort(signal?.reason);
+  const blocks = new Blocks(checkedBody(body, { key, size, signal: cancel.signal }), blockSize, size);
   const request = { what: `storing ${key}`, signal, timeout };
   const headers = headersOf(options, settings);
   if ((size ?? 0) > blockSize * MOST_BLOCKS) throw tooLarge(key, blockSize);
+  throwIfAborted(signal, request.what);
+  signal?.addEventListener('abort', stop);
   try {
     const first: Uint8Array[] = [];
     // One more than a single request may hold: that is how a body shows that it goes on.
@@ -56,14 +58,17 @@ export async function upload(
       else first.push(block);
     }
     if (ended && (await putWhole(blob, first, request, headers))) return;
-    const ids = await stageAll(blob, first, blocks, { ...request, key, blockSize, signal: either, cancel });
+    const ids = await stageAll(blob, first, blocks, { ...request, key, blockSize, cancel });
     await watched(request, (watch) => {
       watch.decide();
       return blob.commitBlockList(ids, { ...headers, abortSignal: watch.signal });
     });
   } catch (error) {
-    throw options.ifAbsent && (await isExisting(blob, request, error)) ? existing(key) : error;
+    // What the body threw may look like an error of this storage, if it reads from one.
+    if (blocks.failure?.error === error || !options.ifAbsent) throw error;
+    throw (await isExisting(blob, request, error)) ? existing(key) : error;
   } finally {
+    signal?.removeEventListener('abort', stop);
     cancel.abort();
     // The error on its way out says more than one of the body's clean-up.
     await blocks.end().catch(() => undefined);
@@ -106,11 +111,10 @@ function exists(blob: BlockBlobClient, { what, timeout }: Omit<Request, 'signal'
   return watched({ what, timeout }, (watch) => blob.exists({ abortSignal: watch.signal }));
 }
 
-interface StageOptions extends Request {
+interface StageOptions extends Pick<Request, 'what' | 'timeout'> {
   readonly key: string;
   readonly blockSize: number;
-  readonly signal: AbortSignal;
-  /** Fires `signal`. */
+  /** Fires on the caller's abort too. */
   readonly cancel: AbortController;
 }
 
@@ -121,7 +125,8 @@ async function stageAll(
   blocks: Blocks,
   options: StageOptions,
 ): Promise<string[]> {
-  const { cancel, signal, timeout, what } = options;
+  const { cancel, timeout, what } = options;
+  const { signal } = cancel;
   // Writers of one name share its uncommitted blocks: without ids of its own, one would overwrite those of another.
   const writer = randomBytes(12).toString('hex');
   let failure: { readonly error: unknown } | undefined;

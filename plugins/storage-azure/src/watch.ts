@@ -24,6 +24,7 @@ export class Watch {
   readonly #ended: Promise<never>;
   #fail: (error: ArchiveError) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
+  #waiting = false;
   #decided = false;
 
   constructor(options: WatchOptions) {
@@ -40,12 +41,14 @@ export class Watch {
   async during<Value>(request: () => Promise<Value>): Promise<Value> {
     const { signal, what } = this.#options;
     if (!this.#decided) throwIfAborted(signal, what);
+    this.#waiting = true;
     this.progress();
     try {
       return await Promise.race([request(), this.#ended]);
     } catch (error) {
       throw isArchiveError(error) ? error : azureError(error, what);
     } finally {
+      this.#waiting = false;
       clearTimeout(this.#timer);
     }
   }
@@ -53,6 +56,8 @@ export class Watch {
   /** Bytes moved. */
   progress(): void {
     clearTimeout(this.#timer);
+    // The rest of a body may still be taken when the answer has come.
+    if (!this.#waiting) return;
     this.#timer = setTimeout(this.#expire, this.#options.timeout);
   }
 
@@ -66,7 +71,6 @@ export class Watch {
   }
 
   end(): void {
-    clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener('abort', this.#abort);
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isArchiveError } from '@pgark/sdk';
+import { ArchiveError, isArchiveError } from '@pgark/sdk';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { AzureServer, azureMissing } from '../../../test/support/azure-server.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
@@ -151,6 +151,22 @@ describe.skipIf(azureMissing !== undefined)('uploads', () => {
     await put(storage, 'key', 'by one request');
     expect((await read(storage, 'key')).toString()).toBe('by one request');
     await expect(put(storage, 'key')).rejects.toMatchObject({ code: 'STORAGE_EXISTS' });
+    await storage.close();
+  });
+
+  test('STOR-02 what a body throws is not taken for an answer to the put, though it looks like one', async () => {
+    const storage = open(server, container, { blockSize: BLOCK });
+    await put(storage, 'key');
+    const thrown = new ArchiveError('STORAGE_DENIED', 'reading something failed', {
+      details: { code: 'BlobImmutableDueToPolicy', status: 403 },
+    });
+    for (const length of [1, 8 * BLOCK]) {
+      const failing = async function* (): AsyncGenerator<Uint8Array> {
+        yield* bytes(length, BLOCK);
+        throw thrown;
+      };
+      await expect(storage.put('key', failing(), { ifAbsent: true })).rejects.toBe(thrown);
+    }
     await storage.close();
   });
 
