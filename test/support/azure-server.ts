@@ -19,13 +19,11 @@ export const ACCOUNT_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2U
 
 export class AzureServer {
   readonly #child: ChildProcess;
-  readonly #folder: string;
   readonly port: number;
   readonly #protocol: string;
 
-  private constructor(child: ChildProcess, folder: string, port: number, protocol: string) {
+  private constructor(child: ChildProcess, port: number, protocol: string) {
     this.#child = child;
-    this.#folder = folder;
     this.port = port;
     this.#protocol = protocol;
   }
@@ -50,9 +48,12 @@ export class AzureServer {
       };
       child.stdout.on('data', read);
       child.stderr.on('data', read);
-      child.on('exit', (code) => reject(new Error(`azurite exited with ${code}: ${output}`)));
+      child.on('exit', (code) => {
+        rmSync(folder, { recursive: true, force: true });
+        reject(new Error(`azurite exited with ${code}: ${output}`));
+      });
     });
-    return new AzureServer(child, folder, port, protocol);
+    return new AzureServer(child, port, protocol);
   }
 
   /** The URL of the account, also through another port. */
@@ -76,6 +77,5 @@ export class AzureServer {
       this.#child.kill();
       await exited;
     }
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
