@@ -1,4 +1,5 @@
-import { dirname } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
@@ -7,6 +8,7 @@ import { PostgresServer, removeFolder } from '../support/postgres.ts';
 import { Proxy } from '../support/proxy.ts';
 import { flushedAll, hashes, repositoryHashes } from '../support/receiving.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
+import { destroyStandby, promote, startStandby } from '../support/standby.ts';
 import { MISSING, tool } from '../support/tools.ts';
 
 const cleanup: (() => unknown)[] = [];
@@ -84,4 +86,68 @@ describe.skipIf(missing)(`beside pg_receivewal under pgbench${missing ? ` (${MIS
       expect(Object.fromEntries(ours)).toEqual(Object.fromEntries(theirs));
     },
   );
+
+  test('the same names and bytes across a promotion under load', async () => {
+    const primary = await PostgresServer.start({
+      major: 15,
+      segmentMegabytes: 1,
+      settings: { wal_keep_size: '1GB', max_wal_size: '1GB' },
+    });
+    cleanup.push(() => primary.destroy());
+    const systemId = await systemIdOf(primary);
+    await primary.stop();
+    const standby = await startStandby(primary);
+    cleanup.push(() => destroyStandby(standby));
+    await standby.query(
+      `SELECT pg_create_physical_replication_slot('pgark', true), pg_create_physical_replication_slot('other', true)`,
+    );
+    const other = PgReceivewal.start(standby, 'other');
+    cleanup.push(async () => {
+      await other.stop();
+      removeFolder(dirname(other.folder));
+    });
+    const archive = new TestArchive(standby, { codecs: [] });
+    cleanup.push(() => archive.destroy());
+    const receiver = await archive.receive(standby);
+    cleanup.push(() => receiver.kill());
+
+    expect(await pgbench(primary, ['-i', '-s', '1'])).toBe(true);
+    const load = pgbench(primary, ['-c', '2', '-T', '4']);
+    await sleep(2000);
+    await promote(standby);
+    expect(await pgbench(standby, ['-c', '2', '-T', '2'])).toBe(true);
+    expect(await load, 'the old primary goes on by itself').toBe(true);
+    await standby.query('SELECT pg_switch_wal()');
+    await standby.query('CREATE TABLE done AS SELECT 1 AS a');
+    await flushedAll(standby, 'other');
+    await flushedAll(standby);
+    await other.stop();
+    expect(await receiver.stop(), receiver.output).toBe(0);
+
+    const ours = new Map([
+      ...(await repositoryHashes(archive.repository, systemId)),
+      ...hashes(`${archive.spool}/main/${systemId}`),
+    ]);
+    const theirs = new Map(hashes(other.folder));
+    // The end of timeline 1 is slices here and a partial file there.
+    const [partial = ''] = [...theirs.keys()].filter((name) => /^00000001.*\.partial$/.test(name));
+    expect(partial, 'the promotion must have cut a segment').not.toBe('');
+    theirs.delete(partial);
+    const segment = partial.slice(0, -'.partial'.length);
+    const slices = join(archive.systemFolder, 'wal', '00000001', segment.slice(8, 16), `${segment}.tail`);
+    const end = Buffer.concat(
+      readdirSync(slices)
+        .sort()
+        .map((name) => readFileSync(join(slices, name))),
+    );
+    const whole = readFileSync(join(other.folder, partial));
+    expect(end.length).toBeGreaterThan(0);
+    expect(end.equals(whole.subarray(0, end.length))).toBe(true);
+    // The zeros that fill the segment are not archived.
+    expect(whole.subarray(end.length).every((byte) => byte === 0)).toBe(true);
+
+    expect([...theirs.keys()].filter((name) => name.startsWith('00000002')).length).toBeGreaterThan(3);
+    expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort());
+    expect(Object.fromEntries(ours)).toEqual(Object.fromEntries(theirs));
+  });
 });
