@@ -99,7 +99,8 @@ export class SftpServer {
       `PidFile ${folder}/sshd.pid`,
       `AuthorizedKeysFile ${folder}/authorized_keys`,
       'StrictModes no',
-      'UsePAM no',
+      // Only root can read whether an account is locked; asked as another user, sshd takes it for locked unless PAM answers.
+      `UsePAM ${process.getuid?.() === 0 ? 'no' : 'yes'}`,
       'UseDNS no',
       `PasswordAuthentication ${options.accounts === undefined ? 'no' : 'yes'}`,
       'KbdInteractiveAuthentication no',

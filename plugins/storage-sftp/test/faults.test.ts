@@ -204,7 +204,7 @@ describe.skipIf(noSshd !== undefined)(`faults ${noSshd ?? ''}`, () => {
   });
 
   test('H-59 a file that shrinks while it is read is an error, not a short object', async () => {
-    const storage = open(server, archive);
+    const storage = open(server, archive, { fileMode: '0640' });
     await put(storage, 'object', Buffer.alloc(16 * MIB));
     const reading = async (): Promise<void> => {
       for await (const chunk of storage.get('object')) {
