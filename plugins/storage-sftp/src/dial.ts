@@ -105,7 +105,7 @@ function dialError(error: unknown, { server, user, login }: Attempt): ArchiveErr
     const ways = login.authHandler.filter((way) => way !== 'keyboard-interactive').join(', ');
     return new ArchiveError('STORAGE_DENIED', `${server} refused the login of ${user}`, {
       cause: error,
-      hint: `Tried: ${ways}. Check the user, and that the server has the public key in its authorized_keys.`,
+      hint: `Tried: ${ways}. Check "user" and what it logs in with; a public key must be in the authorized_keys of the server.`,
     });
   }
   if (level === 'agent') {
