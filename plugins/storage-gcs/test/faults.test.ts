@@ -322,7 +322,7 @@ test('STOR-11 leaving a read early ends its connection, reading to the end keeps
   const storage = openOn(server);
   for await (const chunk of storage.get('key')) if (chunk.byteLength > 0) break;
   const [left] = [...sockets];
-  while (left?.destroyed !== true) await sleep(5);
+  await vi.waitFor(() => expect(left?.destroyed).toBe(true), 5000);
   await read(storage.get('key'));
   await read(storage.get('key'));
   expect(server.requests).toHaveLength(3);
