@@ -1,112 +1,27 @@
-import { createHash } from 'node:crypto';
-import {
-  chownSync,
-  closeSync,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
-import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { ArchiveError, isArchiveError, type ErrorCode } from '@pgark/sdk';
-import { afterEach, expect, test } from 'vitest';
-import { takeBackup, type BackupOptions, type BackupProgress } from '../../core/src/backup/backup.ts';
-import { crc32c } from '../../core/src/postgres/crc32c.ts';
+import { ArchiveError, isArchiveError } from '@pgark/sdk';
+import { expect, test } from 'vitest';
 import { formatLsn, parseLsn } from '../../core/src/postgres/lsn.ts';
-import { resolveTarget } from '../../core/src/postgres/target.ts';
 import { lastSegmentNumber, segmentName, segmentNumber } from '../../core/src/postgres/wal-file.ts';
 import type { BackupRecord } from '../../core/src/repository/backup-record.ts';
-import type { Repository } from '../../core/src/repository/repository.ts';
 import { TestArchive } from '../support/archive.ts';
-import { serverUser } from '../support/binaries.ts';
-import { runCli, spawnCli, type CliChild, type CliResult } from '../support/cli.ts';
+import {
+  at,
+  backup,
+  cleanup,
+  cli,
+  expectNothingCommitted,
+  open,
+  spawn,
+  start,
+  withCode,
+} from '../support/backing-up.ts';
 import { bound, Gate } from '../support/gate.ts';
-import { fsRepository, type FsRepositoryOptions } from '../support/fs-repository.ts';
-import { giveToServer, PostgresServer, removeFolder, temporaryFolder, type InitOptions } from '../support/postgres.ts';
+import type { PostgresServer } from '../support/postgres.ts';
+import { removeFolder } from '../support/postgres.ts';
 import { Proxy } from '../support/proxy.ts';
-import { KEEP_WAL, Shipper, shipWal, systemIdOf } from '../support/ship-wal.ts';
-import { silentLogger } from '../support/silent-logger.ts';
-import { readFiles, readManifestText } from '../support/unpack-backup.ts';
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-const withCode = (code: ErrorCode): unknown => expect.toSatisfy((error) => isArchiveError(error, code), code);
-
-/** A server with more data than fits between it and a storage that takes nothing. */
-async function start(options: InitOptions = {}): Promise<PostgresServer> {
-  const settings = { ...KEEP_WAL, autovacuum: 'off', ...options.settings };
-  const server = await PostgresServer.start({ major: 17, segmentMegabytes: 1, ...options, settings });
-  cleanup.push(() => server.destroy());
-  await server.query(`CREATE TABLE big AS SELECT n, repeat(md5(n::text), 30) AS m FROM generate_series(1, 25000) n`);
-  await server.query('CHECKPOINT');
-  return server;
-}
-
-interface Opened {
-  readonly repository: Repository;
-  readonly folder: string;
-}
-
-async function open(options: FsRepositoryOptions = {}): Promise<Opened> {
-  const parent = temporaryFolder('backup');
-  cleanup.push(() => {
-    removeFolder(parent);
-  });
-  const folder = join(parent, 'repository');
-  return { repository: await fsRepository(folder, options), folder };
-}
-
-async function backup(
-  server: { readonly port: number },
-  repository: Repository,
-  options: Partial<BackupOptions> = {},
-): Promise<BackupRecord> {
-  const url = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
-  const target = await resolveTarget({ url }, { env: {}, home: '/' });
-  const common = { target, repository, checkpoint: 'fast', logger: silentLogger, walTimeout: 30_000 } as const;
-  return takeBackup({ ...common, partSize: 4 << 20, ...options });
-}
-
-/** Nothing of it can be taken for a backup, and no object is shown that is not whole. */
-async function expectNothingCommitted(server: PostgresServer, { repository, folder }: Opened): Promise<void> {
-  const catalog = repository.backups(await systemIdOf(server));
-  const states = (await catalog.list()).map(({ state }) => state);
-  expect(states.filter((state) => state !== 'incomplete')).toEqual([]);
-  expect(leftovers(folder)).toEqual([]);
-}
-
-/** Temporary files of the storage that are still there. */
-function leftovers(folder: string): readonly string[] {
-  const temporary = join(folder, '.pgark-tmp');
-  return existsSync(temporary) ? readdirSync(temporary) : [];
-}
-
-/** Calls back once, when the stage is reached and so many bytes are through. */
-function at(stage: BackupProgress['stage'], bytes: number, act: () => void): (progress: BackupProgress) => void {
-  let done = false;
-  return (progress) => {
-    if (done || progress.stage !== stage || progress.bytes < bytes) return;
-    done = true;
-    act();
-  };
-}
-
-/** As the user of the server, like every command of the archive. */
-function cli(archive: TestArchive, args: readonly string[]): Promise<CliResult> {
-  return runCli(['--config', archive.config, ...args], { ...serverUser() });
-}
-
-function spawn(archive: TestArchive, args: readonly string[]): CliChild {
-  return spawnCli(['--config', archive.config, ...args], { ...serverUser() });
-}
+import { Shipper, shipWal, systemIdOf } from '../support/ship-wal.ts';
 
 test('H-30 a connection cut in the middle commits nothing, and the next backup is whole', async () => {
   const server = await start();
@@ -329,146 +244,6 @@ test('H-36 damaged pages make the backup suspect, with the files named; it is ke
   expect(await archive.run(['list'])).toMatch(new RegExp(`${record.id} .*SUSPECT`));
   const shown = await archive.run(['show', 'latest']);
   expect(shown).toContain(`damaged     ${path}`);
-});
-
-/** What to do with the first chunk that holds the mark at `at`: change it in place, or send nothing from there on. */
-type Meddle = (chunk: Buffer, at: number) => 'send' | 'cut' | 'wait';
-
-const cut: Meddle = () => 'cut';
-const flip: Meddle = (chunk, at) => {
-  chunk[at + 1] = (chunk[at + 1] ?? 0) ^ 1;
-  return 'send';
-};
-
-/** Forwards a server's bytes, but for one meddling. `wait` wants the same mark with more bytes behind it. */
-async function meddlingProxy(
-  port: number,
-  mark: string | Buffer,
-  meddle: Meddle,
-): Promise<{ readonly port: number; readonly meddled: () => number }> {
-  let meddled = 0;
-  const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.on('error', () => undefined);
-    }
-    client.pipe(upstream);
-    let held = Buffer.alloc(0);
-    upstream.on('data', (bytes: Buffer) => {
-      const chunk = Buffer.concat([held, bytes]);
-      held = Buffer.alloc(0);
-      const found = meddled === 0 ? chunk.indexOf(mark) : -1;
-      const act = found < 0 ? 'send' : meddle(chunk, found);
-      if (act === 'wait') {
-        held = chunk;
-        return;
-      }
-      if (found >= 0) meddled++;
-      if (act === 'cut') {
-        client.end(chunk.subarray(0, found));
-        upstream.destroy();
-        return;
-      }
-      client.write(chunk);
-    });
-    upstream.on('close', () => client.end());
-    client.on('close', () => upstream.destroy());
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  cleanup.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, meddled: () => meddled };
-}
-
-test.each([
-  { where: 'between the archives and the manifest', mark: '{ "PostgreSQL-Backup-Manifest-Version"' },
-  { where: 'in the manifest', mark: '"Path": "global/pg_control"' },
-  { where: 'in the very end mark of the manifest', mark: '"Manifest-Checksum"' },
-])('H-30 a stream that ends cleanly $where is no end', async ({ mark }) => {
-  const server = await start();
-  const opened = await open();
-  const proxy = await meddlingProxy(server.port, mark, cut);
-  await expect(backup(proxy, opened.repository)).rejects.toEqual(withCode('SERVER_UNREACHABLE'));
-  expect(proxy.meddled()).toBe(1);
-  await expectNothingCommitted(server, opened);
-  const catalog = opened.repository.backups(await systemIdOf(server));
-  expect((await catalog.list()).length).toBe(1);
-});
-
-test('a bit that flips on the way is caught by the manifest, and the file is named', async () => {
-  const server = await start();
-  const path = join(server.data, 'marked');
-  // So many marks that at least one lies within one read of the socket.
-  writeFileSync(path, 'the-mark-of-this-test '.repeat(5000));
-  giveToServer(path);
-  const opened = await open();
-  const proxy = await meddlingProxy(server.port, 'the-mark-of-this-test', flip);
-  const error: unknown = await backup(proxy, opened.repository).catch((reason: unknown) => reason);
-  expect(proxy.meddled()).toBe(1);
-  expect(error).toEqual(withCode('BACKUP_CORRUPT'));
-  expect(String(error)).toContain('marked has another SHA-256');
-  await expectNothingCommitted(server, opened);
-});
-
-test('a bit that flips in the manifest is caught by its own checksum', async () => {
-  const server = await start();
-  const opened = await open();
-  const proxy = await meddlingProxy(server.port, '"Path": "PG_VERSION"', flip);
-  const error: unknown = await backup(proxy, opened.repository).catch((reason: unknown) => reason);
-  expect(proxy.meddled()).toBe(1);
-  expect(error).toEqual(withCode('BACKUP_CORRUPT'));
-  await expectNothingCommitted(server, opened);
-});
-
-test('H-34 a control file altered so that no CRC shows it is caught by its SHA-256', async () => {
-  const server = await start();
-  const opened = await open();
-  const original = readFileSync(join(server.data, 'global/pg_control'));
-  const mark = original.subarray(0, 16); // system identifier and versions
-  const crcs: number[] = [];
-  const proxy = await meddlingProxy(server.port, mark, (chunk, at) => {
-    if (chunk.byteLength < at + 512) return 'wait';
-    const file = chunk.subarray(at, at + 512);
-    crcs.push(crc32c(file));
-    file.writeBigUInt64LE(file.readBigUInt64LE(64) + 1000n, 64); // the next transaction id
-    file.writeUInt32LE(crc32c(file.subarray(0, 288)), 288);
-    crcs.push(crc32c(file));
-    return 'send';
-  });
-  const error: unknown = await backup(proxy, opened.repository).catch((reason: unknown) => reason);
-  expect(proxy.meddled()).toBe(1);
-  expect(crcs[0]).toBe(crcs[1]); // what a manifest of CRC32C would compare
-  expect(error).toEqual(withCode('BACKUP_CORRUPT'));
-  expect(String(error)).toContain('global/pg_control has another SHA-256');
-  await expectNothingCommitted(server, opened);
-});
-
-test('H-35 a manifest is kept as the server wrote it, with names that are no text and a number beyond 2^53', async () => {
-  const server = await start();
-  const name = Buffer.concat([Buffer.from(`${server.data}/odd-`), Buffer.of(0xff, 0xfe)]);
-  writeFileSync(name, 'odd');
-  const { uid, gid } = statSync(server.data);
-  chownSync(name, uid, gid);
-  const { repository } = await open();
-  const shipper = new Shipper(server, repository);
-  cleanup.push(() => shipper.stop());
-  const record = await backup(server, repository);
-  const text = await readManifestText(repository, record);
-  expect(text).toContain(`"Encoded-Path": "${Buffer.from('odd-').toString('hex')}fffe"`);
-  expect(text).toContain(`\n"System-Identifier": ${record.systemId},\n`);
-  expect(BigInt(record.systemId)).toBeGreaterThan(BigInt(Number.MAX_SAFE_INTEGER));
-  const last = text.indexOf('"Manifest-Checksum": "');
-  expect(text.slice(last)).toBe(
-    `"Manifest-Checksum": "${createHash('sha256').update(text.slice(0, last)).digest('hex')}"}\n`,
-  );
-  const files = await readFiles(repository, record);
-  expect(files.find(({ path }) => path.startsWith('odd-'))?.path).toBe('odd-\udcff\udcfe');
 });
 
 test('without a receiver the operator is told within seconds what to start; then the backup finishes', async () => {
