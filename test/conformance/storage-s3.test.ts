@@ -90,8 +90,8 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
     knownGaps: [PREFIX_GAP, FOLDER_GAP],
   });
 
-  // Whatever has more than a byte goes in parts.
-  const inParts = opener(() => server, { ...AWS, singlePut: '1B', partSize: '5MiB', parallelParts: 2 });
+  // Whatever has more than a thousand bytes goes in parts.
+  const inParts = opener(() => server, { ...AWS, singlePut: '1000B', partSize: '5MiB', parallelParts: 2 });
   describeStorage('s3 on versitygw in parts', {
     create: () => inParts(),
     reopen: () => inParts(),

@@ -58,11 +58,18 @@ export async function failure(promise: Promise<unknown>): Promise<ArchiveError> 
 
 /** One request that passed the {@link Gateway}. */
 export interface Passed {
-  /** `PUT`, `UploadPart`: the name that the SDK gives to the request. */
+  /** `UploadPart`, `DeleteObjects`; the method where it is not to be seen. */
   readonly operation: string;
   readonly method: string;
   readonly headers: IncomingMessage['headers'];
 }
+
+/** Operations that the SDK does not name in the query, by a parameter that they have. */
+const OPERATIONS = [
+  ['uploads', 'CreateMultipartUpload'],
+  ['list-type', 'ListObjectsV2'],
+  ['delete', 'DeleteObjects'],
+] as const;
 
 /** Passes HTTP requests on to a server, as they are, and sees them. */
 export class Gateway {
@@ -76,7 +83,7 @@ export class Gateway {
   private constructor(target: number) {
     this.#server = createServer((incoming, outgoing) => {
       const query = new URL(incoming.url ?? '/', 'http://x').searchParams;
-      const operation = query.get('x-id') ?? (query.has('uploads') ? 'CreateMultipartUpload' : (incoming.method ?? ''));
+      const operation = query.get('x-id') ?? OPERATIONS.find(([name]) => query.has(name))?.[1] ?? incoming.method ?? '';
       const passed = { operation, method: incoming.method ?? '', headers: incoming.headers };
       this.passed.push(passed);
       const count = this.inFlight.get(operation) ?? { now: 0, most: 0 };
