@@ -45,6 +45,7 @@ describe('fauxqs', () => {
     reopen: () => stacked(open()),
     broken: { missing: () => stacked(broken.missing()), unavailable: () => stacked(broken.unavailable()) },
     knownGaps: [PREFIX_GAP],
+    listLength: 100,
   });
 });
 
@@ -88,6 +89,7 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
       unavailable: () => stacked(broken.unavailable()),
     },
     knownGaps: [PREFIX_GAP, FOLDER_GAP],
+    listLength: 100,
   });
 
   // Whatever has more than a thousand bytes goes in parts.
