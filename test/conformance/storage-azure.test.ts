@@ -50,7 +50,7 @@ describe.skipIf(azureMissing !== undefined)(
         unavailable: () => stack(broken.unavailable()),
       },
       listLength: 30,
-    knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
+      knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
     });
   },
 );

@@ -3,7 +3,8 @@ import { describeStorage } from '@pgark/sdk/testing';
 import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
-import { freePort, startFauxS3, startVersity, versityMissing, type S3Server } from '../support/s3-server.ts';
+import { freePort } from '../support/free-port.ts';
+import { startFauxS3, startVersity, versityMissing, type S3Server } from '../support/s3-server.ts';
 import { silentLogger } from '../support/silent-logger.ts';
 
 type Overrides = Partial<S3StorageOptions>;

@@ -5,8 +5,9 @@ import { describeStorage } from '@pgark/sdk/testing';
 import { SftpStorage, type SftpStorageOptions } from '@pgark/storage-sftp';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
+import { freePort } from '../support/free-port.ts';
 import { silentLogger } from '../support/silent-logger.ts';
-import { freePort, noSshd, SftpServer } from '../support/sftp-server.ts';
+import { noSshd, SftpServer } from '../support/sftp-server.ts';
 
 describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
   let server: SftpServer;

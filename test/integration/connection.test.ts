@@ -7,8 +7,9 @@ import { isArchiveError, type ArchiveError } from '../../core/src/contracts/erro
 import { openClient, openSession } from '../../core/src/postgres/connect.ts';
 import { ReplicationConnection } from '../../core/src/postgres/replication/connection.ts';
 import { resolveTarget, type ConnectionTarget } from '../../core/src/postgres/target.ts';
+import { freePort } from '../support/free-port.ts';
 import { CertificateAuthority, type CertificateFiles } from '../support/certificates.ts';
-import { freePort, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
+import { PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 import { destroyStandby, startStandby } from '../support/standby.ts';
 
 const PASSWORD = `p:a\\ss w'ord`;

@@ -5,9 +5,10 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { readPage, type Block } from '../docs/pages.ts';
+import { freePort } from '../support/free-port.ts';
 import { serverUser } from '../support/binaries.ts';
 import { CLI } from '../support/cli.ts';
-import { freePort, giveToServer, PostgresServer, removeFolder, run, temporaryFolder } from '../support/postgres.ts';
+import { giveToServer, PostgresServer, removeFolder, run, temporaryFolder } from '../support/postgres.ts';
 import { MISSING, tool } from '../support/tools.ts';
 
 const cleanup: (() => unknown)[] = [];

@@ -8,11 +8,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { ACCOUNT, ACCOUNT_KEY, azureMissing, AzureServer } from '../support/azure-server.ts';
 import { expectClean } from '../support/amcheck.ts';
-import { gcsServerProgram, startGcsServer } from '../support/gcs-server.ts';
+import { gcsMissing, startGcsServer } from '../support/gcs-server.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { flushedAll } from '../support/receiving.ts';
-import { unavailable } from '../support/require.ts';
 import { startFauxS3, startVersity, versityMissing, type S3Server } from '../support/s3-server.ts';
 import { noSshd, SftpServer } from '../support/sftp-server.ts';
 
@@ -42,8 +41,6 @@ const s3 = ({ endpoint, accessKeyId, secretAccessKey }: S3Server): Readonly<Reco
   secretAccessKey,
 });
 
-const gcsProgram = gcsServerProgram();
-
 const PLACES: readonly Place[] = [
   {
     name: 's3 (fauxqs)',
@@ -69,9 +66,9 @@ const PLACES: readonly Place[] = [
   },
   {
     name: 'gcs (fake-gcs-server)',
-    missing: gcsProgram === undefined ? unavailable('fake-gcs-server', 'install Go, which builds it') : undefined,
+    missing: gcsMissing,
     start: async () => {
-      const server = later(await startGcsServer(gcsProgram ?? ''), (started) => started.stop());
+      const server = later(await startGcsServer(), (started) => started.stop());
       await server.createBucket('archive');
       return { use: 'gcs', bucket: 'archive', endpoint: server.endpoint, anonymous: true };
     },

@@ -1,9 +1,10 @@
 /** A server that speaks the JSON API of Google Cloud Storage: fake-gcs-server, objects in its memory. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './free-port.ts';
 import { goServer } from './go-server.ts';
+import { unavailable } from './require.ts';
 
 const MODULE = 'github.com/fsouza/fake-gcs-server@v1.56.1';
 
@@ -13,18 +14,20 @@ export interface GcsServer {
   stop(): Promise<void>;
 }
 
-/** The program, or undefined where it cannot be had. */
-export function gcsServerProgram(): string | undefined {
-  return goServer(MODULE, 'fake-gcs-server');
-}
+const PROGRAM = goServer(MODULE, 'fake-gcs-server');
 
-/** Starts `program` on a free port of the loopback interface. */
-export async function startGcsServer(program: string): Promise<GcsServer> {
+/** Why tests with fake-gcs-server do not run; undefined when they do. */
+export const gcsMissing: string | undefined =
+  PROGRAM === undefined ? unavailable('fake-gcs-server', 'install Go, which builds it') : undefined;
+
+/** Starts it on a free port of the loopback interface. */
+export async function startGcsServer(): Promise<GcsServer> {
+  if (PROGRAM === undefined) throw new Error(gcsMissing);
   const port = await freePort();
   const host = `127.0.0.1:${port}`;
   const endpoint = `http://${host}`;
   const options = ['-scheme', 'http', '-backend', 'memory', '-host', '127.0.0.1', '-port', String(port)];
-  const server = spawn(program, [...options, '-public-host', host, '-external-url', endpoint], {
+  const server = spawn(PROGRAM, [...options, '-public-host', host, '-external-url', endpoint], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let output = '';
@@ -57,14 +60,4 @@ async function isHealthy(endpoint: string): Promise<boolean> {
   } catch {
     return false; // not listening yet
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -12,10 +12,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePort } from './free-port.ts';
 import { unavailable } from './require.ts';
 
 const SSHD = '/usr/sbin/sshd';
@@ -187,17 +187,6 @@ export class SftpServer {
 export function makeKey(path: string, options: { readonly type?: string; readonly passphrase?: string } = {}): void {
   const { type = 'ed25519', passphrase = '' } = options;
   execFileSync('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'pgark-test', '-f', path]);
-}
-
-/** A port of loopback on which nobody listens. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('there is no free port');
-  server.close();
-  await once(server, 'close');
-  return address.port;
 }
 
 /** A command that runs the one behind it where /etc/passwd, /etc/shadow, /etc/group and /srv are others. */
