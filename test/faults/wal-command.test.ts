@@ -265,12 +265,16 @@ describe('archive_command', () => {
       return existsSync(join(archive.repository, 'main')) && archive.holds(name);
     });
     // The same file again is a success (H-22), and does not change the archive.
-    const keys = readdirSync(archive.repository, { recursive: true }).length;
+    const objects = (): number =>
+      // The archiver goes on beside this, and its temporary files come and go.
+      readdirSync(archive.repository, { recursive: true }).filter((path) => !String(path).startsWith('.pgark-tmp'))
+        .length;
+    const before = objects();
     const again = await runCli(['--config', archive.config, 'wal-push', join(server.data, 'pg_wal', name), name], {
       ...serverUser(),
     });
     if (existsSync(join(server.data, 'pg_wal', name))) expect(again).toMatchObject({ code: 0 });
-    expect(readdirSync(archive.repository, { recursive: true }).length).toBeGreaterThanOrEqual(keys);
+    expect(objects()).toBeGreaterThanOrEqual(before);
   });
 
   test('H-21 no ending of wal-push is above 125', async () => {

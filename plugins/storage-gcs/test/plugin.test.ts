@@ -63,10 +63,14 @@ test('PLUGIN-01 PLUGIN-02 importing the plugin and creating a storage loads noth
     await import('@google-cloud/storage');
     process.stdout.write(before + ' ' + (loaded() > 0));
   `;
-  const output = execFileSync(process.execPath, [...SOURCE_FLAGS, '--input-type=module', '-e', script], {
-    cwd: fileURLToPath(new URL('..', import.meta.url)),
-    encoding: 'utf8',
-  });
+  const output = execFileSync(
+    process.execPath,
+    [...SOURCE_FLAGS, '--conditions=@pgark/source', '--input-type=module', '-e', script],
+    {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      encoding: 'utf8',
+    },
+  );
   expect(output).toBe('0 true');
 });
 
