@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { writeSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { Wire } from '../../src/postgres/replication/wire.ts';
@@ -12,7 +13,12 @@ async function pair(): Promise<{ wire: Wire; socket: Socket; peer: Socket; close
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   const [peer] = (await once(server, 'connection')) as [Socket];
   if (socket.connecting) await once(socket, 'connect');
-  const session = { socket, host: 'test', parameters: new Map(), read: () => undefined } as unknown as Session;
+  const session = {
+    socket,
+    host: 'test',
+    parameters: new Map(),
+    read: (receive) => socket.on('data', (bytes: Buffer) => receive(bytes)),
+  } satisfies Partial<Session> as unknown as Session;
   const close = (): void => {
     socket.destroy();
     peer.destroy();
@@ -65,6 +71,43 @@ test('a message to a peer that is gone ends the connection with its error, not t
     }
     expect(await lost).toMatchObject({ code: 'SERVER_UNREACHABLE' });
     wire.writeNow(Buffer.alloc(39));
+  } finally {
+    close();
+  }
+});
+
+test('the last words of a peer that is gone are read, though what is sent to it fails', async () => {
+  const { wire, socket, peer, close } = await pair();
+  try {
+    const heard: string[] = [];
+    const lost = new Promise((resolve) => {
+      wire.begin('SHOW x', {
+        message: () => undefined,
+        copyData: (bytes) => heard.push(bytes.toString()),
+        lost: resolve,
+      });
+    });
+    socket.pause();
+    peer.resume();
+    peer.end(Buffer.from('d\0\0\0\x08last', 'latin1'));
+    await once(peer, 'finish');
+    peer.destroy();
+    await once(peer, 'close');
+    const fd = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+    const isGone = (): boolean => {
+      try {
+        writeSync(fd, 'x');
+        return false;
+      } catch {
+        return true;
+      }
+    };
+    while (!isGone()) await new Promise((resolve) => setTimeout(resolve, 5));
+    wire.writeNow(Buffer.alloc(39));
+    expect(heard).toEqual([]);
+    socket.resume();
+    await lost;
+    expect(heard).toEqual(['last']);
   } finally {
     close();
   }

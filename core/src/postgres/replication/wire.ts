@@ -15,7 +15,7 @@ import type {
   ParameterStatusMessage,
 } from 'pg-protocol/dist/messages.js';
 import { Parser } from 'pg-protocol/dist/parser.js';
-import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
+import { ArchiveError, errnoOf, isArchiveError } from '../../contracts/errors.ts';
 import type { Session } from '../login.ts';
 import { serverError } from '../server-error.ts';
 import { MessageSplitter, type MessageSink } from './message-splitter.ts';
@@ -97,7 +97,7 @@ export class Wire implements MessageSink {
 
   /**
    * Sends a short message at once, past the machinery of a stream: a commit waits for it. The bytes may change afterwards.
-   * What the system does not take goes the usual way, and so does an error.
+   * What the system does not take goes the usual way.
    */
   writeNow(bytes: Uint8Array): void {
     if (this.#failure !== undefined) return;
@@ -241,11 +241,13 @@ function fdOf(socket: Socket): number | undefined {
   return fd !== undefined && fd >= 0 ? fd : undefined;
 }
 
-/** How many bytes the system took; none when the socket is full or gone, of which the stream learns by itself. */
+/** How many bytes the system took; none when the socket is full. */
 function trySend(fd: number, bytes: Uint8Array): number {
   try {
     return writeSync(fd, bytes);
-  } catch {
-    return 0;
+  } catch (error) {
+    if (errnoOf(error) === 'EAGAIN') return 0;
+    // The peer is gone. A stream would be destroyed now, with what the peer said last still unread: reading tells of both, in order.
+    return bytes.byteLength;
   }
 }
