@@ -164,9 +164,11 @@ test('a put whose folder is pruned between mkdir and link makes the folder again
   const log = join(temporaryFolder(), 'trace');
   mkdirSync(join(root, '.pgark-tmp'));
   // The first link waits long enough for the folder to be pruned under it.
-  const through = ['strace', '-f', '-o', log, '-e', 'trace=link', '-e', 'inject=link:delay_enter=700000:when=1'];
+  const inject = 'inject=link:delay_enter=1500000:when=1';
+  const through = ['strace', '-f', '-o', log, '-e', 'trace=link,fsync', '-e', inject];
   const pruning = (async () => {
-    while (!existsSync(join(root, 'a/b'))) await sleep(2);
+    // The fsync of `a`, after that of the root, is the last step before the link.
+    while (!existsSync(log) || resultsOf(log, 'fsync').length < 2) await sleep(2);
     rmdirSync(join(root, 'a/b'));
     rmdirSync(join(root, 'a'));
   })();
