@@ -31,7 +31,7 @@ export interface OpenArchiveOptions {
 export interface Archive {
   readonly config: Config;
   readonly registry: Registry;
-  /** In the order of the config; the first is written to. At least one. */
+  /** In the order of the config, which is the order of reading; all are written to. At least one. */
   readonly repositories: readonly [Repository, ...Repository[]];
   readonly events: Events;
   /** Where the server is: the config's URL, completed by the libpq environment. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */

@@ -118,6 +118,16 @@ const repository = z.strictObject({
     .describe('Bytes per second out of the storage; without it, no limit.'),
 });
 
+/** Messages, options and the memory of the receiver tell repositories apart by their names. */
+function uniqueNames(list: readonly { readonly name: string }[], context: z.RefinementCtx): void {
+  for (const [at, { name }] of list.entries()) {
+    const first = list.findIndex((other) => other.name === name);
+    if (first === at) continue;
+    const message = `is named "${name}" like repositories[${first}]: give each a name of its own`;
+    context.addIssue({ code: 'custom', path: [at], message });
+  }
+}
+
 const receive = z.strictObject({
   slot: text()
     .regex(/^[a-z0-9_]{1,63}$/, 'must be up to 63 lower case letters, digits and underscores')
@@ -197,14 +207,12 @@ const section = z
       .prefault({})
       .describe('The server.'),
     repositories: z
-      .array(repository, { error: 'must be a list with one repository' })
-      .min(1, 'must hold one repository')
-      // A refinement, because zod leaves out the items' problems once a list is too long.
-      .refine((list) => list.length <= 1, {
-        error: 'several repositories are not supported yet: keep one',
-        when: ({ value }) => Array.isArray(value),
-      })
-      .describe('Where the archive is.'),
+      .array(repository, { error: 'must be a list of repositories' })
+      .min(1, 'must hold a repository')
+      .superRefine(uniqueNames)
+      .describe(
+        'Where the archive is. Everything is read once and written to all; reading takes the first that has it.',
+      ),
     receive: receive.prefault({}).describe('`pgark receive`.'),
     backup: backup.prefault({}).describe('`pgark backup`.'),
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),

@@ -123,6 +123,12 @@ const TABLE = {
     4,
     'Check that the disk of the storage is mounted, and the bucket and prefix in the config.',
   ],
+  REPOSITORY_BEHIND: [
+    'some of the repositories have it, others do not',
+    true,
+    2,
+    'The others are whole: mend the repositories that the message names.',
+  ],
   REPOSITORY_NOT_FOUND: [
     'the repository holds nothing for this cluster yet',
     false,

@@ -171,13 +171,15 @@ log: debug
     ]);
   });
 
-  test('what is missing, doubled or not yet possible', async () => {
+  test('what is missing or doubled', async () => {
     expect(await problems('cluster: a\n')).toEqual(['pgark.yaml: repositories: is required']);
-    expect(await problems('repositories: []\n')).toEqual(['pgark.yaml:1: repositories: must hold one repository']);
+    expect(await problems('repositories: []\n')).toEqual(['pgark.yaml:1: repositories: must hold a repository']);
     expect(await problems(`${MINIMAL}${MINIMAL}`)).toEqual(['pgark.yaml:2: map keys must be unique']);
     expect(await problems('repositories: [ {storage: {use: a}}, {storage: {}} ]\n')).toEqual([
       'pgark.yaml:1: repositories[1].storage.use: is required',
-      'pgark.yaml:1: repositories: several repositories are not supported yet: keep one',
+    ]);
+    expect(await problems('repositories: [ {storage: {use: a}}, {storage: {use: b}} ]\n')).toEqual([
+      'pgark.yaml:1: repositories[1]: is named "primary" like repositories[0]: give each a name of its own',
     ]);
     expect(await problems('- a\n')).toEqual(['pgark.yaml:1: must be a map of keys']);
     expect((await problems('a: [1\n'))[0]).toMatch(/^pgark\.yaml:\d: flow sequence/);
