@@ -3,7 +3,7 @@ import { SOURCE_FLAGS } from './support/source-flags.ts';
 
 const source = { resolve: { conditions: ['@pgark/source'] } };
 
-/** Two projects: `unit` needs no server and runs in parallel; `integration` starts real ones and runs file by file. */
+/** Two projects, one after the other: `unit` needs no PostgreSQL; `integration` starts servers of it, so that few of its files may run at once. */
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -23,7 +23,8 @@ export default defineConfig({
           name: 'integration',
           include: ['test/{integration,faults}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
-          fileParallelism: false,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },
