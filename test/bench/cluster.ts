@@ -42,8 +42,8 @@ export interface Archive {
   readonly config: string;
 }
 
-/** A config of pgark over the file system, in a folder of its own. */
-export function archive(server: PostgresServer, name: string, codecs: readonly object[]): Archive {
+/** A config of pgark in a folder of its own; without a storage, its repository is there too. */
+export function archive(server: PostgresServer, name: string, codecs: readonly object[], storage?: object): Archive {
   const folder = join(server.folder, name);
   for (const part of ['', 'repository', 'spool']) {
     mkdirSync(join(folder, part), { recursive: true });
@@ -53,7 +53,7 @@ export function archive(server: PostgresServer, name: string, codecs: readonly o
   const content = {
     cluster: 'bench',
     postgres: { url: server.url() },
-    repositories: [{ name: 'primary', storage: { use: 'fs', path: join(folder, 'repository') }, codecs }],
+    repositories: [{ name: 'primary', storage: storage ?? { use: 'fs', path: join(folder, 'repository') }, codecs }],
     receive: { slot: `pgark_${name}`, spool: join(folder, 'spool') },
   };
   writeFileSync(config, JSON.stringify(content));

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: figures of pgark beside its peers, run in turn on one server, medians and ratios.
- * `npm run bench -- --quick` for a look, `-- --only commits|backup`, `-- --rounds N --scale N --seconds N`.
+ * `npm run bench -- --quick` for a look, `-- --only commits|backup|storage`, `-- --rounds N --scale N --seconds N`.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -8,6 +8,7 @@ import { benchBackup, type BackupVariant } from './backup.ts';
 import { benchServer, fill, TOOLS } from './cluster.ts';
 import { benchCommits } from './commits.ts';
 import { median, ratio, type Figure } from './measure.ts';
+import { benchStorage } from './storage.ts';
 
 const { values } = parseArgs({
   options: {
@@ -31,8 +32,9 @@ const VARIANTS: readonly BackupVariant[] = [
   { zstd: true, sha256: true },
 ];
 
-/** No command may need more. */
+/** No command may need more; with parts of a gigabyte and S3, a little more. */
 const MEMORY_LIMIT = 250e6;
+const PARTS_MEMORY_LIMIT = 300e6;
 
 async function main(): Promise<void> {
   if (!existsSync(`${TOOLS}/pg_basebackup`))
@@ -58,6 +60,11 @@ async function main(): Promise<void> {
         for (const [command, bytes] of Object.entries(found)) peaks[command] = Math.max(peaks[command] ?? 0, bytes);
       }
     }
+    if (wanted('storage')) {
+      const found = await benchStorage(server, rounds);
+      figures.push(...found.figures);
+      Object.assign(peaks, found.peaks);
+    }
   } finally {
     await server.destroy();
   }
@@ -75,7 +82,8 @@ function report(figures: readonly Figure[], peaks: Readonly<Record<string, numbe
     );
   }
   for (const [command, bytes] of Object.entries(peaks)) {
-    const verdict = bytes > MEMORY_LIMIT ? `, more than the limit of ${MEMORY_LIMIT / 1e6} MB` : '';
+    const limit = command.includes('parts') ? PARTS_MEMORY_LIMIT : MEMORY_LIMIT;
+    const verdict = bytes > limit ? `, more than the limit of ${limit / 1e6} MB` : '';
     console.log(`peak memory of pgark ${command}: ${(bytes / 1e6).toFixed(0)} MB${verdict}`);
   }
   mkdirSync('.bench', { recursive: true });
