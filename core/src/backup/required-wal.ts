@@ -4,7 +4,7 @@ import type { ManifestWalRange } from '../postgres/manifest.ts';
 import { ancestry, parseHistory } from '../postgres/timeline.ts';
 import { lastSegmentNumber, segmentNumber, segmentNumberOf } from '../postgres/wal-file.ts';
 import { backupRange, type BackupRecord } from '../repository/backup-record.ts';
-import type { WalArchive, WalObject } from '../repository/wal.ts';
+import type { WalObject, WalReader } from '../repository/wal.ts';
 
 /** Segments of one timeline, both ends included. */
 export interface SegmentRun {
@@ -51,7 +51,7 @@ export function countSegments(runs: readonly SegmentRun[]): number {
  */
 export async function requiredWalOf(
   backup: BackupRecord,
-  archive: WalArchive,
+  archive: WalReader,
   options: CallOptions = {},
 ): Promise<RequiredWal> {
   const { start, stop } = backupRange(backup);
@@ -76,7 +76,7 @@ export async function requiredWalOf(
  * the storage.
  */
 export async function missingSegments(
-  archive: WalArchive,
+  archive: WalReader,
   run: SegmentRun,
   segmentSize: number,
   options: CallOptions = {},

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { load } from '../pipeline/load.ts';
@@ -19,6 +18,8 @@ import {
 } from './layout.ts';
 import { bodyOf, childNames, collect, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
+import { joinSlices, type TailSlice } from './tail.ts';
+import { writeWhole } from './whole-file.ts';
 
 /** Where the bytes of a WAL file come from: a file, read twice, or memory. */
 export type WalSource = { readonly path: string } | { readonly bytes: Uint8Array };
@@ -35,6 +36,12 @@ export interface WalObject {
   /** Epoch milliseconds; for people. */
   readonly modified: number;
 }
+
+/** What reading the WAL of one system identifier takes: that of one repository, or of several as if they were one. */
+export type WalReader = Pick<
+  WalArchive,
+  'systemId' | 'find' | 'read' | 'fetch' | 'timelines' | 'segments' | 'last' | 'behind' | 'history' | 'tail'
+>;
 
 /** The WAL of one system identifier: segments, histories, backup labels, partial segments and tails. */
 export class WalArchive {
@@ -75,7 +82,7 @@ export class WalArchive {
   async #holds(file: WalFile, digest: string, options: CallOptions): Promise<boolean> {
     const found = await this.#all(file, options);
     const other = found.find((object) => object.digest !== digest);
-    if (other !== undefined) throw conflict(file, other.digest, digest);
+    if (other !== undefined) throw walConflict(file, other.digest, digest);
     return found.length > 0;
   }
 
@@ -88,7 +95,7 @@ export class WalArchive {
     const found = await this.#all(file, options);
     const [first] = found;
     const other = found.find((object) => object.digest !== first?.digest);
-    if (first !== undefined && other !== undefined) throw conflict(file, first.digest, other.digest);
+    if (first !== undefined && other !== undefined) throw walConflict(file, first.digest, other.digest);
     return first;
   }
 
@@ -123,19 +130,7 @@ export class WalArchive {
    * that a failure never leaves a wrong or short file under the name that PostgreSQL reads.
    */
   async fetch(object: WalObject, path: string, options: CallOptions = {}): Promise<void> {
-    const temporary = `${path}.pgark`;
-    const handle = await open(temporary, 'w', 0o600);
-    try {
-      try {
-        for await (const chunk of this.read(object, options)) await handle.writeFile(chunk);
-      } finally {
-        await handle.close();
-      }
-      await rename(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
+    await writeWhole(path, this.read(object, options));
   }
 
   /** The timelines of which the archive holds anything, ascending. */
@@ -218,33 +213,27 @@ export class WalArchive {
 
   /** What the archived slices of a segment hold from its first byte on, as far as they touch; undefined without any. */
   async tail(name: string, options: CallOptions = {}): Promise<Uint8Array | undefined> {
+    return joinSlices(await this.slices(name, options), (slice) => this.readSlice(slice, options));
+  }
+
+  /** The archived slices of a segment. */
+  async slices(name: string, options: CallOptions = {}): Promise<readonly TailSlice[]> {
     const folder = this.#prefix + tailFolder(walFile(name));
-    const slices: (TailKey & { readonly key: string })[] = [];
+    const slices: TailSlice[] = [];
     for await (const { key } of this.#context.storage.list(folder, signalOf(options))) {
       const slice = parseTailName(key.slice(folder.length));
       if (slice !== undefined) slices.push({ ...slice, key });
     }
-    const chunks: Uint8Array[] = [];
-    let position = 0;
-    for (;;) {
-      const next = slices
-        .filter((slice) => slice.from <= position && slice.to > position)
-        .reduce<(typeof slices)[number] | undefined>(
-          (best, slice) => (slice.to > (best?.to ?? 0) ? slice : best),
-          undefined,
-        );
-      if (next === undefined) return position === 0 ? undefined : Buffer.concat(chunks);
-      const codecs = await this.#context.codecsFor(next.codecs);
-      const expect = { plainDigest: next.digest, plainSize: next.to - next.from };
-      const { storage, concurrency } = this.#context;
-      const bytes = await collect(
-        load(storage, next.key, { ...signalOf(options), codecs, concurrency, expect }),
-        next.key,
-        1 << 30,
-      );
-      chunks.push(bytes.subarray(position - next.from));
-      position = next.to;
-    }
+    return slices;
+  }
+
+  /** The plain bytes of a slice, verified. */
+  async readSlice(slice: TailSlice, options: CallOptions = {}): Promise<Uint8Array> {
+    const codecs = await this.#context.codecsFor(slice.codecs);
+    const expect = { plainDigest: slice.digest, plainSize: slice.to - slice.from };
+    const { storage, concurrency } = this.#context;
+    const stream = load(storage, slice.key, { ...signalOf(options), codecs, concurrency, expect });
+    return collect(stream, slice.key, 1 << 30);
   }
 
   async #store(key: string, digest: string, source: AsyncIterable<Uint8Array>, options: CallOptions): Promise<void> {
@@ -263,7 +252,8 @@ function walFile(name: string): WalFile {
   return file;
 }
 
-function conflict(file: WalFile, held: string, given: string): ArchiveError {
+/** Two contents of one name. */
+export function walConflict(file: WalFile, held: string, given: string): ArchiveError {
   return new ArchiveError('WAL_CONFLICT', `the archive holds ${file.name} with digest ${held}, not ${given}`, {
     details: { file: file.name, held, given },
   });

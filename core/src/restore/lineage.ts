@@ -3,7 +3,7 @@ import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { ancestry, parseHistory, type TimelineRange } from '../postgres/timeline.ts';
 import { historyName } from '../postgres/wal-file.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 
 /** The line of descent of a timeline, oldest ancestor first. */
 export interface Lineage {
@@ -14,7 +14,7 @@ export interface Lineage {
 }
 
 /** Reads the line of descent of a timeline. Without its history file it stands alone, as for PostgreSQL. Errors: `WAL_INVALID`, those of the storage. */
-export async function readLineage(archive: WalArchive, timeline: number, options: CallOptions = {}): Promise<Lineage> {
+export async function readLineage(archive: WalReader, timeline: number, options: CallOptions = {}): Promise<Lineage> {
   if (timeline === 1) return { timeline, ranges: ancestry(1, []), historyMissing: false };
   const history = await archive.history(timeline, options);
   if (history === undefined) return { timeline, ranges: ancestry(timeline, []), historyMissing: true };

@@ -3,7 +3,7 @@ import { lastSegmentNumber, segmentName } from '../postgres/wal-file.ts';
 import { historyName } from '../postgres/wal-file.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { requiredWalOf } from '../backup/required-wal.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 import type { FileTree } from './file-tree.ts';
 import type { RestorePlan } from './plan-types.ts';
 import { restoreError } from './restore-error.ts';
@@ -14,7 +14,7 @@ import { restoreError } from './restore-error.ts';
  */
 export async function placeWal(
   plan: RestorePlan,
-  archive: WalArchive,
+  archive: WalReader,
   tree: FileTree,
   options: CallOptions & { readonly fileMode: number },
 ): Promise<void> {

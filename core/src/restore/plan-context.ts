@@ -1,10 +1,10 @@
 import type { CallOptions } from '../contracts/storage.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 import type { Lineage } from './lineage.ts';
 
 /** What the parts of planning share. */
 export interface PlanContext extends CallOptions {
-  readonly archive: WalArchive;
+  readonly archive: WalReader;
   readonly systemId: string;
   readonly lineage: Lineage;
   /** The folder of the spool that holds the system's segments. */

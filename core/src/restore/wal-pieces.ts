@@ -5,7 +5,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseWalFileName, segmentName, segmentNumber, segmentNumberOf } from '../postgres/wal-file.ts';
 import { bodyOf } from '../repository/objects.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 import { unfinishedSegment } from '../wal-command/unfinished-segment.ts';
 import type { Lineage } from './lineage.ts';
 
@@ -58,7 +58,7 @@ const NAMED = 20;
  * A segment in which the timeline changes counts on the newer one, whose file holds the older one's beginning too.
  * Errors: `WAL_CONFLICT` for a segment with two contents, those of the storage.
  */
-export async function walkWal(archive: WalArchive, lineage: Lineage, options: WalRunOptions): Promise<WalRun> {
+export async function walkWal(archive: WalReader, lineage: Lineage, options: WalRunOptions): Promise<WalRun> {
   const { start, segmentSize } = options;
   const pieces: WalPiece[] = [];
   for (const range of lineage.ranges) {
@@ -116,7 +116,7 @@ function holeBefore(later: string, next: bigint, after: string | undefined, { se
 
 /** The whole segments of a timeline from a number on, in the archive and in the spool. */
 async function wholeSegments(
-  archive: WalArchive,
+  archive: WalReader,
   timeline: number,
   from: bigint,
   options: WalRunOptions,
@@ -172,7 +172,7 @@ function spooled(folder: string): readonly string[] {
 }
 
 async function unfinishedPiece(
-  archive: WalArchive,
+  archive: WalReader,
   timeline: number,
   number: bigint,
   options: WalRunOptions,

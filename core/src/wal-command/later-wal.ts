@@ -4,7 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseHistory } from '../postgres/timeline.ts';
 import { historyName, readSegmentHeader, segmentNumber, segmentNumberOf } from '../postgres/wal-file.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 import { findControlFile } from './data-directory.ts';
 import type { SegmentFile } from './segment-check.ts';
 
@@ -19,7 +19,7 @@ export interface LaterWalOptions extends CallOptions {
  * Whether there is WAL behind a segment that nothing has: whole, partial or in slices on the same timeline, or on a timeline that
  * left this one only behind the segment. PostgreSQL must not take such a hole for the end of the archive.
  */
-export async function hasLaterWal(archive: WalArchive, file: SegmentFile, options: LaterWalOptions): Promise<boolean> {
+export async function hasLaterWal(archive: WalReader, file: SegmentFile, options: LaterWalOptions): Promise<boolean> {
   if ((await archive.behind(file.name, options)) !== undefined) return true;
   if (options.spool !== undefined && (await inSpool(options.spool, file))) return true;
   return forksLater(archive, file, options);
@@ -41,7 +41,7 @@ async function inSpool(folder: string, file: SegmentFile): Promise<boolean> {
   );
 }
 
-async function forksLater(archive: WalArchive, file: SegmentFile, options: LaterWalOptions): Promise<boolean> {
+async function forksLater(archive: WalReader, file: SegmentFile, options: LaterWalOptions): Promise<boolean> {
   for (const timeline of await archive.timelines(options)) {
     if (timeline <= file.timeline) continue;
     const history = await archive.history(timeline, options);
@@ -58,7 +58,7 @@ async function forksLater(archive: WalArchive, file: SegmentFile, options: Later
 
 /** From the data directory, else from a segment of the timeline; undefined when there is neither, and so no WAL behind the fork. */
 async function segmentSizeOf(
-  archive: WalArchive,
+  archive: WalReader,
   timeline: number,
   options: LaterWalOptions,
 ): Promise<number | undefined> {

@@ -7,7 +7,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseWalFileName, readSegmentHeader, SEGMENT_HEADER_BYTES } from '../postgres/wal-file.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
 import { collect } from '../repository/objects.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalReader } from '../repository/wal.ts';
 import { checkSegment } from './segment-check.ts';
 
 export interface UnfinishedSegment {
@@ -35,7 +35,7 @@ const LIMIT = 1024 * 1024 * 1024;
  * It must be asked for only when no later segment of the timeline exists. Errors: `WAL_CONFLICT`, `WAL_INVALID`, those of the storage.
  */
 export async function unfinishedSegment(
-  archive: WalArchive,
+  archive: WalReader,
   name: string,
   options: UnfinishedOptions = {},
 ): Promise<UnfinishedSegment | undefined> {
@@ -105,7 +105,7 @@ async function readSpool(folder: string, name: string): Promise<Uint8Array | und
   }
 }
 
-async function readPartial(archive: WalArchive, name: string, options: CallOptions): Promise<Uint8Array | undefined> {
+async function readPartial(archive: WalReader, name: string, options: CallOptions): Promise<Uint8Array | undefined> {
   const object = await archive.find(`${name}.partial`, options);
   return object === undefined ? undefined : collect(archive.read(object, options), object.key, LIMIT);
 }
