@@ -4,6 +4,7 @@ import type { Storage } from '../contracts/storage.ts';
 import { Digest } from './digest.ts';
 import { hashInThread } from './hash-thread.ts';
 import { hashInPlace, hashNothing } from './hasher.ts';
+import type { StoredObject } from './store.ts';
 
 /** What an object must turn out to be; only what is given is checked. */
 export interface Expectation {
@@ -24,6 +25,8 @@ export interface LoadOptions {
   readonly large?: boolean;
   readonly signal?: AbortSignal;
   readonly expect?: Expectation;
+  /** Told at the end what the object turned out to be, all of it hashed. */
+  readonly onEnd?: (facts: Required<Omit<StoredObject, 'key'>>) => void;
 }
 
 /**
@@ -39,8 +42,9 @@ export async function* load(storage: Storage, key: string, options: LoadOptions)
   throwIfAborted(signal, `reading ${key}`);
   const context: CodecContext = { concurrency, ...(signal === undefined ? {} : { signal }) };
   const hash = options.large === true ? hashInThread : hashInPlace;
-  const wantPlain = expect.plainSha256 !== undefined || expect.plainDigest !== undefined;
-  const wantStored = expect.storedSha256 !== undefined;
+  const wantAll = options.onEnd !== undefined;
+  const wantPlain = wantAll || expect.plainSha256 !== undefined || expect.plainDigest !== undefined;
+  const wantStored = wantAll || expect.storedSha256 !== undefined;
 
   let stream: AsyncIterable<Uint8Array> = storage.get(key, signal === undefined ? {} : { signal });
   let stored: Digest | undefined;
@@ -63,6 +67,13 @@ export async function* load(storage: Storage, key: string, options: LoadOptions)
   if (stored === undefined) checkStored(key, plain, expect);
   else if (!stored.ended) throw new ArchiveError('CODEC_CORRUPT', `${key} holds more bytes than the codec read`);
   checkPlain(key, plain, expect, codecs.length === 0 ? 'STORAGE_CORRUPT' : 'CODEC_CORRUPT');
+  const bytes = stored ?? plain;
+  options.onEnd?.({
+    plainSize: plain.size,
+    plainSha256: plain.sha256,
+    storedSize: bytes.size,
+    storedSha256: bytes.sha256,
+  });
 }
 
 function checkStored(key: string, stored: Digest, expect: Expectation): void {

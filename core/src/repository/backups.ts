@@ -2,6 +2,7 @@ import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { load } from '../pipeline/load.ts';
 import { store, type StoredObject } from '../pipeline/store.ts';
+import { sameBytes } from '../storage/same-bytes.ts';
 import { parseBackupRecord, type BackupObject, type BackupRecord } from './backup-record.ts';
 import { backupsPrefix, isBackupId, joinSuffixes, splitSuffixes } from './layout.ts';
 import { childNames, putBytes, readSmall, signalOf } from './objects.ts';
@@ -82,7 +83,7 @@ export class BackupCatalog {
     options: StoreOptions = {},
   ): Promise<BackupObject> {
     const { storage, codecs, concurrency } = this.#context;
-    const full = name + joinSuffixes(codecs.map((codec) => codec.suffix));
+    const full = this.objectName(name);
     const stored: StoredObject = await store(storage, `${this.#prefix}${id}/${full}`, source, {
       ...options,
       codecs,
@@ -91,6 +92,44 @@ export class BackupCatalog {
     });
     const { key: _, ...facts } = stored;
     return { name: full, ...facts };
+  }
+
+  /** The names of what is stored of a backup, complete or not. */
+  async objectNames(id: string, options: CallOptions = {}): Promise<ReadonlySet<string>> {
+    const names = new Set<string>();
+    const folder = `${this.#prefix}${id}/`;
+    for await (const { key } of this.#context.storage.list(folder, signalOf(options)))
+      names.add(key.slice(folder.length));
+    return names;
+  }
+
+  /** The full name that {@link putObject} gives an object. */
+  objectName(name: string): string {
+    return name + joinSuffixes(this.#context.codecs.map((codec) => codec.suffix));
+  }
+
+  /**
+   * Compares an object that is there already, under the name that {@link putObject} would give it, with the plain bytes that it should
+   * hold. Gives what `putObject` would have given, or undefined when it holds other bytes. Errors: those of reading both.
+   */
+  async matchObject(
+    id: string,
+    name: string,
+    source: AsyncIterable<Uint8Array>,
+    options: CallOptions = {},
+  ): Promise<BackupObject | undefined> {
+    const { storage, codecs, concurrency } = this.#context;
+    const full = this.objectName(name);
+    let facts: Omit<BackupObject, 'name'> | undefined;
+    const held = load(storage, `${this.#prefix}${id}/${full}`, {
+      ...signalOf(options),
+      codecs,
+      concurrency,
+      large: true,
+      onEnd: (found) => (facts = found),
+    });
+    const same = await sameBytes(held, source);
+    return same && facts !== undefined ? { name: full, ...facts } : undefined;
   }
 
   /** Makes the backup exist. Written last, when everything it names is stored and its WAL is archived. */
@@ -103,11 +142,7 @@ export class BackupCatalog {
 
   /** The plain bytes of one object of a backup, verified before the loop ends. */
   async *readObject(id: string, object: BackupObject, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
-    const dot = object.name.indexOf('.');
-    const suffixes = splitSuffixes(dot < 0 ? '' : object.name.slice(dot)).filter(
-      (suffix) => suffix !== 'tar' && suffix !== 'json',
-    );
-    const codecs = await this.#context.codecsFor(suffixes);
+    const codecs = await this.#context.codecsFor(splitObjectName(object.name).suffixes);
     const { storage, concurrency } = this.#context;
     yield* load(storage, `${this.#prefix}${id}/${object.name}`, {
       ...signalOf(options),
@@ -117,4 +152,10 @@ export class BackupCatalog {
       expect: object,
     });
   }
+}
+
+/** The name of an object in `backup.json` as the name that it was stored by and the suffixes of its codecs. */
+export function splitObjectName(full: string): { readonly name: string; readonly suffixes: readonly string[] } {
+  const [, name = full, suffixes = ''] = /^([^.]*(?:\.(?:tar|json)(?![^.]))?)(.*)$/.exec(full) ?? [];
+  return { name, suffixes: splitSuffixes(suffixes) };
 }

@@ -101,6 +101,16 @@ export function parseTailName(name: string): TailKey | undefined {
   return from < to ? { from, to, digest: match[3] ?? '', codecs: splitSuffixes(match[4] ?? '') } : undefined;
 }
 
+/** Reads the key of a slice below {@link walPrefix}; undefined for anything that is not one in its place. */
+export function parseTailKey(key: string): { readonly segment: WalFile; readonly slice: TailKey } | undefined {
+  const slash = key.lastIndexOf('/');
+  const name = /([^/]+)\.tail$/.exec(key.slice(0, slash))?.[1];
+  const segment = name === undefined ? undefined : parseWalFileName(name);
+  const slice = parseTailName(key.slice(slash + 1));
+  if (segment?.kind !== 'segment' || slice === undefined) return undefined;
+  return tailFolder(segment) === key.slice(0, slash + 1) ? { segment, slice } : undefined;
+}
+
 /** `['zst', 'age']` as `.zst.age`. */
 export function joinSuffixes(codecs: readonly string[]): string {
   const text = codecs.map((suffix) => `.${suffix}`).join('');

@@ -7,6 +7,7 @@ import { store } from '../pipeline/store.ts';
 import { historyName, parseWalFileName, segmentName, type WalFile } from '../postgres/wal-file.ts';
 import {
   DIGEST_LENGTH,
+  parseTailKey,
   parseTailName,
   parseWalKey,
   tailFolder,
@@ -21,8 +22,14 @@ import type { RepositoryContext } from './repository.ts';
 import { joinSlices, type TailSlice } from './tail.ts';
 import { writeWhole } from './whole-file.ts';
 
-/** Where the bytes of a WAL file come from: a file, read twice, or memory. */
-export type WalSource = { readonly path: string } | { readonly bytes: Uint8Array };
+/**
+ * Where the bytes of a WAL file come from: a file, read twice; memory; or a stream that can be read anew, whose digest (as in
+ * {@link WalObject}) is known and compared with what it gives.
+ */
+export type WalSource =
+  | { readonly path: string }
+  | { readonly bytes: Uint8Array }
+  | { readonly digest: string; readonly read: () => AsyncIterable<Uint8Array> };
 
 /** A WAL file in the archive. */
 export interface WalObject {
@@ -35,6 +42,13 @@ export interface WalObject {
   readonly size: number;
   /** Epoch milliseconds; for people. */
   readonly modified: number;
+}
+
+/** A slice as {@link WalArchive.contents} finds it. */
+export interface WalSlice extends TailSlice {
+  readonly segment: WalFile;
+  /** Bytes as stored. */
+  readonly size: number;
 }
 
 /** What reading the WAL of one system identifier takes: that of one repository, or of several as if they were one. */
@@ -154,6 +168,28 @@ export class WalArchive {
     }
   }
 
+  /**
+   * Everything of a timeline that belongs to segment number `from` or a later one, in the order of the keys: files of every kind but
+   * the history, and slices.
+   */
+  async *contents(
+    timeline: number,
+    options: CallOptions & { readonly from: bigint; readonly segmentSize: number },
+  ): AsyncGenerator<WalObject | WalSlice> {
+    const first = walFile(segmentName(timeline, options.from, options.segmentSize));
+    const startAfter = `${this.#prefix}${walFolder(first)}${first.name}`;
+    const folder = `${this.#prefix}${historyName(timeline).slice(0, 8)}/`;
+    for await (const { key, size, modified } of this.#context.storage.list(folder, {
+      ...signalOf(options),
+      startAfter,
+    })) {
+      const file = parseWalKey(key.slice(this.#prefix.length));
+      const tail = parseTailKey(key.slice(this.#prefix.length));
+      if (file !== undefined && file.file.kind !== 'history') yield { ...file, key, size, modified };
+      else if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size };
+    }
+  }
+
   /** The whole segment with the highest number on a timeline. */
   async last(timeline: number, options: CallOptions = {}): Promise<WalObject | undefined> {
     const folder = `${historyName(timeline).slice(0, 8)}/`;
@@ -264,12 +300,14 @@ const READ_SIZE = 1024 * 1024;
 /** A source that begins anew each time it is read, so that a put can be tried again. */
 function streamOf(source: WalSource, options: CallOptions): AsyncIterable<Uint8Array> {
   if ('bytes' in source) return bodyOf(source.bytes);
+  if ('read' in source) return { [Symbol.asyncIterator]: () => source.read()[Symbol.asyncIterator]() };
   const open = (): AsyncIterable<Uint8Array> =>
     createReadStream(source.path, { highWaterMark: READ_SIZE, ...signalOf(options) });
   return { [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator]() };
 }
 
 async function digestOf(source: WalSource, options: CallOptions): Promise<string> {
+  if ('digest' in source) return source.digest;
   const hash = createHash('sha256');
   for await (const chunk of streamOf(source, options)) hash.update(chunk);
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
