@@ -16,11 +16,12 @@ export async function memoryStorage(): Promise<Storage> {
 }
 
 export async function memoryRepository(
-  options: { storage?: Storage; compressed?: boolean; cluster?: string } = {},
+  options: { storage?: Storage; compressed?: boolean; cluster?: string; name?: string } = {},
 ): Promise<Repository> {
   const codec: Codec = await zstd.create({ level: 1 }, pluginContext);
   return new Repository({
     cluster: options.cluster ?? 'main',
+    ...(options.name === undefined ? {} : { name: options.name }),
     storage: options.storage ?? (await memoryStorage()),
     codecs: options.compressed === false ? [] : [codec],
     codecFor: (suffix) =>
