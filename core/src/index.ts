@@ -1,7 +1,13 @@
 /** pgark as a library: the same parts that the command line is made of. */
 export * from './contracts/index.ts';
 export { openArchive, targetOf, type Archive, type OpenArchiveOptions } from './archive.ts';
-export { takeBackup, type BackupOptions, type BackupProgress } from './backup/backup.ts';
+export {
+  takeBackup,
+  type BackupOptions,
+  type BackupOutcome,
+  type BackupProgress,
+  type BackupResult,
+} from './backup/backup.ts';
 export type {
   BackupConfig,
   Config,

@@ -47,7 +47,8 @@ async function backup(
   options: Partial<BackupOptions> = {},
 ): Promise<BackupRecord> {
   const target = await resolveTarget({ url: server.url() }, { env: {}, home: '/' });
-  return takeBackup({ target, repository, checkpoint: 'fast', logger: silentLogger, walTimeout: 30_000, ...options });
+  const common = { target, checkpoint: 'fast', logger: silentLogger, walTimeout: 30_000 } as const;
+  return (await takeBackup({ ...common, repositories: [repository], ...options })).record;
 }
 
 /** A folder for a tablespace that the server may use. */

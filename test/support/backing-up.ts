@@ -54,8 +54,9 @@ export async function backup(
 ): Promise<BackupRecord> {
   const url = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
   const target = await resolveTarget({ url }, { env: {}, home: '/' });
-  const common = { target, repository, checkpoint: 'fast', logger: silentLogger, walTimeout: 30_000 } as const;
-  return takeBackup({ ...common, partSize: 4 << 20, ...options });
+  const repositories = [repository] as const;
+  const common = { target, repositories, checkpoint: 'fast', logger: silentLogger, walTimeout: 30_000 } as const;
+  return (await takeBackup({ ...common, partSize: 4 << 20, ...options })).record;
 }
 
 /** Nothing of it can be taken for a backup, and no object is shown that is not whole. */

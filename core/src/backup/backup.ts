@@ -1,20 +1,18 @@
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { formatLsn } from '../postgres/lsn.ts';
-import type { BaseBackupResult } from '../postgres/replication/base-backup.ts';
 import { ReplicationConnection } from '../postgres/replication/connection.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
-import type { BackupObject, BackupRecord } from '../repository/backup-record.ts';
+import type { BackupRecord } from '../repository/backup-record.ts';
 import { formatFileList } from '../repository/file-list.ts';
 import { FORMAT, newBackupId } from '../repository/layout.ts';
 import type { Repository } from '../repository/repository.ts';
 import { VERSION } from '../version.ts';
-import { damagedFiles } from './damaged-files.ts';
+import { Destinations, type Destination } from './destinations.ts';
+import { sentFacts, storedFacts, type CommonFacts } from './record.ts';
 import { countSegments, requiredWal, type RequiredWal } from './required-wal.ts';
 import { serverClockOffset } from './server-clock.ts';
 import { MANIFEST_NAME, Transfer, type Transferred } from './transfer.ts';
-import { Uploads } from './uploads.ts';
 import { waitForWal } from './wal-wait.ts';
 
 /** Default of {@link BackupOptions.partSize}. */
@@ -29,16 +27,21 @@ export interface BackupProgress {
   readonly id: string;
   /**
    * `connecting`; `checkpoint`: the server makes one, which takes minutes when it is spread; `copying`; `finishing`: the last objects are being stored;
-   * `waiting`: for WAL to be archived.
+   * `waiting`: for WAL to be archived. With several repositories this begins with the first of them.
    */
   readonly stage: 'connecting' | 'checkpoint' | 'copying' | 'finishing' | 'waiting';
   /** Bytes from the server. */
   readonly bytes: number;
   /** What the server expects to send: an estimate, known from `copying` on. */
   readonly totalBytes: number | undefined;
+  /** To all repositories together. */
   readonly storedBytes: number;
-  /** While waiting: the WAL file that is awaited, how many of those needed are there, and what an operator may have to do. */
+  /**
+   * While waiting: the WAL file that is awaited, how many of those needed are there, and what an operator may have to do; of several
+   * repositories that which has the fewest, by its name.
+   */
   readonly wal?: {
+    readonly repository?: string;
     readonly awaited: string | undefined;
     readonly archived: number;
     readonly needed: number;
@@ -48,7 +51,8 @@ export interface BackupProgress {
 
 export interface BackupOptions {
   readonly target: ConnectionTarget;
-  readonly repository: Repository;
+  /** Each gets the whole backup, from one reading of the server. */
+  readonly repositories: readonly [Repository, ...Repository[]];
   /** For people, kept in `backup_label` and the record; default `pgark <id>`. */
   readonly label?: string;
   /** `fast` begins at once, `spread` (default) spares the server's disks. */
@@ -66,84 +70,132 @@ export interface BackupOptions {
   readonly logger: Logger;
 }
 
+/** Whether a repository has the backup: its record there, or why not. */
+export type BackupOutcome =
+  { readonly name: string; readonly record: BackupRecord } | { readonly name: string; readonly error: ArchiveError };
+
+export interface BackupResult {
+  /** Of the first repository that has the backup. What is about objects differs between repositories, as their codecs may. */
+  readonly record: BackupRecord;
+  /** In the order of the options; at least one has it. */
+  readonly repositories: readonly BackupOutcome[];
+}
+
 /**
- * Takes a base backup straight from the server into the repository. The backup exists when this returns, and not before: all that it
- * names is stored, agrees with PostgreSQL's manifest, and the WAL that makes it consistent is archived. Whatever fails leaves objects
- * that no listing takes for a backup; nothing is removed, as the credentials may not allow that.
+ * Takes a base backup straight from the server into the repositories. The backup exists in a repository when its record is committed, and
+ * not before: all that it names is stored, agrees with PostgreSQL's manifest, and the WAL that makes it consistent is archived there.
+ * Whatever fails leaves objects that no listing takes for a backup; nothing is removed, as the credentials may not allow that.
+ *
+ * A repository that fails is given up and the others go on. The result says which have the backup; those record as a fact `behind` who has
+ * not. When none is left the error is that of the first repository.
  *
  * A backup in which the server found damaged pages is kept, with `suspect` set: it may be the last that there is.
  *
  * Errors: `SERVER_*`, `STREAM_PROTOCOL`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`, `ABORTED`, those of the storage and its codecs.
  */
-export async function takeBackup(options: BackupOptions): Promise<BackupRecord> {
+export async function takeBackup(options: BackupOptions): Promise<BackupResult> {
   return new Run(options).take();
+}
+
+/** What is known once the server has sent everything. */
+interface Sent {
+  readonly facts: CommonFacts;
+  readonly transferred: Transferred;
+  readonly required: RequiredWal;
 }
 
 class Run {
   readonly #options: BackupOptions;
   readonly #id = newBackupId(new Date());
   readonly #signal: { readonly signal?: AbortSignal };
+  readonly #destinations: Destinations;
+  readonly #records = new Map<Repository, BackupRecord>();
+  /** The last look for WAL of each repository. */
+  readonly #looks = new Map<Repository, { readonly awaited: string | undefined; readonly archived: number }>();
+  #systemId = '';
+  #connection: ReplicationConnection | undefined;
+  #transfer: Transfer | undefined;
+  /** Bytes of file lists that were stored. */
+  #fileLists = 0;
   #progress: BackupProgress;
 
   constructor(options: BackupOptions) {
     this.#options = options;
     this.#signal = options.signal === undefined ? {} : { signal: options.signal };
     this.#progress = { id: this.#id, stage: 'connecting', bytes: 0, totalBytes: undefined, storedBytes: 0 };
+    this.#destinations = new Destinations(options.repositories, {
+      ...this.#signal,
+      logger: options.logger,
+      put: (repository, name, source, onBytes) =>
+        repository
+          .backups(this.#systemId)
+          .putObject(this.#id, name, source, { ...this.#signal, onBytes, plainHash: name === MANIFEST_NAME }),
+      onNoneLeft: () => this.#connection?.destroy(),
+    });
   }
 
-  async take(): Promise<BackupRecord> {
+  async take(): Promise<BackupResult> {
     const { signal, onEvent } = this.#options;
+    const timer = setInterval(() => {
+      if (this.#progress.stage !== 'waiting' && this.#transfer !== undefined)
+        this.#report({ bytes: this.#transfer.bytes });
+    }, REPORT_INTERVAL);
     try {
       throwIfAborted(signal, 'the backup');
-      const record = await this.#take();
-      onEvent?.('backup.finished', { id: this.#id, bytes: record.dataSize, suspect: record.suspect !== undefined });
-      return record;
+      const result = await this.#take();
+      const { dataSize, suspect } = result.record;
+      onEvent?.('backup.finished', { id: this.#id, bytes: dataSize, suspect: suspect !== undefined });
+      return result;
     } catch (error) {
       const { code, message } = isArchiveError(error) ? error : { code: 'INTERNAL', message: String(error) };
       onEvent?.('backup.failed', { id: this.#id, code, message });
       throw error;
+    } finally {
+      clearInterval(timer);
     }
   }
 
-  async #take(): Promise<BackupRecord> {
-    const { repository, target, walTimeout = WAL_TIMEOUT } = this.#options;
+  async #take(): Promise<BackupResult> {
+    const sent = await this.#read();
+    await this.#destinations.each((destination) => this.#complete(destination, sent));
+    await this.#destinations.settled();
+    const repositories = this.#destinations.all.map(({ repository, failure }): BackupOutcome => {
+      const record = this.#records.get(repository);
+      const { name } = repository;
+      return record === undefined ? { name, error: toArchiveError(failure?.error) } : { name, record };
+    });
+    const record = repositories.flatMap((outcome) => ('record' in outcome ? [outcome.record] : []))[0];
+    if (record === undefined) throw new ArchiveError('INTERNAL', `no repository has the backup ${this.#id}`);
+    await this.#noteFailures(repositories);
+    return { record, repositories };
+  }
+
+  /** Reads the backup from the server, once, into all repositories. */
+  async #read(): Promise<Sent> {
     this.#report({});
-    const connection = await ReplicationConnection.open(target, this.#signal);
-    let record: BackupRecord;
-    let required: RequiredWal;
+    const connection = await ReplicationConnection.open(this.#options.target, this.#signal);
+    this.#connection = connection;
     try {
-      await repository.open({ ...this.#signal, create: true });
-      ({ record, required } = await this.#copy(connection));
+      await this.#destinations.each(async ({ repository }) => {
+        await repository.open({ ...this.#signal, create: true });
+      });
+      return await this.#copy(connection);
+    } catch (error) {
+      throw await this.#destinations.fail(error);
     } finally {
       await connection.close();
     }
-    const advice = walAdvice(record);
-    const needed = required.histories.length + countSegments(required.runs);
-    await waitForWal(repository.wal(record.systemId), required, {
-      ...this.#signal,
-      segmentSize: record.segmentSize,
-      timeout: walTimeout,
-      hint: `${advice} Then run the backup again; this one stays incomplete.`,
-      onProgress: (awaited, archived) => this.#report({ stage: 'waiting', wal: { awaited, archived, needed, advice } }),
-    });
-    await repository.backups(record.systemId).commit(record, this.#signal);
-    return record;
   }
 
-  async #copy(connection: ReplicationConnection): Promise<{ record: BackupRecord; required: RequiredWal }> {
-    const { repository, checkpoint = 'spread', maxRate, partSize = PART_SIZE, onEvent, logger } = this.#options;
+  async #copy(connection: ReplicationConnection): Promise<Sent> {
+    const { repositories, checkpoint = 'spread', maxRate, partSize = PART_SIZE, onEvent, logger } = this.#options;
     const label = this.#options.label ?? `pgark ${this.#id}`;
     const { systemId } = await connection.identifySystem();
+    this.#systemId = systemId;
     const segmentSize = await connection.segmentSize();
     onEvent?.('backup.started', { id: this.#id });
-    const catalog = repository.backups(systemId);
-    const uploads = new Uploads({
-      put: (name, source, onBytes) =>
-        catalog.putObject(this.#id, name, source, { ...this.#signal, onBytes, plainHash: name === MANIFEST_NAME }),
-      onFailure: () => connection.destroy(),
-    });
     const times = { start: Date.now(), stop: 0 };
-    const transfer = new Transfer(uploads, {
+    const transfer = new Transfer(this.#destinations, {
       partSize,
       onStart: ({ tablespaces }) => {
         times.start = Date.now();
@@ -151,103 +203,104 @@ class Run {
         this.#report({ stage: 'copying', totalBytes });
       },
     });
-    const timer = setInterval(
-      () => this.#report({ bytes: transfer.bytes, storedBytes: uploads.storedBytes }),
-      REPORT_INTERVAL,
+    this.#transfer = transfer;
+    this.#report({ stage: 'checkpoint' });
+    const rate = maxRate === undefined ? {} : { maxRate };
+    const result = await connection.baseBackup({ label, checkpoint, progress: true, ...rate }, transfer);
+    times.stop = Date.now();
+    const transferred = transfer.end(result, { systemId, segmentSize });
+    this.#report({ stage: 'finishing', bytes: transfer.bytes });
+    const offset = await clockOffset(connection, logger);
+    for (const warning of transfer.warnings) logger.warn({ host: connection.host }, `the server says: ${warning}`);
+    const facts: CommonFacts = {
+      format: FORMAT,
+      id: this.#id,
+      kind: 'full',
+      cluster: repositories[0].cluster,
+      systemId,
+      serverVersion: connection.serverVersion,
+      host: connection.host,
+      label,
+      tool: VERSION,
+      startTime: new Date(times.start + offset).toISOString(),
+      stopTime: new Date(times.stop + offset).toISOString(),
+      ...sentFacts(transferred, result, transfer.warnings),
+    };
+    return { facts, transferred, required: requiredWal(transferred.manifest.walRanges, segmentSize) };
+  }
+
+  /** Brings the backup into existence in one repository. */
+  async #complete({ repository, uploads }: Destination, { facts, transferred, required }: Sent): Promise<void> {
+    const { walTimeout = WAL_TIMEOUT } = this.#options;
+    const catalog = repository.backups(this.#systemId);
+    const stored = await uploads.finish();
+    const list = formatFileList(transferred.files);
+    const fileList = await catalog.putObject(this.#id, 'files.json', list, this.#signal);
+    this.#fileLists += fileList.storedSize;
+    this.#report({});
+    const record = { ...facts, ...storedFacts(repository.codecs, transferred, stored, fileList) };
+    const advice = walAdvice(facts);
+    const needed = required.histories.length + countSegments(required.runs);
+    await waitForWal(repository.wal(this.#systemId), required, {
+      ...this.#signal,
+      segmentSize: facts.segmentSize,
+      timeout: walTimeout,
+      hint: `${advice} Then run the backup again; this one stays incomplete.`,
+      onProgress: (awaited, archived) => {
+        this.#looks.set(repository, { awaited, archived });
+        this.#report({ stage: 'waiting', wal: { ...this.#slowest(), needed, advice } });
+      },
+    });
+    await catalog.commit(record, this.#signal);
+    this.#records.set(repository, record);
+  }
+
+  /** The repository that has the least of the WAL. */
+  #slowest(): { readonly repository?: string; readonly awaited: string | undefined; readonly archived: number } {
+    const looks = this.#destinations.live.flatMap(({ repository }) => {
+      const look = this.#looks.get(repository);
+      return look === undefined ? [] : [{ repository: repository.name, ...look }];
+    });
+    const slowest = looks.toSorted((one, other) => one.archived - other.archived)[0];
+    if (slowest === undefined) return { awaited: undefined, archived: 0 };
+    const { repository, ...look } = slowest;
+    return this.#destinations.all.length === 1 ? look : { repository, ...look };
+  }
+
+  /** Leaves word of those that failed with those that have the backup. A fact is worth no backup: what cannot be written is a warning. */
+  async #noteFailures(outcomes: readonly BackupOutcome[]): Promise<void> {
+    const failed = outcomes.flatMap((outcome) => ('error' in outcome ? [outcome] : []));
+    const time = Date.now();
+    await Promise.all(
+      [...this.#records.keys()].map(async (repository) => {
+        try {
+          for (const [at, { name, error }] of failed.entries()) {
+            const data = { repository: name, code: error.code, message: error.message };
+            // Facts of one kind and one millisecond would be one fact.
+            const fact = { kind: 'behind', time: time + at, data };
+            await repository.facts(this.#systemId).add(this.#id, fact, this.#signal);
+          }
+        } catch (error) {
+          this.#options.logger.warn(
+            { repository: repository.name, error },
+            `repository ${repository.name} could not note that others do not have the backup`,
+          );
+        }
+      }),
     );
-    try {
-      this.#report({ stage: 'checkpoint' });
-      const rate = maxRate === undefined ? {} : { maxRate };
-      const result = await connection.baseBackup({ label, checkpoint, progress: true, ...rate }, transfer);
-      times.stop = Date.now();
-      const transferred = transfer.end(result, { systemId, segmentSize });
-      this.#report({ stage: 'finishing', bytes: transfer.bytes });
-      const offset = await clockOffset(connection, logger);
-      const stored = await uploads.finish();
-      const fileList = await catalog.putObject(this.#id, 'files.json', formatFileList(transferred.files), this.#signal);
-      this.#report({ storedBytes: uploads.storedBytes + fileList.storedSize });
-      for (const warning of transfer.warnings) logger.warn({ host: connection.host }, `the server says: ${warning}`);
-      const record: BackupRecord = {
-        format: FORMAT,
-        id: this.#id,
-        kind: 'full',
-        cluster: repository.cluster,
-        systemId,
-        serverVersion: connection.serverVersion,
-        host: connection.host,
-        label,
-        tool: VERSION,
-        codecs: repository.codecs.map(({ id, suffix, keyIds = [] }) => ({ id, suffix, keyIds: [...keyIds] })),
-        startTime: new Date(times.start + offset).toISOString(),
-        stopTime: new Date(times.stop + offset).toISOString(),
-        ...describe(transferred, result),
-        parts: transferred.parts.map(({ archive, number, name, entries }) => ({
-          ...storedAs(stored, name),
-          archive,
-          number,
-          entries,
-        })),
-        manifest: storedAs(stored, MANIFEST_NAME),
-        fileList,
-        ...suspicion(result, transfer.warnings),
-      };
-      return { record, required: requiredWal(transferred.manifest.walRanges, segmentSize) };
-    } catch (error) {
-      throw await uploads.fail(error);
-    } finally {
-      clearInterval(timer);
-    }
   }
 
   #report(change: Partial<BackupProgress>): void {
-    this.#progress = { ...this.#progress, ...change };
+    const storedBytes = this.#destinations.storedBytes + this.#fileLists;
+    this.#progress = { ...this.#progress, storedBytes, ...change };
     this.#options.onProgress?.(this.#progress);
   }
 }
 
-function describe(
-  { start, files, label, control }: Transferred,
-  result: BaseBackupResult,
-): Pick<
-  BackupRecord,
-  | 'segmentSize'
-  | 'timeline'
-  | 'startLsn'
-  | 'stopTimeline'
-  | 'stopLsn'
-  | 'nextXid'
-  | 'dataChecksums'
-  | 'fromStandby'
-  | 'tablespaces'
-  | 'files'
-  | 'dataSize'
-> {
-  return {
-    segmentSize: control.walSegmentSize,
-    timeline: start.timeline,
-    startLsn: formatLsn(start.lsn),
-    stopTimeline: result.stopTimeline,
-    stopLsn: formatLsn(result.stopLsn),
-    nextXid: String(control.checkpoint.nextXid),
-    dataChecksums: control.dataChecksumVersion !== 0,
-    fromStandby: label.from === 'standby',
-    tablespaces: start.tablespaces.flatMap(({ oid, location }) =>
-      oid === undefined ? [] : [{ oid: String(oid), location: location ?? '' }],
-    ),
-    files: files.length,
-    dataSize: files.dataSize,
-  };
-}
-
-function storedAs(stored: ReadonlyMap<string, BackupObject>, name: string): BackupObject {
-  const object = stored.get(name);
-  if (object === undefined) throw new ArchiveError('INTERNAL', `${name} of the backup was not stored`);
-  return object;
-}
-
-function suspicion(result: BaseBackupResult, warnings: readonly string[]): Pick<BackupRecord, 'suspect'> {
-  if (result.checksumFailure === undefined) return {};
-  return { suspect: { message: result.checksumFailure, files: [...damagedFiles(warnings)] } };
+function toArchiveError(error: unknown): ArchiveError {
+  if (isArchiveError(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new ArchiveError('INTERNAL', `unexpected failure: ${message}`, { cause: error });
 }
 
 /** Milliseconds that the server's clock is ahead. Times are not worth a backup: without an answer this machine's clock counts. */
@@ -268,7 +321,7 @@ async function clockOffset(connection: ReplicationConnection, logger: Logger): P
 }
 
 /** What brings the WAL of a backup into the archive. */
-function walAdvice({ fromStandby }: BackupRecord): string {
+function walAdvice({ fromStandby }: CommonFacts): string {
   const start = 'Check that "pgark receive" runs, or that archive_command succeeds.';
   return fromStandby ? `${start} A standby cannot end a segment: run "SELECT pg_switch_wal()" on its primary.` : start;
 }

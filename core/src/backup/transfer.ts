@@ -4,17 +4,23 @@ import { CONTROL_FILE_PATH, parseControlFile, type ControlFile } from '../postgr
 import { formatLsn } from '../postgres/lsn.ts';
 import { ManifestReader, type ManifestSummary } from '../postgres/manifest.ts';
 import type { BackupStart, BaseBackupHandlers, BaseBackupResult } from '../postgres/replication/base-backup.ts';
-import type { ByteQueue } from '../pipeline/queue.ts';
 import type { BackupFile } from '../repository/file-list.ts';
 import type { FileTable } from './file-table.ts';
 import { ManifestCheck } from './manifest-check.ts';
-import { PartSplitter } from './part-splitter.ts';
-import type { Uploads } from './uploads.ts';
+import { PartSplitter, type PartSink } from './part-splitter.ts';
 
 const LABEL_PATH = 'backup_label';
 const CAPTURED: ReadonlySet<string> = new Set([LABEL_PATH, CONTROL_FILE_PATH]);
 
 export const MANIFEST_NAME = 'backup_manifest';
+
+/** Where the objects of a backup go. */
+export interface ObjectSink {
+  /** Begins an object. Throws when it could go nowhere. */
+  begin(name: string): PartSink;
+  /** What to wait for before more is written. */
+  pressure(): Promise<void> | undefined;
+}
 
 /** A part as it was sent, before the storage has it. */
 export interface SentPart {
@@ -40,11 +46,11 @@ export interface Transferred {
   readonly control: ControlFile;
 }
 
-/** Takes the stream of BASE_BACKUP: cuts it into parts, feeds these to the uploads, and holds everything against the manifest. */
+/** Takes the stream of BASE_BACKUP: cuts it into parts, feeds these to a sink, and holds everything against the manifest. */
 export class Transfer implements BaseBackupHandlers {
   /** Warnings of the server, such as those that name damaged files. */
   readonly warnings: string[] = [];
-  readonly #uploads: Uploads;
+  readonly #sink: ObjectSink;
   readonly #partSize: number;
   readonly #onStart: (start: BackupStart) => void;
   readonly #parts: SentPart[] = [];
@@ -55,14 +61,14 @@ export class Transfer implements BaseBackupHandlers {
   #expected = new Set<string>();
   #start: BackupStart | undefined;
   #splitter: PartSplitter | undefined;
-  #manifest: ByteQueue | undefined;
+  #manifest: PartSink | undefined;
   #bytes = 0;
 
   constructor(
-    uploads: Uploads,
+    sink: ObjectSink,
     options: { readonly partSize: number; readonly onStart: (start: BackupStart) => void },
   ) {
-    this.#uploads = uploads;
+    this.#sink = sink;
     this.#partSize = options.partSize;
     this.#onStart = options.onStart;
   }
@@ -87,7 +93,7 @@ export class Transfer implements BaseBackupHandlers {
       archive,
       partSize: this.#partSize,
       captured: CAPTURED,
-      begin: (_number, part) => this.#uploads.begin(part),
+      begin: (_number, part) => this.#sink.begin(part),
       partEnd: (number, part, entries) => this.#parts.push({ archive, number, name: part, entries }),
       file: (file, content) => {
         this.#check.passed(file);
@@ -110,7 +116,7 @@ export class Transfer implements BaseBackupHandlers {
     this.#endArchive();
     if (this.#expected.size > 0)
       throw corrupt(`the server did not send the archives ${[...this.#expected].join(', ')}`);
-    this.#manifest = this.#uploads.begin(MANIFEST_NAME);
+    this.#manifest = this.#sink.begin(MANIFEST_NAME);
   }
 
   progress(): void {
@@ -122,7 +128,7 @@ export class Transfer implements BaseBackupHandlers {
   }
 
   pressure(): Promise<void> | undefined {
-    return this.#uploads.pressure();
+    return this.#sink.pressure();
   }
 
   #endArchive(): void {

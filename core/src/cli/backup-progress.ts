@@ -45,7 +45,7 @@ export class BackupProgressText {
           wal?.awaited === undefined
             ? 'its WAL'
             : `${wal.awaited} (${wal.archived} of ${wal.needed} WAL files are there)`;
-        return `backup ${progress.id}: waiting for the archive to hold ${what}`;
+        return `backup ${progress.id}: waiting for ${wal?.repository ?? 'the archive'} to hold ${what}`;
       }
     }
   }

@@ -1,10 +1,7 @@
 import { Option, type Command } from 'commander';
-import type { BackupOptions, BackupProgress } from '../../backup/backup.ts';
-import { ArchiveError } from '../../contracts/errors.ts';
+import type { BackupOptions, BackupProgress, BackupResult } from '../../backup/backup.ts';
 import type { Logger } from '../../contracts/plugin.ts';
-import type { BackupRecord } from '../../repository/backup-record.ts';
-import { count, formatRatio, storedSize } from '../backup-view.ts';
-import { formatBytes, formatDuration, formatTime } from '../format.ts';
+import { backupFailure, printBackup } from '../backup-result.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
 import { runCommand } from '../run.ts';
@@ -25,7 +22,7 @@ interface BackupFlags {
 export function register(program: Command): void {
   const backup = program
     .command('backup')
-    .description('take a base backup of the server into the repository')
+    .description('take a base backup of the server into the repositories')
     .option('--label <text>', 'kept with the backup (default: "pgark" and its id)')
     .addOption(
       new Option(
@@ -50,7 +47,7 @@ export function register(program: Command): void {
         const begun = performance.now();
         const options: BackupOptions = {
           target: await opened.target(),
-          repository: opened.repositories[0],
+          repositories: opened.repositories,
           ...(label === undefined ? {} : { label }),
           checkpoint: flags.checkpoint ?? config.backup.checkpoint,
           ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
@@ -65,19 +62,17 @@ export function register(program: Command): void {
             told.push(telling);
           },
         };
-        let record: BackupRecord;
+        let result: BackupResult;
         try {
-          record = await takeBackup(options);
+          result = await takeBackup(options);
         } finally {
           await Promise.allSettled(told);
         }
         output.progressDone();
-        const duration = performance.now() - begun;
-        if (output.isJson)
-          output.json({ ...record, storedSize: storedSize(record), durationMilliseconds: Math.round(duration) });
-        else for (const line of resultLines(record, duration)) output.line(line);
+        printBackup(output, result, performance.now() - begun);
         await Promise.all(told);
-        if (record.suspect !== undefined) throw suspectError(record);
+        const failure = backupFailure(result);
+        if (failure !== undefined) throw failure;
       }),
     );
   examples(backup, [
@@ -120,26 +115,4 @@ function walAdvice(logger: Logger): Listener {
       `the backup is not complete before ${wal.awaited} is archived. ${wal.advice}`,
     );
   };
-}
-
-function resultLines(record: BackupRecord, duration: number): readonly string[] {
-  const stored = storedSize(record);
-  const at = (lsn: string, timeline: number, time: string): string =>
-    `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
-  return [
-    `backup ${record.id} is complete${record.suspect === undefined ? '' : ', but SUSPECT'}`,
-    `  start   ${at(record.startLsn, record.timeline, record.startTime)}`,
-    `  stop    ${at(record.stopLsn, record.stopTimeline, record.stopTime)}`,
-    `  data    ${formatBytes(record.dataSize)} in ${count(record.files, 'file')}`,
-    `  stored  ${formatBytes(stored)} in ${count(record.parts.length, 'part')}, ratio ${formatRatio(record)}`,
-    `  took    ${formatDuration(duration)}`,
-  ];
-}
-
-function suspectError(record: BackupRecord): ArchiveError {
-  const files = record.suspect?.files ?? [];
-  const named = files.length === 0 ? '' : `: ${files.slice(0, 5).join(', ')}${files.length > 5 ? ', ...' : ''}`;
-  return new ArchiveError('BACKUP_SUSPECT', `the server found damaged pages${named}`, {
-    details: { id: record.id, files },
-  });
 }

@@ -1,0 +1,90 @@
+/** What `pgark backup` says when it is done: which repositories have the backup, and which have not. */
+import type { BackupOutcome, BackupResult } from '../backup/backup.ts';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { BackupRecord } from '../repository/backup-record.ts';
+import { count, formatRatio, storedSize } from './backup-view.ts';
+import { formatBytes, formatDuration, formatTime } from './format.ts';
+import type { Output } from './output.ts';
+
+type Failed = Extract<BackupOutcome, { readonly error: ArchiveError }>;
+
+/** Prints the result; `duration` in milliseconds. */
+export function printBackup(output: Output, result: BackupResult, duration: number): void {
+  const { record, repositories } = result;
+  if (output.isJson) {
+    const durationMilliseconds = Math.round(duration);
+    output.json({
+      ...record,
+      storedSize: storedSize(record),
+      durationMilliseconds,
+      repositories: repositories.map(jsonOutcome),
+    });
+    return;
+  }
+  for (const line of resultLines(result, duration)) output.line(line);
+  if (repositories.length === 1) return;
+  output.line();
+  output.table(repositories, [
+    { title: 'REPOSITORY', value: ({ name }) => name },
+    { title: 'STATE', value: (outcome) => ('record' in outcome ? 'complete' : 'failed') },
+    { title: 'STORED', align: 'right', value: ifThere((record) => formatBytes(storedSize(record))) },
+    { title: 'PARTS', align: 'right', value: ifThere(({ parts }) => parts.length) },
+    { title: 'RATIO', align: 'right', value: ifThere(formatRatio) },
+  ]);
+}
+
+function jsonOutcome(outcome: BackupOutcome): object {
+  const { name } = outcome;
+  if ('record' in outcome) return { name, state: 'complete', storedSize: storedSize(outcome.record) };
+  const { code, message } = outcome.error;
+  return { name, state: 'failed', error: { code, message } };
+}
+
+function ifThere<Value>(value: (record: BackupRecord) => Value): (outcome: BackupOutcome) => Value | undefined {
+  return (outcome) => ('record' in outcome ? value(outcome.record) : undefined);
+}
+
+function resultLines({ record, repositories }: BackupResult, duration: number): readonly string[] {
+  const at = (lsn: string, timeline: number, time: string): string =>
+    `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
+  const complete = repositories.filter((outcome) => 'record' in outcome).length;
+  const several = repositories.length > 1;
+  const where = several ? ` in ${complete} of ${repositories.length} repositories` : '';
+  const stored = `${formatBytes(storedSize(record))} in ${count(record.parts.length, 'part')}, ratio ${formatRatio(record)}`;
+  return [
+    `backup ${record.id} is complete${where}${record.suspect === undefined ? '' : ', but SUSPECT'}`,
+    `  start   ${at(record.startLsn, record.timeline, record.startTime)}`,
+    `  stop    ${at(record.stopLsn, record.stopTimeline, record.stopTime)}`,
+    `  data    ${formatBytes(record.dataSize)} in ${count(record.files, 'file')}`,
+    ...(several ? [] : [`  stored  ${stored}`]),
+    `  took    ${formatDuration(duration)}`,
+  ];
+}
+
+/** What the command fails with although there is a backup: damage in it, or a repository that does not have it. */
+export function backupFailure({ record, repositories }: BackupResult): ArchiveError | undefined {
+  if (record.suspect !== undefined) return suspectError(record);
+  const [has] = repositories.filter((outcome) => 'record' in outcome);
+  const failed = repositories.filter((outcome): outcome is Failed => 'error' in outcome);
+  return has === undefined || failed.length === 0 ? undefined : behindError(record.id, has.name, failed);
+}
+
+function behindError(id: string, from: string, failed: readonly Failed[]): ArchiveError {
+  const why = failed.map(({ name, error }) => `${name} does not have it: ${error.message}`).join('; ');
+  const commands = failed.map(({ name }) => `"pgark copy --from ${from} --to ${name} --backup ${id}"`);
+  return new ArchiveError('REPOSITORY_BEHIND', `backup ${id} is not in every repository: ${why}`, {
+    hint: `The backup in the others is whole. Mend what failed, then run ${commands.join(' and ')}.`,
+    details: {
+      id,
+      repositories: failed.map(({ name, error: { code, message } }) => ({ name, code, message })),
+    },
+  });
+}
+
+function suspectError(record: BackupRecord): ArchiveError {
+  const files = record.suspect?.files ?? [];
+  const named = files.length === 0 ? '' : `: ${files.slice(0, 5).join(', ')}${files.length > 5 ? ', ...' : ''}`;
+  return new ArchiveError('BACKUP_SUSPECT', `the server found damaged pages${named}`, {
+    details: { id: record.id, files },
+  });
+}
