@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ReplicationConnection } from '../../core/src/postgres/replication/connection.ts';
 import { segmentName, segmentNumber, segmentStart } from '../../core/src/postgres/wal-file.ts';
-import { MAJORS, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
+import { MAJORS, PostgresServer } from '../support/postgres.ts';
 import { Proxy } from '../support/proxy.ts';
 import { connect, flushLsn, load, Recorder } from '../support/replication.ts';
 
@@ -13,7 +13,6 @@ const MEGABYTE = 1 << 20;
 describe.each(MAJORS)('PostgreSQL %i', (major) => {
   let server: PostgresServer;
   let connection: ReplicationConnection;
-  let tablespace = '';
 
   beforeAll(async () => {
     server = await PostgresServer.start({
@@ -21,16 +20,12 @@ describe.each(MAJORS)('PostgreSQL %i', (major) => {
       segmentMegabytes: 1,
       settings: { min_wal_size: '2MB', max_wal_size: '2MB', max_slot_wal_keep_size: '2MB', wal_keep_size: '0' },
     });
-    tablespace = temporaryFolder('tablespace');
-    await server.query(`CREATE TABLESPACE side LOCATION '${tablespace}'`);
-    await server.query('CREATE TABLE aside TABLESPACE side AS SELECT generate_series(1, 10000) n');
     connection = await connect(server.port);
   });
 
   afterAll(async () => {
     await connection.close();
     await server.destroy();
-    removeFolder(tablespace);
   });
 
   test('says who it is', async () => {
