@@ -1,6 +1,7 @@
 /** Asking several repositories for one thing that each of them may have. */
 import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
+import { READING } from './all-answers.ts';
 import { failureOf, repositoryFailure, type RepositoryFailure } from './repository-failure.ts';
 
 export interface AskOptions extends CallOptions {
@@ -17,8 +18,6 @@ export interface Attempt {
 }
 
 const PATIENCE = 2000;
-/** What is cancelled, for `ABORTED`. */
-export const READING = 'reading from several repositories';
 /** Milliseconds for those that are no longer needed to clean up. */
 const CLEAN_UP = 1000;
 

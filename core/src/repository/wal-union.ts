@@ -2,7 +2,8 @@ import { rename, rm } from 'node:fs/promises';
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { historyName } from '../postgres/wal-file.ts';
-import { firstAnswer, READING, type AskOptions, type Attempt } from './first-answer.ts';
+import { allAnswers, READING } from './all-answers.ts';
+import { firstAnswer, type AskOptions, type Attempt } from './first-answer.ts';
 import { collect } from './objects.ts';
 import { failureOf, isObjectFault, repositoryFailure, type RepositoryFailure } from './repository-failure.ts';
 import type { Repository } from './repository.ts';
@@ -107,7 +108,7 @@ class WalUnion implements WalReader {
   }
 
   async timelines(options: CallOptions = {}): Promise<readonly number[]> {
-    const found = await this.#all((member) => member.wal.timelines(options), options);
+    const found = await allAnswers(this.#members, (member) => member.wal.timelines(options), options);
     return [...new Set(found.flatMap(({ value }) => value))].sort((one, other) => one - other);
   }
 
@@ -121,7 +122,9 @@ class WalUnion implements WalReader {
       return next === undefined || next.done === true ? undefined : next.value;
     };
     try {
-      const heads = new Map((await this.#all(advance, options)).map(({ member, value }) => [member, value]));
+      const heads = new Map(
+        (await allAnswers(this.#members, advance, options)).map(({ member, value }) => [member, value]),
+      );
       for (;;) {
         const names = [...heads.values()].flatMap((head) => (head === undefined ? [] : [head.file.name]));
         if (names.length === 0) return;
@@ -142,7 +145,7 @@ class WalUnion implements WalReader {
   }
 
   async last(timeline: number, options: CallOptions = {}): Promise<WalObject | undefined> {
-    const found = (await this.#all((member) => member.wal.last(timeline, options), options)).flatMap(
+    const found = (await allAnswers(this.#members, (member) => member.wal.last(timeline, options), options)).flatMap(
       ({ member, value }): [Member, WalObject][] => (value === undefined ? [] : [[member, value]]),
     );
     const highest = found.reduce((best, [, { file }]) => (file.name > best ? file.name : best), '');
@@ -150,7 +153,7 @@ class WalUnion implements WalReader {
   }
 
   async behind(name: string, options: CallOptions = {}): Promise<string | undefined> {
-    const found = await this.#all((member) => member.wal.behind(name, options), options);
+    const found = await allAnswers(this.#members, (member) => member.wal.behind(name, options), options);
     return found.flatMap(({ value }) => value ?? []).sort()[0];
   }
 
@@ -160,7 +163,7 @@ class WalUnion implements WalReader {
   }
 
   async tail(name: string, options: CallOptions = {}): Promise<Uint8Array | undefined> {
-    const slices = (await this.#all((member) => member.wal.slices(name, options), options)).flatMap(
+    const slices = (await allAnswers(this.#members, (member) => member.wal.slices(name, options), options)).flatMap(
       ({ member, value }) => value.map((slice): SharedSlice => ({ ...slice, member })),
     );
     for (const { from, to, digest } of slices) {
@@ -223,26 +226,6 @@ class WalUnion implements WalReader {
       this.#members = [...this.#members.filter((member) => !failed.includes(member)), ...failed];
     }
     this.#options.onFailure?.(failure);
-  }
-
-  /** The answers of all, in order. Errors: those that failed, put together. */
-  async #all<Value>(
-    ask: (member: Member) => Promise<Value>,
-    { signal }: CallOptions,
-  ): Promise<readonly { readonly member: Member; readonly value: Value }[]> {
-    const answers = await Promise.all(
-      this.#members.map(async (member) => {
-        try {
-          return { member, value: await ask(member) };
-        } catch (error) {
-          return { failure: repositoryFailure(member.name, error) };
-        }
-      }),
-    );
-    throwIfAborted(signal, READING);
-    const [first, ...more] = answers.flatMap((answer) => ('failure' in answer ? [answer.failure] : []));
-    if (first !== undefined) throw failureOf([first, ...more]);
-    return answers.flatMap((answer) => ('failure' in answer ? [] : [answer]));
   }
 
   async #from<Value>(member: Member, work: () => Promise<Value>, { signal }: CallOptions): Promise<Value> {

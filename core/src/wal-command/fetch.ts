@@ -7,8 +7,11 @@ import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgre
 import { Backoff, pause } from '../receive/backoff.ts';
 import { Spool } from '../receive/spool.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
+import { allAnswers } from '../repository/all-answers.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import { failureText, type RepositoryFailure } from '../repository/repository-failure.ts';
+import type { WalReader } from '../repository/wal.ts';
+import { walReader } from '../repository/wal-union.ts';
 import { findControlFile, type RecoveryMode } from './data-directory.ts';
 import { withDeadline } from './deadline.ts';
 import { hasLaterWal } from './later-wal.ts';
@@ -20,7 +23,11 @@ export interface WalFetchOptions {
   readonly name: string;
   /** Where it wants it, `%p`. */
   readonly path: string;
-  readonly repository: Repository;
+  /**
+   * In the order in which they are asked: the file of the first that has it whole is taken. Those that fail do not matter while another
+   * one has the file; only when all of them have answered is it missing.
+   */
+  readonly repositories: readonly [Repository, ...Repository[]];
   /** Whose WAL, decimal text. Default: that of the data directory, else the only one in the archive. */
   readonly systemId?: string;
   /** `receive.spool`: what was received but not shipped yet. */
@@ -101,9 +108,9 @@ function isBeyond(file: WalFile, until: string | undefined): boolean {
 type FetchContext = WalFetchOptions & { readonly signal: AbortSignal };
 
 async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetchResult> {
-  const { repository, signal } = context;
+  const { repositories, signal } = context;
   const systemId = await systemIdOf(context);
-  const archive = repository.wal(systemId);
+  const archive = walReader(repositories, systemId, { onFailure: (failure) => passOver(failure, context) });
   if (await fromArchive(archive, file, systemId, context)) return { outcome: 'fetched', source: 'archive' };
   const spool = file.kind === 'backup' ? undefined : await spoolOf(context, systemId);
   const places = { archive, spool, file, systemId };
@@ -124,14 +131,14 @@ async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetch
     }
   }
   if (source !== undefined) return { outcome: 'fetched', source };
-  await checkThatArchiveIsThere(repository, systemId, signal);
+  await allAreThere(repositories, systemId, signal);
   return { outcome: 'missing' };
 }
 
 /** The folder of the spool that holds the system's files, if this host has one. */
-async function spoolOf({ spool, repository }: FetchContext, systemId: string): Promise<string | undefined> {
+async function spoolOf({ spool, repositories }: FetchContext, systemId: string): Promise<string | undefined> {
   if (spool === undefined) return undefined;
-  const folder = new Spool(spool, repository.cluster).folderOf(systemId);
+  const folder = new Spool(spool, repositories[0].cluster).folderOf(systemId);
   try {
     return (await stat(folder)).isDirectory() ? folder : undefined;
   } catch (error) {
@@ -141,7 +148,7 @@ async function spoolOf({ spool, repository }: FetchContext, systemId: string): P
 }
 
 interface Places {
-  readonly archive: WalArchive;
+  readonly archive: WalReader;
   readonly spool: string | undefined;
   readonly file: WalFile;
   readonly systemId: string;
@@ -158,12 +165,18 @@ async function received(
   return (await fromArchive(archive, file, systemId, context)) ? 'archive' : undefined;
 }
 
-async function systemIdOf({ systemId, repository, dataDirectories, signal }: FetchContext): Promise<string> {
+/** One repository could not be read, another one made up for it. */
+function passOver(failure: RepositoryFailure, { logger }: FetchContext): void {
+  const { repository, error } = failure;
+  logger.warn({ repository, code: error.code }, `${failureText(failure)}; another repository is used`);
+}
+
+async function systemIdOf(context: FetchContext): Promise<string> {
+  const { systemId, dataDirectories } = context;
   if (systemId !== undefined) return systemId;
   const control = await findControlFile(dataDirectories);
   if (control !== undefined) return control.systemId;
-  await repository.open({ signal });
-  const known = await repository.systemIds({ signal });
+  const known = await systemIds(context);
   const [only] = known;
   if (only !== undefined && known.length === 1) return only;
   throw new ArchiveError(
@@ -175,8 +188,21 @@ async function systemIdOf({ systemId, repository, dataDirectories, signal }: Fet
   );
 }
 
+/** The clusters that the archive holds. Each repository must tell: one alone may hold the WAL of another cluster. */
+async function systemIds({ repositories, signal }: FetchContext): Promise<readonly string[]> {
+  const ask = async (repository: Repository): Promise<readonly string[]> => {
+    await repository.open({ signal });
+    return repository.systemIds({ signal });
+  };
+  const found =
+    repositories.length === 1
+      ? await ask(repositories[0])
+      : (await allAnswers(repositories, ask, { signal })).flatMap(({ value }) => value);
+  return [...new Set(found)];
+}
+
 async function fromArchive(
-  archive: WalArchive,
+  archive: WalReader,
   file: WalFile,
   systemId: string,
   { path, signal }: FetchContext,
@@ -248,6 +274,15 @@ async function checkPlaced(path: string, file: SegmentFile, systemId: string): P
   } finally {
     await handle.close();
   }
+}
+
+async function allAreThere(
+  repositories: FetchContext['repositories'],
+  systemId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (repositories.length === 1) return checkThatArchiveIsThere(repositories[0], systemId, signal);
+  await allAnswers(repositories, (repository) => checkThatArchiveIsThere(repository, systemId, signal), { signal });
 }
 
 /**

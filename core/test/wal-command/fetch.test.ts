@@ -34,14 +34,14 @@ afterEach(() => rmSync(folder, { recursive: true }));
 const { logger } = pluginContext;
 
 function fetch(
-  repository: Repository,
+  repository: Repository | readonly [Repository, ...Repository[]],
   name: string,
   options: Partial<WalFetchOptions> = {},
 ): ReturnType<typeof walFetch> {
   return walFetch({
     name,
     path,
-    repository,
+    repositories: 'wal' in repository ? [repository] : repository,
     systemId: SYSTEM_ID,
     dataDirectories: [folder],
     mode: 'recovery',
@@ -207,7 +207,7 @@ test('the only cluster of an archive is taken when nothing names one, and severa
   const repository = await archiveWith([5n], storage);
   const { name, bytes } = walSegment(5n);
   const unnamed = (): ReturnType<typeof walFetch> =>
-    walFetch({ name, path, repository, dataDirectories: [folder], mode: 'none', retry: 0, logger });
+    walFetch({ name, path, repositories: [repository], dataDirectories: [folder], mode: 'none', retry: 0, logger });
   expect(await unnamed()).toMatchObject({ outcome: 'fetched' });
   await repository.wal('42').push(name, { bytes });
   await expect(unnamed()).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('42') as string });

@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import { dataDirectories, recoveryMode } from '../../wal-command/data-directory.ts';
 import { fetchExitCode } from '../../wal-command/exit-code.ts';
+import { chooseRepositories, repositoryOption } from '../choose-repositories.ts';
 import { examples } from '../help.ts';
 import { failWith, runCommand } from '../run.ts';
 
 interface Options {
   readonly systemId?: string;
   readonly until?: string;
+  readonly repository: readonly string[];
 }
 
 export function register(program: Command): void {
@@ -18,6 +20,7 @@ export function register(program: Command): void {
     .argument('<path>', 'where it is wanted, %p')
     .option('--system-id <number>', 'the cluster whose WAL it is (default: that of the data directory)')
     .option('--until <segment>', 'give no segment after this one: the archive has a hole there')
+    .addOption(repositoryOption())
     .action(async (name: string, path: string, options: Options, command: Command) => {
       process.once('SIGTERM', () => {
         terminated = true;
@@ -28,11 +31,10 @@ export function register(program: Command): void {
           import('../../wal-command/fetch.ts'),
           archive({ retry: { deadline: 0 } }), // walFetch tries again in its own way
         ]);
-        const [repository] = opened.repositories;
         const result = await walFetch({
           name,
           path,
-          repository,
+          repositories: chooseRepositories(opened.repositories, options.repository),
           spool: config.receive.spool,
           dataDirectories: directories,
           mode: recoveryMode(directories),
