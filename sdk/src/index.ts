@@ -4,6 +4,7 @@ export { abortable } from './abortable.ts';
 export { mapBlocks, type BlockOptions } from './blocks.ts';
 export { definePlugin } from './define-plugin.ts';
 export { mapOrdered, type OrderedOptions } from './ordered.ts';
+export { putStep } from './put-step.ts';
 export { checkedBody } from './storage-body.ts';
 export { checkKey, compareKeys } from './storage-key.ts';
 export { resolveRange } from './storage-range.ts';

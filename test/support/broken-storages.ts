@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ArchiveError,
   isArchiveError,
+  putStep,
   type CallOptions,
   type GetOptions,
   type ListOptions,
@@ -416,7 +417,45 @@ export const BROKEN_STORAGES: readonly BrokenStorage[] = [
       })();
     },
   },
+  {
+    fault: 'takes its own object for that of another writer when it sends a step again',
+    fails: ['STOR-18/again'],
+    create: () => repeating(() => false),
+  },
+  {
+    fault: 'takes any object for its own when it sends a step again',
+    fails: ['STOR-18/theirs'],
+    create: () => repeating((error) => isArchiveError(error, 'STORAGE_EXISTS')),
+  },
+  {
+    fault: 'stores the object all the same when a step is given up',
+    fails: ['STOR-18/failed', 'STOR-18/theirs'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options);
+          await putStep(options, { name: 'nothing' }, async () => undefined);
+        }
+      })(),
+  },
 ];
+
+/** Puts the whole body in one step; `isDone` says what counts as success when it was sent before. */
+function repeating(isDone: (error: unknown) => boolean): Storage {
+  return new (class extends MemoryStorage {
+    override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+      const kept: Uint8Array[] = [];
+      for await (const chunk of copying(body, kept)) void chunk;
+      let sent = 0;
+      await putStep(options, { name: 'whole' }, async () => {
+        await super.put(key, from(kept), options).catch((error: unknown) => {
+          if (sent === 0 || !isDone(error)) throw error;
+        });
+        sent++;
+      });
+    }
+  })();
+}
 
 function sorting(compare: (left: string, right: string) => number): Storage {
   return new (class extends MemoryStorage {

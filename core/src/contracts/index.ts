@@ -24,11 +24,13 @@ export {
 export { isLeased, leaseChunk, releaseChunk } from './lease.ts';
 export { Secret } from './secret.ts';
 export type {
+  Attempt,
   CallOptions,
   GetOptions,
   ListOptions,
   ObjectInfo,
   PutOptions,
+  PutStep,
   RemoveResult,
   Storage,
   StorageCapabilities,

@@ -28,6 +28,25 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A part of a `put` that can be repeated, because the back end still has all that it needs for it: one request, as a rule. */
+export interface PutStep {
+  /** For the log: `part 7`. */
+  readonly name: string;
+  /** Ends the step, also between two attempts, with `ABORTED`; beside the `signal` of the put. Default: only that one. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs a step of a `put`, once more after each failure that may pass (`retriable`), for as long as whoever gave it sees fit.
+ *
+ * `call` gets a signal that fires when the step has stood still for too long and when its own `signal` fires, and cancels what the call
+ * does. It may be called again although it had succeeded: an answer can be lost. So it must not matter how often a step took effect,
+ * and one that makes the object visible looks on a second call whether the object is there already, and is its own.
+ *
+ * What no other attempt of the step can heal is no matter for `call` to throw: an upload that the storage has forgotten, say.
+ */
+export type Attempt = <Value>(step: PutStep, call: (signal: AbortSignal) => Promise<Value>) => Promise<Value>;
+
 export interface PutOptions extends CallOptions {
   /** Fail with `STORAGE_EXISTS` when the key exists. pgark always sets it. */
   readonly ifAbsent: boolean;
@@ -36,6 +55,8 @@ export interface PutOptions extends CallOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** The storage should refuse to change or delete the object until then. */
   readonly retainUntil?: Date;
+  /** How steps of the call are run (STOR-18); given by the stack. Default: each once. */
+  readonly attempt?: Attempt;
 }
 
 export interface GetOptions extends CallOptions {
@@ -57,7 +78,8 @@ export interface RemoveResult {
  * A place for objects.
  *
  * Keys are 1 to 900 bytes of UTF-8, parts joined by `/`, no part empty, `.` or `..`, no control characters and no
- * backslash; anything else is `STORAGE_INVALID_KEY` (STOR-01). A back end never retries: the stack around it does.
+ * backslash; anything else is `STORAGE_INVALID_KEY` (STOR-01). A back end never retries: the stack around it does, whole calls and, by
+ * {@link PutOptions.attempt}, the steps of a `put` whose body cannot be read again.
  *
  * Errors: `STORAGE_NOT_FOUND` is said only when the storage answered that the key is not there. A missing bucket or
  * root is `STORAGE_MISCONFIGURED`, a refusal `STORAGE_DENIED`, a full disk `STORAGE_FULL`, anything that may pass
@@ -77,6 +99,8 @@ export interface Storage {
    * - STOR-07 Once the call has returned the object survives a crash of the machine, and `get`, `stat` and `list` show it.
    * - STOR-08 An empty body makes an empty object.
    * - STOR-17 Chunks are not changed and not kept after the call.
+   * - STOR-18 With `attempt` each request whose bytes are held in memory goes through it, and each may be sent again: a loss of the
+   *   connection costs no byte of the body. However often that happens, the object is the same, and no other writer's is taken for it.
    */
   put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>;
 

@@ -1,6 +1,9 @@
 import { throwIfAborted, type Storage } from '../contracts/index.ts';
 
-/** At most `calls` calls at once; the others wait in line. A loop over `get` or `list` counts until it is left. */
+/**
+ * At most `calls` calls at once; the others wait in line. A loop over `get` or `list` counts until it is left, a `put` also while a step of
+ * it waits for its next attempt: whoever took its place would meet the same storage.
+ */
 export function withLimit(storage: Storage, calls: number): Storage {
   const line = new Line(calls);
   const once = async <Value>(signal: AbortSignal | undefined, call: () => Promise<Value>): Promise<Value> => {

@@ -1,10 +1,12 @@
-import { isArchiveError, type Logger, type Storage } from '../contracts/index.ts';
+import { isArchiveError, type Attempt, type Logger, type PutOptions, type Storage } from '../contracts/index.ts';
 
-/** One call that reached the storage, when it is over. */
+/** One call that reached the storage, or one attempt of a step of a `put`, when it is over. */
 export interface StorageCall {
   readonly call: 'put' | 'get' | 'stat' | 'list' | 'remove' | 'close';
   /** Of `put`, `get` and `stat`. */
   readonly key?: string;
+  /** The step of the `put` that this was an attempt of; the call as a whole is told too. */
+  readonly step?: string;
   readonly range?: { readonly start: number; readonly end?: number } | undefined;
   /** Of `list`. */
   readonly prefix?: string;
@@ -17,11 +19,11 @@ export interface StorageCall {
   readonly entries?: number;
   /** The code of the error with which it failed, or the error as text. */
   readonly failed?: string;
-  /** Milliseconds from its begin to its end, the time that the reader took included. */
+  /** Milliseconds from its begin to its end, the time that the reader took and the pauses between steps included. */
   readonly ms: number;
 }
 
-/** Tells of every call that reaches the storage, failed ones too: what metrics and logs are made of. */
+/** Tells of every call that reaches the storage, failed ones and each attempt of a step too: what metrics and logs are made of. */
 export function withObserver(
   storage: Storage,
   observe: (call: StorageCall) => void,
@@ -76,9 +78,13 @@ export function withObserver(
     put: (key, body, options) => {
       let bytes = 0;
       const counted = count(body, (chunk) => (bytes += chunk.byteLength));
+      const observed = withAttempt(options, (attempt): Attempt => async (step, call) => {
+        const told = { call: 'put', key, step: step.name } as const;
+        return attempt(step, (signal) => once(begin(told), () => call(signal)));
+      });
       return once(
         begin({ call: 'put', key }),
-        () => storage.put(key, counted, options),
+        () => storage.put(key, counted, observed),
         () => ({ bytes }),
       );
     },
@@ -100,6 +106,11 @@ export function withObserver(
     remove: (keys, options) => once(begin({ call: 'remove', keys: keys.length }), () => storage.remove(keys, options)),
     close: () => once(begin({ call: 'close' }), () => storage.close()),
   };
+}
+
+/** The options of a put with something around what runs its steps. */
+export function withAttempt(options: PutOptions, wrap: (attempt: Attempt) => Attempt): PutOptions {
+  return options.attempt === undefined ? options : { ...options, attempt: wrap(options.attempt) };
 }
 
 /** Writes one debug line for each call. */

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isArchiveError, throwIfAborted, type ArchiveError } from '../contracts/index.ts';
-import type { GetOptions, ListOptions, ObjectInfo, PutOptions, Storage } from '../contracts/index.ts';
+import type { Attempt, GetOptions, ListOptions, ObjectInfo, PutOptions, Storage } from '../contracts/index.ts';
 import { sameBytes } from './same-bytes.ts';
 
 /** One failure that is followed by another attempt. */
 export interface RetryEvent {
-  /** `put base/1.tar`, for the log. */
+  /** `put base/1.tar`, or a step of it, `put base/1.tar: part 7`; for the log. */
   readonly what: string;
   readonly attempt: number;
   /** Milliseconds until the next attempt. */
@@ -34,6 +34,8 @@ export interface RetryOptions {
  * - `get` goes on at the byte where it broke off, `list` after the last key; any progress starts the deadline anew.
  * - `put` is tried again if its body was not touched yet, or if it can be read again: a generator or a stream cannot.
  *   Otherwise the error is the caller's, who alone can make the body anew.
+ * - A step of a `put` that the back end can repeat (STOR-18) is tried again whatever the body is; each has a deadline of its own. Where that
+ *   was in vain the `put` has failed: another one would meet the same storage.
  * - `put` with `ifAbsent` whose answer was lost finds its own object on the next attempt: if that has the bytes of the
  *   body the call has succeeded, otherwise it is `STORAGE_EXISTS`.
  */
@@ -119,6 +121,18 @@ async function put(
   options: PutOptions,
 ): Promise<void> {
   let touched = false;
+  let stepFailed = false;
+  const attempt: Attempt = async (step, call) => {
+    const signals = [options.signal, step.signal].filter((signal) => signal !== undefined);
+    const own = new Attempts(settings, `put ${key}: ${step.name}`, AbortSignal.any(signals));
+    try {
+      // Without the signal of the put: what makes the object visible is not cancelled any more.
+      return await own.run(() => call(step.signal ?? new AbortController().signal));
+    } catch (error) {
+      stepFailed = true;
+      throw error;
+    }
+  };
   const watched: AsyncIterable<Uint8Array> = {
     [Symbol.asyncIterator]() {
       touched = true;
@@ -128,14 +142,14 @@ async function put(
   const attempts = new Attempts(settings, `put ${key}`, options.signal);
   for (let mayBeOurs = false; ; mayBeOurs = touched) {
     try {
-      await storage.put(key, watched, options);
+      await storage.put(key, watched, { ...options, attempt });
       return;
     } catch (error) {
       if (mayBeOurs && isArchiveError(error, 'STORAGE_EXISTS')) {
         const stored = storage.get(key, options.signal === undefined ? {} : { signal: options.signal });
         if (await sameBytes(stored, body)) return;
       }
-      if (touched && !isReadableAgain(body)) throw error;
+      if (stepFailed || (touched && !isReadableAgain(body))) throw error;
       await attempts.wait(error);
     }
   }

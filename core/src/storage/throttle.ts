@@ -7,7 +7,10 @@ export interface ThrottleOptions {
   readonly download?: number;
 }
 
-/** Holds the bytes that go to and come from a storage to a rate: the network belongs to the database first. */
+/**
+ * Holds the bytes that go to and come from a storage to a rate: the network belongs to the database first. The few bytes of a step of a `put`
+ * that is sent again are not counted a second time.
+ */
 export function withThrottle(storage: Storage, options: ThrottleOptions): Storage {
   const up = options.upload === undefined ? undefined : new Rate(options.upload);
   const down = options.download === undefined ? undefined : new Rate(options.download);

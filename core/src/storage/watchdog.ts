@@ -1,4 +1,5 @@
-import { ArchiveError, type Storage } from '../contracts/index.ts';
+import { ArchiveError, type Attempt, type Storage } from '../contracts/index.ts';
+import { withAttempt } from './observe.ts';
 
 export interface WatchdogOptions {
   /** Milliseconds without progress after which a call fails. */
@@ -8,8 +9,9 @@ export interface WatchdogOptions {
 /**
  * Ends calls that stand still: a peer that is gone without a word must not hold a backup, or a segment, for ever (H-54).
  *
- * Progress is a chunk or an entry that came, a chunk that was asked for, or the end of the call; while this side makes the
- * other wait no time counts. A call that stands still is cancelled by its signal and fails with `STORAGE_UNAVAILABLE`, which the
+ * Progress is a chunk or an entry that came, a chunk that was asked for, a step of a `put` that began or ended, or the end of the call;
+ * while this side makes the other wait no time counts. Where steps stand still, those are cancelled, and the `put` goes on as
+ * their next attempts do. A call that stands still is cancelled by its signal and fails with `STORAGE_UNAVAILABLE`, which the
  * retries above take up, at once and whether the back end heeds the signal or not.
  */
 export function withWatchdog(storage: Storage, { stall }: WatchdogOptions): Storage {
@@ -26,7 +28,8 @@ export function withWatchdog(storage: Storage, { stall }: WatchdogOptions): Stor
     put: (key, body, options) => {
       const watching = watch(`storing ${key}`, options.signal);
       const watched = { [Symbol.asyncIterator]: () => watching.source(body) };
-      return once(watching, () => storage.put(key, watched, { ...options, signal: watching.signal }));
+      const inner = withAttempt({ ...options, signal: watching.signal }, (attempt) => watching.steps(attempt));
+      return once(watching, () => storage.put(key, watched, inner));
     },
     get: (key, options) => {
       const watching = watch(`reading ${key}`, options?.signal);
@@ -60,7 +63,14 @@ class Watch {
   readonly #stalled: Promise<never>;
   #fail: (error: ArchiveError) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
-  #ended = false;
+  /** Whether the back end has been called, and its answer is waited for. */
+  #called = false;
+  /** Whether the body of a put is waited for. */
+  #asking = false;
+  /** Steps of a put between their first attempt and their last. */
+  #steps = 0;
+  /** Those that the back end works on just now: how each is ended. */
+  readonly #running = new Set<(error: ArchiveError) => void>();
 
   constructor(what: string, stall: number, signal: AbortSignal | undefined) {
     this.#what = what;
@@ -70,12 +80,13 @@ class Watch {
     this.#stalled.catch(() => undefined); // seen by whoever waits
   }
 
-  /** Waits for a step of the back end, for so long as a step may take. */
+  /** Waits for an answer of the back end, for so long as one may take. */
   async during<Value>(begin: () => Promise<Value>): Promise<Value> {
-    this.#start(); // before the step, which may stop it at once: to ask for the body
-    const step = begin();
-    step.catch(() => undefined); // after the time is up nobody looks at it
-    return Promise.race([step, this.#stalled]);
+    this.#called = true; // before the call, which may stop the time at once: to ask for the body
+    this.#progress();
+    const answer = begin();
+    answer.catch(() => undefined); // after the time is up nobody looks at it
+    return Promise.race([answer, this.#stalled]);
   }
 
   /** The body of a put: while its producer is waited for, the back end is not at fault. */
@@ -83,15 +94,55 @@ class Watch {
     const inner = body[Symbol.asyncIterator]();
     return {
       next: async () => {
-        this.#stop();
+        this.#asking = true;
+        this.#progress();
         try {
           return await inner.next();
         } finally {
-          this.#start();
+          this.#asking = false;
+          this.#progress();
         }
       },
       return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
     };
+  }
+
+  /** The steps of a put: the pauses between their attempts are not the back end's. */
+  steps(attempt: Attempt): Attempt {
+    return async (step, call) => {
+      this.#steps++;
+      this.#progress();
+      try {
+        return await attempt(step, (signal) => this.#step(signal, call));
+      } finally {
+        this.#steps--;
+        this.#progress();
+      }
+    };
+  }
+
+  async #step<Value>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+    const cancel = new AbortController();
+    const abort = (): void => cancel.abort(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    let end: (error: ArchiveError) => void = () => undefined;
+    const stalled = new Promise<never>((_resolve, reject) => (end = reject));
+    const fail = (error: ArchiveError): void => {
+      end(error);
+      cancel.abort(error);
+    };
+    this.#running.add(fail);
+    this.#progress();
+    try {
+      const answer = call(cancel.signal);
+      answer.catch(() => undefined); // as above
+      return await Promise.race([answer, stalled]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+      this.#running.delete(fail);
+      this.#progress();
+    }
   }
 
   /** What a call gives, step by step. Nothing begins before the first step. */
@@ -107,7 +158,7 @@ class Watch {
           over = true;
           throw error;
         }
-        this.#stop();
+        this.end();
         if (step.done === true) {
           over = true;
           return;
@@ -121,28 +172,31 @@ class Watch {
     }
   }
 
-  /** The call is over: a back end that goes on regardless starts no time any more. */
+  /** Nothing of the back end is waited for any more: one that goes on regardless starts no time. */
   end(): void {
-    this.#stop();
-    this.#ended = true;
+    this.#called = false;
+    this.#progress();
   }
 
-  #start(): void {
-    if (this.#ended) return;
-    this.#stop();
-    this.#timer = setTimeout(() => {
-      const error = new ArchiveError(
-        'STORAGE_UNAVAILABLE',
-        `${this.#what}: no progress for ${this.#stall / 1000} s, the storage does not answer`,
-        { hint: 'Look at the network and at the storage; "stallTimeout" of the repository says how long to wait.' },
-      );
-      this.#fail(error);
-      this.#cancel.abort(error);
-    }, this.#stall);
-  }
-
-  #stop(): void {
+  /** The time starts anew, if it counts now. */
+  #progress(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    const isOurs = this.#asking || this.#steps > 0;
+    if (!this.#called || (isOurs && this.#running.size === 0)) return;
+    this.#timer = setTimeout(() => this.#expired(), this.#stall);
+  }
+
+  #expired(): void {
+    const error = new ArchiveError(
+      'STORAGE_UNAVAILABLE',
+      `${this.#what}: no progress for ${this.#stall / 1000} s, the storage does not answer`,
+      { hint: 'Look at the network and at the storage; "stallTimeout" of the repository says how long to wait.' },
+    );
+    if (this.#running.size > 0) {
+      for (const fail of this.#running) fail(error);
+      return;
+    }
+    this.#fail(error);
+    this.#cancel.abort(error);
   }
 }

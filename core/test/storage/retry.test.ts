@@ -1,4 +1,4 @@
-import { ArchiveError, type Storage } from '@pgark/sdk';
+import { ArchiveError, putStep, type PutOptions, type PutStep, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
 import { failingStorage } from '../../../test/support/failing-storage.ts';
@@ -240,6 +240,87 @@ describe('withRetry', () => {
     expect(delays).toHaveLength(2);
   });
 });
+
+describe('withRetry, steps of a put', () => {
+  test('tries a step again until it succeeds, whatever the body is', async () => {
+    const { options, delays, events } = fakeTime();
+    const [storage, calls] = inSteps([4, 0, 2]);
+    await withRetry(storage, { ...options, firstDelay: 100 }).put('key', once('content'), { ifAbsent: true });
+    expect(calls).toEqual([5, 1, 3]);
+    expect(delays).toEqual([75, 150, 300, 600, 75, 150]);
+    expect(events.map(({ what, attempt }) => `${what} ${attempt}`)).toEqual([
+      ...[1, 2, 3, 4].map((at) => `put key: step 0 ${at}`),
+      ...[1, 2].map((at) => `put key: step 2 ${at}`),
+    ]);
+  });
+
+  test('each step has a deadline of its own, and one that was in vain ends a put that could begin anew', async () => {
+    const { options, delays } = fakeTime();
+    const settings = { ...options, firstDelay: 1000, longestDelay: 1000, deadline: 5000 };
+    const [storage, calls] = inSteps([6, 6, Infinity]);
+    const body = readableAgain('content');
+    expect(await codeOf(withRetry(storage, settings).put('key', body, { ifAbsent: true }))).toBe('STORAGE_UNAVAILABLE');
+    expect(calls).toEqual([7, 7, 7]);
+    expect(delays).toHaveLength(18);
+    expect(body.readings).toBe(1);
+  });
+
+  test('what no other attempt of a step can heal begins the put anew, if its body can be read again', async () => {
+    let puts = 0;
+    const storage: Storage = {
+      ...failingStorage('INTERNAL'),
+      put: async (_key, body, call) => {
+        for await (const _ of body) await putStep(call, { name: 'part' }, async () => undefined);
+        if (++puts < 3) throw unavailable();
+      },
+    };
+    const { options, delays } = fakeTime();
+    await withRetry(storage, options).put('key', readableAgain('a', 'b'), { ifAbsent: true });
+    expect([puts, delays.length]).toEqual([3, 2]);
+    puts = 0;
+    expect(await codeOf(withRetry(storage, options).put('key', once('a', 'b'), { ifAbsent: true }))).toBe(
+      'STORAGE_UNAVAILABLE',
+    );
+    expect(puts).toBe(1);
+  });
+
+  test.each(['the put', 'the step'])('the signal of %s ends the pause and the attempts', async (whose) => {
+    const abort = new AbortController();
+    const own: PutStep = { name: 'part', ...(whose === 'the step' && { signal: abort.signal }) };
+    let calls = 0;
+    const storage: Storage = {
+      ...failingStorage('INTERNAL'),
+      put: (_key, _body, call) =>
+        putStep(call, own, async () => {
+          calls += 1;
+          setTimeout(() => abort.abort(), 5);
+          throw unavailable();
+        }),
+    };
+    const call: PutOptions = { ifAbsent: true, ...(whose === 'the put' && { signal: abort.signal }) };
+    const put = withRetry(storage, { firstDelay: 1e9, deadline: Infinity }).put('key', once(), call);
+    expect(await codeOf(put)).toBe('ABORTED');
+    expect(calls).toBe(1);
+  });
+});
+
+/** A storage whose put is a step for each number, which fails so many times; and how often each was called. */
+function inSteps(failures: readonly number[]): readonly [storage: Storage, calls: number[]] {
+  const calls = failures.map(() => 0);
+  const storage: Storage = {
+    ...failingStorage('INTERNAL'),
+    put: async (_key, body, call) => {
+      for await (const chunk of body) expect(chunk.byteLength).toBeGreaterThan(0);
+      for (const [at, limit] of failures.entries()) {
+        await putStep(call, { name: `step ${at}` }, async () => {
+          calls[at] = (calls[at] ?? 0) + 1;
+          if ((calls[at] ?? 0) <= limit) throw unavailable();
+        });
+      }
+    },
+  };
+  return [storage, calls];
+}
 
 /** Reads the whole body and then fails once, with the object stored or not: an answer that got lost. */
 function failAfterBody(

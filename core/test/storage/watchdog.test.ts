@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveError, type Storage } from '@pgark/sdk';
+import { ArchiveError, putStep, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
+import type { StorageCall } from '../../src/storage/observe.ts';
 import { storageStack } from '../../src/storage/stack.ts';
 import { withWatchdog } from '../../src/storage/watchdog.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
@@ -131,6 +132,57 @@ describe('withWatchdog', () => {
     const call = storage.stat('key', { signal: abort.signal });
     abort.abort();
     await expect(call).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('steps that stand still are cancelled and tried again, while the put waits longer than a stall', async () => {
+    const calls: StorageCall[] = [];
+    const cancelled: unknown[] = [];
+    let body = 0;
+    const backEnd: Storage = {
+      ...deaf(),
+      put: async (_key, source, options) => {
+        body = await drain(source);
+        const part = (number: number): Promise<unknown> => {
+          let attempts = 0;
+          return putStep(options, { name: `part ${number}` }, async (signal) => {
+            signal.addEventListener('abort', () => cancelled.push(signal.reason));
+            if (++attempts < 3) await never();
+          });
+        };
+        await Promise.all([part(1), part(2)]);
+        expect(options.signal?.aborted).toBe(false);
+      },
+    };
+    const storage = storageStack(backEnd, {
+      logger: silentLogger,
+      stallTimeout: STALL,
+      retry: { firstDelay: STALL * 3, longestDelay: STALL * 3 },
+      onCall: (call) => calls.push(call),
+    });
+    await storage.put('key', chunks(2), { ifAbsent: true });
+    expect(body).toBe(2);
+    expect(cancelled).toEqual([stalls, stalls, stalls, stalls]);
+    const told = calls.map(({ call, step, failed }) => `${call} ${step ?? 'whole'} ${failed ?? 'done'}`);
+    const lost = 'STORAGE_UNAVAILABLE';
+    expect(told.toSorted()).toEqual([
+      ...[1, 2].flatMap((part) => [`put part ${part} ${lost}`, `put part ${part} ${lost}`, `put part ${part} done`]),
+      'put whole done',
+    ]);
+  });
+
+  test('a step that does not heed its signal ends all the same, and so does a put that stands still beside its steps', async () => {
+    const deafStep = { ...deaf(), put: (_key, _body, options) => putStep(options, { name: 'part' }, never) } as Storage;
+    const storage = (backEnd: Storage): Storage =>
+      storageStack(backEnd, { logger: silentLogger, stallTimeout: STALL, retry: { deadline: 0 } });
+    await expect(storage(deafStep).put('key', chunks(1), { ifAbsent: true })).rejects.toEqual(stalls);
+    const deafAfter = {
+      ...deaf(),
+      put: async (_key, _body, options) => {
+        await putStep(options, { name: 'part' }, async () => undefined);
+        await never();
+      },
+    } as Storage;
+    await expect(storage(deafAfter).put('key', chunks(1), { ifAbsent: true })).rejects.toEqual(stalls);
   });
 
   test('in the stack, a call that stood still is tried again', async () => {

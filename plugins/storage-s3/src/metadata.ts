@@ -1,3 +1,6 @@
+/** The entry by which an upload in parts knows the object that it has made, whatever became of the answer. It is not the caller's. */
+export const UPLOAD_MARK = 'pgark-upload';
+
 /**
  * Values of metadata travel as HTTP headers, which take printable ASCII and lose spaces at the ends. Whatever else there is goes as
  * `%` and hexadecimal digits.
@@ -7,7 +10,8 @@ export function encodeMetadata(metadata: Readonly<Record<string, string>>): Reco
 }
 
 export function decodeMetadata(metadata: Readonly<Record<string, string>>): Record<string, string> {
-  return mapValues(metadata, (value) => {
+  const { [UPLOAD_MARK]: _, ...own } = metadata;
+  return mapValues(own, (value) => {
     try {
       return decodeURIComponent(value);
     } catch {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { CompletedPart, CreateMultipartUploadCommandInput, S3 } from '@aws-sdk/client-s3';
-import { throwIfAborted } from '@pgark/sdk';
+import { isArchiveError, putStep, throwIfAborted, type ArchiveError, type PutOptions } from '@pgark/sdk';
 import { allocate, type BlockReader } from './block-reader.ts';
 import type { Settings } from './options.ts';
 import { codeOf, s3Error } from './s3-error.ts';
@@ -18,6 +18,8 @@ export interface UploadContext {
   readonly settings: Settings;
   /** Bucket, key, and what the object is to have: metadata, encryption, lock. */
   readonly target: CreateMultipartUploadCommandInput & { readonly Key: string };
+  /** Those of the put: how its steps are run. */
+  readonly options: PutOptions;
   /** Told that parts were left behind in the bucket. */
   readonly warn: (fields: Readonly<Record<string, unknown>>, message: string) => void;
 }
@@ -46,16 +48,24 @@ export class MultipartUpload {
     this.#what = `storing ${context.target.Key}`;
   }
 
-  /** Cannot be cancelled: an upload whose id did not arrive would be left behind for ever. */
+  /**
+   * Not cancelled by the signal of the put: an upload whose id did not arrive is left behind for ever. It has no parts, so it costs nothing.
+   */
   static async begin(context: UploadContext): Promise<MultipartUpload> {
-    const { s3, target } = context;
-    try {
-      const { UploadId } = await s3.createMultipartUpload({ ...target, ...checksumOf(context.settings) });
-      if (UploadId === undefined) throw new Error('the answer has no upload id');
-      return new MultipartUpload(context, UploadId);
-    } catch (error) {
-      throw s3Error(error, `storing ${target.Key}`, 'bucket');
-    }
+    const { s3, target, options } = context;
+    let upload: MultipartUpload | undefined;
+    return putStep(options, { name: 'begin of the upload' }, async (signal) => {
+      if (upload !== undefined) return upload;
+      try {
+        const input = { ...target, ...checksumOf(context.settings) };
+        const { UploadId } = await s3.createMultipartUpload(input, { abortSignal: signal });
+        if (UploadId === undefined) throw new Error('the answer has no upload id');
+        upload = new MultipartUpload(context, UploadId);
+        return upload;
+      } catch (error) {
+        throw s3Error(error, `storing ${target.Key}`, 'bucket');
+      }
+    });
   }
 
   /** The first failure of a part; the reading of the body is to end then. */
@@ -80,7 +90,7 @@ export class MultipartUpload {
         .then(
           () => void this.#free.push(memory),
           (error: unknown) => {
-            this.#failure ??= { error: s3Error(error, this.#what, 'bucket') };
+            this.#failure ??= { error };
             failed();
           },
         )
@@ -132,57 +142,76 @@ export class MultipartUpload {
   }
 
   async #sendPart(number: number, bytes: Uint8Array): Promise<void> {
-    const { s3, settings, target } = this.#context;
-    const { ETag, ChecksumCRC32 } = await s3.uploadPart(
-      { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id, PartNumber: number, Body: bytes },
-      { abortSignal: this.#cancel.signal },
-    );
-    if (ETag === undefined) throw new Error(`the answer to part ${number} has no ETag`);
+    const { s3, settings, target, options } = this.#context;
+    const part = { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id, PartNumber: number, Body: bytes };
+    const sent = await putStep(options, { name: `part ${number}`, signal: this.#cancel.signal }, async (signal) => {
+      try {
+        return await s3.uploadPart(part, { abortSignal: signal });
+      } catch (error) {
+        return this.#lostOr(error);
+      }
+    });
+    if (isArchiveError(sent)) throw sent;
+    const { ETag, ChecksumCRC32 } = sent;
+    if (ETag === undefined) throw s3Error(new Error(`the answer to part ${number} has no ETag`), this.#what, 'bucket');
     const checksum = settings.checksums === 'crc32' && ChecksumCRC32 !== undefined ? { ChecksumCRC32 } : {};
     this.#parts.push({ PartNumber: number, ETag, ...checksum });
   }
 
+  /** Gives the error of an upload that the service does not know any more, which no other attempt helps; throws any other. */
+  #lostOr(error: unknown): ArchiveError {
+    const failure = s3Error(error, this.#what, 'bucket');
+    if (codeOf(error) === 'NoSuchUpload') return failure;
+    throw failure;
+  }
+
   /** Makes the object of the parts. The error is that of the SDK: the caller tells a key that is taken from the rest. */
-  async complete(condition: { readonly IfNoneMatch?: '*' }): Promise<void> {
+  async complete(condition: { readonly IfNoneMatch?: '*' }, signal: AbortSignal): Promise<void> {
     const { s3, settings, target } = this.#context;
     const parts = this.#parts.toSorted((left, right) => (left.PartNumber ?? 0) - (right.PartNumber ?? 0));
     const whole = Buffer.alloc(4);
     whole.writeUInt32BE(this.#checksum);
-    await s3.completeMultipartUpload({
-      Bucket: target.Bucket,
-      Key: target.Key,
-      UploadId: this.#id,
-      MultipartUpload: { Parts: parts },
-      ...(isWhole(settings) ? { ChecksumType: 'FULL_OBJECT', ChecksumCRC32: whole.toString('base64') } : {}),
-      ...condition,
-    });
+    await s3.completeMultipartUpload(
+      {
+        Bucket: target.Bucket,
+        Key: target.Key,
+        UploadId: this.#id,
+        MultipartUpload: { Parts: parts },
+        ...(isWhole(settings) ? { ChecksumType: 'FULL_OBJECT', ChecksumCRC32: whole.toString('base64') } : {}),
+        ...condition,
+      },
+      { abortSignal: signal },
+    );
   }
 
   /**
    * Removes the parts: they cost money, and no listing of objects shows them.
    *
    * A part whose last byte the service has stays if it is put away after the upload was aborted. So those on their way may arrive
-   * first; where that takes too long they are cut off, and the upload is aborted once more when a late one would be there.
+   * first; where that takes too long they are cut off, and the upload is aborted once more when a late one would be there. `persistent`
+   * says to try again where the service does not answer.
    */
-  async abandon(): Promise<void> {
+  async abandon({ persistent }: { readonly persistent: boolean }): Promise<void> {
     const timer = setTimeout(() => this.#cancel.abort(), GRACE);
     await Promise.all(this.#sending);
     clearTimeout(timer);
-    await this.#abort();
+    await this.#abort(persistent);
     if (!this.#cancel.signal.aborted) return;
     await sleep(LATE);
-    await this.#abort();
+    await this.#abort(persistent);
   }
 
-  async #abort(): Promise<void> {
-    const { s3, target, warn } = this.#context;
+  async #abort(persistent: boolean): Promise<void> {
+    const { s3, target, warn, options } = this.#context;
+    const upload = { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id };
     try {
-      await s3.abortMultipartUpload({ Bucket: target.Bucket, Key: target.Key, UploadId: this.#id });
+      await putStep(persistent ? options : {}, { name: 'end of the upload' }, async (signal) => {
+        await s3.abortMultipartUpload(upload, { abortSignal: signal }).catch((error: unknown) => this.#lostOr(error));
+      });
     } catch (error) {
-      if (codeOf(error) === 'NoSuchUpload') return;
       // The error that led here says more to the caller.
       warn(
-        { key: target.Key, uploadId: this.#id, error: s3Error(error, this.#what, 'bucket') },
+        { key: target.Key, uploadId: this.#id, error },
         'parts of an upload that failed were left in the bucket; a lifecycle rule should remove such parts',
       );
     }

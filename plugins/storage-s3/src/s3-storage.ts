@@ -1,10 +1,12 @@
-import type { S3 } from '@aws-sdk/client-s3';
+import { randomUUID } from 'node:crypto';
+import type { HeadObjectCommandOutput, S3 } from '@aws-sdk/client-s3';
 import {
   ArchiveError,
   checkedBody,
   checkKey,
   compareKeys,
   isArchiveError,
+  putStep,
   resolveRange,
   throwIfAborted,
   type CallOptions,
@@ -21,26 +23,31 @@ import { makeAgents } from './agents.ts';
 import { BlockReader } from './block-reader.ts';
 import { openClient, type Client } from './client.ts';
 import { readObject } from './read-object.ts';
-import { decodeMetadata, encodeMetadata } from './metadata.ts';
+import { decodeMetadata, encodeMetadata, UPLOAD_MARK } from './metadata.ts';
 import { MultipartUpload } from './multipart-upload.ts';
 import { settingsOf, type S3StorageOptions, type Settings } from './options.ts';
 import { partSizes } from './part-sizes.ts';
 import { removeObjects, retentionOf } from './remove-objects.ts';
-import { isExplained, isReset, s3Error, statusOf } from './s3-error.ts';
+import { codeOf, isExplained, isReset, s3Error, statusOf } from './s3-error.ts';
 
 /** What each object is stored with. */
 interface Target {
   readonly Bucket: string;
   readonly Key: string;
+  readonly Metadata?: Readonly<Record<string, string>>;
   readonly [header: string]: unknown;
 }
+
+/** Whose object is under the key of a put that may have succeeded. */
+type Finding = 'ours' | 'theirs' | 'none';
 
 /**
  * Objects of a bucket of Amazon S3, or of a service that speaks its protocol.
  *
  * An object up to `singlePut` is one request; a larger one goes in parts, of which a few are sent at once. Memory of one `put` is
  * bounded by `singlePut` and `parallelParts + 1` parts. An object shows when its last request has succeeded: that request is not
- * cancelled by an abort any more but waited for, because whether it had an effect could not be told otherwise.
+ * cancelled by an abort any more but waited for, because whether it had an effect could not be told otherwise. Where its answer is lost,
+ * the key is looked up: an object of one request must have its bytes, one of parts the mark of the upload.
  *
  * Without `conditionalPut`, `ifAbsent` looks the key up before, which two writers at once can both pass: it is declared so.
  */
@@ -81,33 +88,34 @@ export class S3Storage implements Storage {
   }
 
   async #putWhole(s3: S3, key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
-    await this.#checkReplaceable(s3, key, options);
     throwIfAborted(options.signal, `storing ${key}`);
-    try {
-      await s3.putObject({ ...this.#target(key, options), Body: bytes, ...this.#condition(options) });
-    } catch (error) {
-      if (options.ifAbsent && isReset(error) && (await this.#isStored(key, bytes))) return;
-      throw await this.#putError(s3, key, error, options);
-    }
+    const find = (): Promise<Finding> => this.#compare(key, bytes);
+    await this.#decide(s3, key, options, find, async (condition, signal) => {
+      try {
+        await s3.putObject({ ...this.#target(key, options), Body: bytes, ...condition }, { abortSignal: signal });
+      } catch (error) {
+        // Some services close the connection on an upload whose key is taken before they have read it, and the answer is lost.
+        const found = options.ifAbsent && isReset(error) ? await find().catch(() => 'none') : 'none';
+        if (found === 'theirs') throw exists(key);
+        if (found === 'none') throw error;
+      }
+    });
   }
 
-  /**
-   * Some services close the connection on an upload whose key is taken before they have read it, and the answer is lost; or it is lost
-   * after the upload was taken. So the key is looked up: true when it has just these bytes, `STORAGE_EXISTS` when it has others.
-   */
-  async #isStored(key: string, bytes: Uint8Array): Promise<boolean> {
+  /** Whether the object has just these bytes. */
+  async #compare(key: string, bytes: Uint8Array): Promise<Finding> {
     let position = 0;
     try {
-      if ((await this.stat(key)).size !== bytes.byteLength) throw exists(key);
+      if ((await this.stat(key)).size !== bytes.byteLength) return 'theirs';
       for await (const chunk of this.get(key)) {
-        if (Buffer.compare(chunk, bytes.subarray(position, position + chunk.byteLength)) !== 0) throw exists(key);
+        if (Buffer.compare(chunk, bytes.subarray(position, position + chunk.byteLength)) !== 0) return 'theirs';
         position += chunk.byteLength;
       }
     } catch (error) {
-      if (isArchiveError(error, 'STORAGE_EXISTS')) throw error;
-      return false; // it is not there, or cannot be looked up: the first failure says all there is to say
+      if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return 'none';
+      throw error;
     }
-    return position === bytes.byteLength;
+    return 'ours';
   }
 
   async #putInParts(
@@ -119,30 +127,69 @@ export class S3Storage implements Storage {
   ): Promise<void> {
     const { signal } = options;
     // Not needed where the condition decides, but it may save the sending of gigabytes.
-    if (options.ifAbsent) await this.#refuseExisting(s3, key, signal);
-    await this.#checkReplaceable(s3, key, options);
+    if (options.ifAbsent) await putStep(options, { name: 'lookup' }, () => this.#refuseExisting(s3, key, signal));
+    const mark = randomUUID();
+    const target = this.#target(key, options);
     const upload = await MultipartUpload.begin({
       s3,
       settings: this.#settings,
-      target: this.#target(key, options),
+      target: { ...target, Metadata: { ...target.Metadata, [UPLOAD_MARK]: mark } },
+      options,
       warn: (fields, message) => this.#context.logger.warn(fields, message),
     });
     try {
       await upload.send(reader, partSizes(this.#settings, key, options.size), { signal, failed: () => stop.abort() });
-      await this.#checkReplaceable(s3, key, options);
-      throwIfAborted(signal, `storing ${key}`);
-      try {
-        await upload.complete(this.#condition(options));
-      } catch (error) {
-        throw await this.#putError(s3, key, error, options);
-      }
+      const find = (): Promise<Finding> => this.#findMark(s3, key, mark);
+      await this.#decide(s3, key, options, find, (condition, own) => upload.complete(condition, own));
     } catch (error) {
       // Before the rest is cancelled: what failed first is what the caller is told.
       const first = upload.failure?.error ?? error;
-      await upload.abandon();
+      await upload.abandon({ persistent: !isArchiveError(first, 'STORAGE_UNAVAILABLE') });
       throwIfAborted(signal, `storing ${key}`);
       throw first;
     }
+  }
+
+  async #findMark(s3: S3, key: string, mark: string): Promise<Finding> {
+    const metadata = await this.#look(s3, key, undefined, (head) => head.Metadata ?? {});
+    if (metadata === undefined) return 'none';
+    return metadata[UPLOAD_MARK] === mark ? 'ours' : 'theirs';
+  }
+
+  /** The request that makes the object visible. When it was sent before, it may have succeeded: `find` tells. */
+  async #decide(
+    s3: S3,
+    key: string,
+    options: PutOptions,
+    find: () => Promise<Finding>,
+    request: (condition: { readonly IfNoneMatch?: '*' }, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    let sent = false;
+    const lost = await putStep(options, { name: 'completion' }, async (signal) => {
+      const again = sent;
+      const settled = async (): Promise<boolean> => {
+        const found = again ? await find() : 'none';
+        if (found === 'theirs' && options.ifAbsent) throw exists(key);
+        return found === 'ours';
+      };
+      if (await settled()) return undefined;
+      await this.#checkReplaceable(s3, key, options);
+      throwIfAborted(options.signal, `storing ${key}`);
+      sent = true;
+      try {
+        await request(this.#condition(options), signal);
+      } catch (error) {
+        // The request of an earlier attempt can take effect as late as this.
+        const isOver = statusOf(error) === 412 || codeOf(error) === 'NoSuchUpload';
+        if (isOver && (await settled())) return undefined;
+        const failure = isArchiveError(error) ? error : await this.#putError(s3, key, error, options);
+        if (codeOf(error) === 'NoSuchUpload') return failure;
+        throw failure;
+      }
+      return undefined;
+    });
+    // Only another upload can help.
+    if (lost !== undefined) throw lost;
   }
 
   /** What the condition cannot say: the key is taken, or what is there is held by a lock. */
@@ -216,16 +263,24 @@ export class S3Storage implements Storage {
   }
 
   /** Undefined when the storage says that the key is not there. */
-  async #head(s3: S3, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
+  #head(s3: S3, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
+    return this.#look(s3, key, signal, (head) => ({
+      key,
+      size: head.ContentLength ?? 0,
+      modified: head.LastModified?.getTime() ?? 0,
+      ...(head.Metadata === undefined ? {} : { metadata: decodeMetadata(head.Metadata) }),
+    }));
+  }
+
+  async #look<Value>(
+    s3: S3,
+    key: string,
+    signal: AbortSignal | undefined,
+    take: (head: HeadObjectCommandOutput) => Value,
+  ): Promise<Value | undefined> {
     const what = `looking up ${key}`;
     try {
-      const head = await s3.headObject({ Bucket: this.#settings.bucket, Key: key }, abortOf(signal));
-      return {
-        key,
-        size: head.ContentLength ?? 0,
-        modified: head.LastModified?.getTime() ?? 0,
-        ...(head.Metadata === undefined ? {} : { metadata: decodeMetadata(head.Metadata) }),
-      };
+      return take(await s3.headObject({ Bucket: this.#settings.bucket, Key: key }, abortOf(signal)));
     } catch (error) {
       throwIfAborted(signal, what);
       const explained = await this.#explain(s3, key, what, error, signal);

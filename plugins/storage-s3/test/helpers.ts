@@ -76,8 +76,10 @@ export class Gateway {
   readonly passed: Passed[] = [];
   /** Requests of this operation that are on their way now, and the most there were at once. */
   readonly inFlight = new Map<string, { now: number; most: number }>();
-  /** Told of each request before it is passed on; `cut` closes its connection instead. */
-  before: (request: Passed) => Promise<'cut' | 'pass'> = async () => 'pass';
+  /** Told of each request before it is passed on; `cut` closes its connection instead, a code of S3 is the answer to it. */
+  before: (request: Passed) => Promise<'cut' | 'pass' | 'NoSuchUpload'> = async () => 'pass';
+  /** Told of each request that was answered, before its answer is passed back; `cut` closes the connection instead. */
+  after: (request: Passed) => Promise<'cut' | 'pass'> = async () => 'pass';
   readonly #server: Server;
 
   private constructor(target: number) {
@@ -93,10 +95,18 @@ export class Gateway {
       outgoing.on('close', () => (count.now -= 1));
       void this.before(passed).then((decision) => {
         if (decision === 'cut') return incoming.socket.resetAndDestroy();
+        if (decision !== 'pass') {
+          const answer = `<Error><Code>${decision}</Code><Message>so the test wants it</Message></Error>`;
+          incoming.on('end', () => outgoing.writeHead(404, { 'content-type': 'application/xml' }).end(answer));
+          return incoming.resume();
+        }
         const { method, url: path, headers } = incoming;
         const onward = request({ host: '127.0.0.1', port: target, method, path, headers }, (answer) => {
-          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-          answer.pipe(outgoing);
+          void this.after(passed).then((next) => {
+            if (next === 'cut') return incoming.socket.resetAndDestroy();
+            outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+            return answer.pipe(outgoing);
+          });
         });
         onward.on('error', () => incoming.socket.destroy());
         outgoing.on('close', () => onward.destroy());

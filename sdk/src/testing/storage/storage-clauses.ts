@@ -5,6 +5,7 @@ import { LIST_CLAUSES } from './list-clauses.ts';
 import { PUT_CLAUSES } from './put-clauses.ts';
 import { READ_CLAUSES } from './read-clauses.ts';
 import { REMOVE_CLAUSES } from './remove-clauses.ts';
+import { STEP_CLAUSES } from './step-clauses.ts';
 
 /** Every promise of the Storage contract as tests that are plain functions, in the order of their ids. */
 export const STORAGE_CLAUSES: readonly StorageClause[] = [
@@ -14,4 +15,5 @@ export const STORAGE_CLAUSES: readonly StorageClause[] = [
   ...READ_CLAUSES,
   ...LIST_CLAUSES,
   ...REMOVE_CLAUSES,
+  ...STEP_CLAUSES,
 ].sort((left, right) => left.id.slice(0, 7).localeCompare(right.id.slice(0, 7), 'en'));
