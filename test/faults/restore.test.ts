@@ -256,8 +256,8 @@ describe('H-41 a connection that ends early', () => {
     const repository = await fsRepository(archive.repository, {
       wrap: (storage) => withRetry(cutStorage(storage, { ...cut, part: '/base/', cuts }), { firstDelay: 1 }),
     });
-    const plan = await planRestore({ repository, target: { kind: 'latest' }, directory: data });
-    const done = restore(plan, { repository, fetchCommand: ['/bin/false'], tryCommand: false, sync: false });
+    const plan = await planRestore({ repositories: [repository], target: { kind: 'latest' }, directory: data });
+    const done = restore(plan, { fetchCommand: ['/bin/false'], tryCommand: false, sync: false });
     done.catch(() => undefined); // the test looks at it
     return { cuts, data, done };
   }

@@ -22,6 +22,7 @@ export function planLines(plan: RestorePlan, settings: readonly Setting[]): read
       'backup',
       `${backup.id}, consistent at ${backup.stopLsn} on timeline ${backup.stopTimeline}, ${formatTime(backup.stopTime)}`,
     ],
+    ...(plan.sources.repositories.length === 1 && plan.copies.length === 1 ? [] : [['', placesText(plan)] as const]),
     [
       'timelines',
       plan.path.map(({ timeline, end }) => timeline + (end === undefined ? '' : ` up to ${formatLsn(end)}`)).join(', '),
@@ -57,6 +58,12 @@ const SOURCES = {
   partial: 'the last segment before a promotion',
 } as const;
 
+/** Where the backup and the WAL come from, with several repositories. */
+function placesText({ sources, copies }: RestorePlan): string {
+  const names = (of: readonly { readonly name: string }[]): string => of.map(({ name }) => name).join(', then ');
+  return `from ${names(copies.map(({ repository }) => repository))}; WAL from ${names(sources.repositories)}`;
+}
+
 function goalText({ goal, target }: RestorePlan): string {
   if (goal === undefined || target.kind === 'lsn') return '';
   return ` at ${formatLsn(goal.lsn)}${goal.micros === undefined ? '' : `, ${formatMoment(goal.micros)}`}`;
@@ -88,7 +95,14 @@ export function planDocument(plan: RestorePlan, settings: readonly Setting[]): R
     target: { kind: target.kind, text: describeTarget(target), lsn: lsn(goal?.lsn), time: time(goal?.micros) },
     action: plan.action,
     standby: plan.standby,
-    backup: { id: backup.id, stopLsn: backup.stopLsn, stopTime: backup.stopTime, timeline: backup.stopTimeline },
+    repositories: plan.sources.repositories.map(({ name }) => name),
+    backup: {
+      id: backup.id,
+      repositories: plan.copies.map(({ repository }) => repository.name),
+      stopLsn: backup.stopLsn,
+      stopTime: backup.stopTime,
+      timeline: backup.stopTimeline,
+    },
     timeline: plan.timeline,
     path: plan.path.map(({ timeline, start, end }) => ({ timeline, start: lsn(start), end: lsn(end) })),
     wal: {

@@ -7,8 +7,8 @@ import { CONTROL_FILE_PATH, parseControlFile } from '../postgres/control-file.ts
 import { formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { ManifestReader, type ManifestFile } from '../postgres/manifest.ts';
 import type { BackupPart } from '../repository/backup-record.ts';
-import type { BackupCatalog } from '../repository/backups.ts';
 import { readFileList } from '../repository/file-list.ts';
+import { plainName, type BackupSource } from './backup-source.ts';
 import { isRestored } from './file-check.ts';
 import { FileTree } from './file-tree.ts';
 import type { Owner } from './owner.ts';
@@ -18,12 +18,12 @@ import { restoreError } from './restore-error.ts';
 import { PENDING_CONTROL_FILE, unpackPart } from './unpack-part.ts';
 
 export interface ContentsOptions extends CallOptions {
-  readonly catalog: BackupCatalog;
+  readonly source: BackupSource;
   readonly owner: Owner | undefined;
   /** Parts that are read at once. */
   readonly concurrency: number;
   readonly onProgress: (progress: RestoreProgress) => void;
-  /** Called when all files of a part are written. */
+  /** Called with the plain name of a part when all its files are written. */
   readonly onPart: (name: string) => Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export class Contents {
   readonly #options: ContentsOptions;
   readonly #base: FileTree;
   readonly #trees = new Map<string, FileTree>();
-  readonly #files = new Map<string, ManifestFile>();
+  #files: ReadonlyMap<string, ManifestFile> = new Map();
   /** Paths that are not in place yet. */
   readonly #pending = new Set<string>();
   /** Parts whose files are in place already. */
@@ -73,12 +73,18 @@ export class Contents {
 
   /** Reads the manifest, and puts it in place byte for byte. */
   async load(): Promise<void> {
-    const { catalog } = this.#options;
+    const { source } = this.#options;
+    this.#files = await source.read(this.#plan.backup.manifest, (bytes) => this.#manifest(bytes), this.#options);
+    for (const path of this.#files.keys()) this.#pending.add(path);
+  }
+
+  async #manifest(source: AsyncIterable<Uint8Array>): Promise<ReadonlyMap<string, ManifestFile>> {
     const { backup, systemId } = this.#plan;
-    const reader = new ManifestReader({ file: (file) => void this.#files.set(file.path, file) });
+    const files = new Map<string, ManifestFile>();
+    const reader = new ManifestReader({ file: (file) => void files.set(file.path, file) });
     const handle = await this.#base.create('backup_manifest', this.#fileMode);
     try {
-      for await (const chunk of catalog.readObject(backup.id, backup.manifest, this.#options)) {
+      for await (const chunk of source) {
         reader.push(chunk);
         await handle.writeFile(chunk);
       }
@@ -88,9 +94,9 @@ export class Contents {
     const summary = reader.end();
     if (summary.systemId !== undefined && summary.systemId !== systemId)
       throw new ArchiveError('BACKUP_CORRUPT', `the manifest of backup ${backup.id} is of system ${summary.systemId}`);
-    if (!this.#files.has(CONTROL_FILE_PATH))
+    if (!files.has(CONTROL_FILE_PATH))
       throw new ArchiveError('BACKUP_CORRUPT', `the manifest of backup ${backup.id} names no ${CONTROL_FILE_PATH}`);
-    for (const path of this.#files.keys()) this.#pending.add(path);
+    return files;
   }
 
   /**
@@ -98,24 +104,15 @@ export class Contents {
    * written. Gives the bytes that need not be read again.
    */
   async check(parts: readonly string[]): Promise<number> {
-    const { catalog, signal } = this.#options;
     const { backup } = this.#plan;
-    const claimed = new Map(
-      backup.parts.filter(({ name }) => parts.includes(name)).map((part) => [plainName(part), part]),
+    const before = new Set(parts.map(plainName));
+    const claimed = new Map(backup.parts.map((part) => [plainName(part.name), part]));
+    for (const name of claimed.keys()) if (!before.has(name)) claimed.delete(name);
+    const { found, damaged } = await this.#options.source.read(
+      backup.fileList,
+      (list, name) => this.#inPlace(readFileList(list, name), claimed),
+      this.#options,
     );
-    const found = new Map<string, { readonly path: string; readonly size: number }[]>();
-    const damaged = new Set<string>();
-    const list = catalog.readObject(backup.id, backup.fileList, this.#options);
-    for await (const { path, part } of readFileList(list, backup.fileList.name)) {
-      const file = this.#files.get(path);
-      if (file === undefined || !claimed.has(part) || damaged.has(part)) continue;
-      if (path === CONTROL_FILE_PATH || !(await isRestored(this.#place(path), file, signal))) {
-        damaged.add(part);
-        continue;
-      }
-      found.set(part, [...(found.get(part) ?? []), { path, size: file.size }]);
-      this.report('checking');
-    }
     for (const [name, part] of claimed) {
       if (damaged.has(name)) continue;
       this.#present.add(part.name);
@@ -125,6 +122,29 @@ export class Contents {
       }
     }
     return this.#bytes;
+  }
+
+  /** The files of these parts that are in place, by part, and the parts of which one is not. */
+  async #inPlace(
+    list: ReturnType<typeof readFileList>,
+    parts: ReadonlyMap<string, BackupPart>,
+  ): Promise<{
+    readonly found: ReadonlyMap<string, readonly { readonly path: string; readonly size: number }[]>;
+    readonly damaged: ReadonlySet<string>;
+  }> {
+    const found = new Map<string, { readonly path: string; readonly size: number }[]>();
+    const damaged = new Set<string>();
+    for await (const { path, part } of list) {
+      const file = this.#files.get(path);
+      if (file === undefined || !parts.has(part) || damaged.has(part)) continue;
+      if (path === CONTROL_FILE_PATH || !(await isRestored(this.#place(path), file, this.#options.signal))) {
+        damaged.add(part);
+        continue;
+      }
+      found.set(part, [...(found.get(part) ?? []), { path, size: file.size }]);
+      this.report('checking');
+    }
+    return { found, damaged };
   }
 
   #place(path: string): Buffer {
@@ -175,25 +195,47 @@ export class Contents {
 
   async #part(part: BackupPart, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal, 'the restore');
-    const { backup, tablespaces } = this.#plan;
+    const { backup } = this.#plan;
     const { archive, name } = part;
     const tree = archive === 'base' ? this.#base : this.#trees.get(archive);
     if (tree === undefined)
       throw new ArchiveError('BACKUP_CORRUPT', `part ${name} of backup ${backup.id} is of no tablespace`);
-    const source = this.#options.catalog.readObject(backup.id, part, signal === undefined ? {} : { signal });
-    await unpackPart(source, name, {
-      archive,
-      tree,
-      prefix: archive === 'base' ? '' : `pg_tblspc/${archive}/`,
-      files: this.#files,
-      tablespaces: new Map(tablespaces.map(({ oid, to }) => [oid, to])),
-      onBytes: (bytes) => {
-        this.#bytes += bytes;
-        this.report('copying');
-      },
-      onFile: (path) => void this.#pending.delete(path),
-    });
-    await this.#options.onPart(name);
+    const cancel = signal === undefined ? {} : { signal };
+    await this.#options.source.read(part, (source, object) => this.#unpack(part, tree, source, object), cancel);
+    await this.#options.onPart(plainName(name));
+  }
+
+  /** Writes the files of a part. Those of a copy that fails do not count: another one begins anew. */
+  async #unpack(
+    { archive }: BackupPart,
+    tree: FileTree,
+    source: AsyncIterable<Uint8Array>,
+    name: string,
+  ): Promise<void> {
+    let written = 0;
+    const complete: string[] = [];
+    try {
+      await unpackPart(source, name, {
+        archive,
+        tree,
+        prefix: archive === 'base' ? '' : `pg_tblspc/${archive}/`,
+        files: this.#files,
+        tablespaces: new Map(this.#plan.tablespaces.map(({ oid, to }) => [oid, to])),
+        onBytes: (bytes) => {
+          written += bytes;
+          this.#bytes += bytes;
+          this.report('copying');
+        },
+        onFile: (path) => {
+          complete.push(path);
+          this.#pending.delete(path);
+        },
+      });
+    } catch (error) {
+      this.#bytes -= written;
+      for (const path of complete) this.#pending.add(path);
+      throw error;
+    }
   }
 
   /** The bytes of pg_control. It is compared with the record beside its checksum: as a whole it belongs to this very backup. */
@@ -236,9 +278,4 @@ export class Contents {
       throw restoreError(error, `reading ${this.#base.root}/${path}`);
     }
   }
-}
-
-/** The name of a part without the suffixes of codecs, as the file list has it. */
-function plainName({ name }: BackupPart): string {
-  return name.slice(0, name.indexOf('.tar') + '.tar'.length);
 }

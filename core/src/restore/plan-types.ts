@@ -1,6 +1,8 @@
 /** What a restore is going to do, before it does anything. */
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { TimelineRange } from '../postgres/timeline.ts';
+import type { BackupCopy } from './backup-source.ts';
+import type { RestoreSources } from './sources.ts';
 import type { RecoveryTarget, TargetAction } from './target.ts';
 import type { WalGap, WalPiece } from './wal-pieces.ts';
 
@@ -47,7 +49,11 @@ export interface PlanWal {
 export interface RestorePlan {
   readonly cluster: string;
   readonly systemId: string;
+  /** The repositories that answered: what the plan was made from, and what the restore reads. */
+  readonly sources: RestoreSources;
   readonly backup: BackupRecord;
+  /** The backup in each repository that has it, in the order of reading. */
+  readonly copies: readonly BackupCopy[];
   readonly target: RecoveryTarget;
   readonly action: TargetAction;
   readonly standby: boolean;

@@ -1,5 +1,5 @@
 /** Chooses the backup, follows the WAL to the target, and says whether it can be reached, before anything is written. */
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { lastSegmentNumber, parseWalFileName, segmentName, segmentNumber } from '../postgres/wal-file.ts';
@@ -13,11 +13,15 @@ import { readLineage, type Lineage } from './lineage.ts';
 import type { PlanContext } from './plan-context.ts';
 import type { RestorePlan } from './plan-types.ts';
 import { checkReach } from './reach.ts';
+import { RestoreSources } from './sources.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
 import { walkWal, type WalPiece } from './wal-pieces.ts';
 
 export interface PlanOptions extends FolderOptions, CallOptions {
-  readonly repository: Repository;
+  /** In the order in which they are read. */
+  readonly repositories: readonly [Repository, ...Repository[]];
+  /** Milliseconds that the other repositories have to answer in, once one has. Default 15 s. */
+  readonly patience?: number;
   readonly target: RecoveryTarget;
   /** Default `latest`. */
   readonly timeline?: TimelineChoice;
@@ -37,22 +41,38 @@ export interface PlanOptions extends FolderOptions, CallOptions {
 /**
  * Plans a restore. A target that the WAL does not lead to is a plan with problems, which says what is missing.
  *
+ * Of several repositories those that answer are planned with; the others are a warning. What is not found in these may be in one of those:
+ * the error is then that of the repository which could not be read.
+ *
  * Errors: `RESTORE_UNREACHABLE` when no backup comes before the target, or nothing in the WAL is the target; `BACKUP_NOT_FOUND`;
  * `USAGE`; those of the repository.
  */
 export async function planRestore(options: PlanOptions): Promise<RestorePlan> {
-  const { repository, target, signal } = options;
+  const sources = await RestoreSources.open(options.repositories, options);
+  for (;;) {
+    try {
+      return await planFrom(sources, options);
+    } catch (error) {
+      throwIfAborted(options.signal, 'planning the restore');
+      // What was found so far may have come from the one that fails: the plan is made anew.
+      if (!sources.leaveOut(error)) throw sources.withDoubt(error);
+    }
+  }
+}
+
+async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<RestorePlan> {
+  const { target, signal } = options;
   const cancel = signal === undefined ? {} : { signal };
-  await repository.open(cancel);
-  const { systemId, records, warnings } = await findBackups(repository, options);
+  const { systemId, records, copies, warnings, empty } = await findBackups(sources.repositories, options);
+  sources.leaveOutEmpty(empty, systemId);
+  const [{ cluster }] = sources.repositories;
   const named = options.backup === undefined ? undefined : records.find(({ id }) => id === options.backup);
   if (options.backup !== undefined && named === undefined)
     throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${options.backup} is not complete`);
-  const spool =
-    options.spool === undefined ? undefined : new Spool(options.spool, repository.cluster).folderOf(systemId);
+  const spool = options.spool === undefined ? undefined : new Spool(options.spool, cluster).folderOf(systemId);
   const base = {
     ...cancel,
-    archive: repository.wal(systemId),
+    archive: sources.wal(systemId),
     systemId,
     ...(spool === undefined ? {} : { spool }),
     onProgress: options.onProgress ?? ((): void => undefined),
@@ -69,10 +89,13 @@ export async function planRestore(options: PlanOptions): Promise<RestorePlan> {
   const reach = await checkReach({ target, goal, backup, run }, context);
   const pieces = upTo(run.pieces, goal, backup);
   const folders = await planFolders(backup, options);
+  const others = await otherTimelines(lineage, context, segmentSize);
   return {
-    cluster: repository.cluster,
+    cluster,
     systemId,
+    sources,
     backup,
+    copies: copies.get(backup.id) ?? [],
     target,
     action: options.action ?? 'promote',
     standby: options.standby ?? false,
@@ -90,9 +113,10 @@ export async function planRestore(options: PlanOptions): Promise<RestorePlan> {
     tablespaces: folders.tablespaces,
     problems: reach.problems,
     warnings: [
+      ...sources.warnings,
       ...warnings,
       ...notes,
-      ...(await otherTimelines(lineage, context, segmentSize)),
+      ...others,
       ...found,
       ...reach.warnings,
       ...folders.warnings,

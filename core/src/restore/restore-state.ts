@@ -15,7 +15,7 @@ export interface RestoreState {
   readonly backup: string;
   /** New locations by OID. */
   readonly tablespaces: Readonly<Record<string, string>>;
-  /** Names of parts whose files were all written. */
+  /** Names of parts whose files were all written, without the suffixes of codecs: a resumed run may read from another repository. */
   readonly parts: readonly string[];
   /** The process that works on it. */
   readonly pid: number;

@@ -7,7 +7,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import { textToBytes } from '../postgres/lossless-text.ts';
 import { segmentName } from '../postgres/wal-file.ts';
-import type { Repository } from '../repository/repository.ts';
+import { BackupSource } from './backup-source.ts';
 import { completeConfig, readText } from './cluster-config.ts';
 import { Contents } from './contents.ts';
 import { FileTree } from './file-tree.ts';
@@ -33,7 +33,6 @@ export interface RestoreProgress {
 }
 
 export interface RestoreOptions extends CallOptions {
-  readonly repository: Repository;
   /**
    * Program and first arguments that fetch WAL, to which the system identifier, the file name and the path are added: what
    * `restore_command` runs. It must hold no secret.
@@ -52,6 +51,8 @@ export interface RestoreOptions extends CallOptions {
   /** Whether the finished `restore_command` is tried out, default true. */
   readonly tryCommand?: boolean;
   readonly onProgress?: (progress: RestoreProgress) => void;
+  /** Told at once of what a repository failed to give and another one did; the result has it too. */
+  readonly onWarning?: (warning: string) => void;
   readonly onEvent?: EventSink;
 }
 
@@ -104,15 +105,20 @@ class Restore {
   }
 
   async run(): Promise<RestoreResult> {
-    const { backup, systemId } = this.#plan;
-    const { repository, signal, onEvent } = this.#options;
+    const { backup, systemId, sources } = this.#plan;
+    const { signal, onEvent } = this.#options;
     throwIfAborted(signal, 'the restore');
+    const warnings: string[] = [];
+    sources.follow((warning) => {
+      warnings.push(warning);
+      this.#options.onWarning?.(warning);
+    });
     const owner = await resolveOwner(this.#options.owner, this.#directory);
     const resumed = await this.#begin(owner);
     if (this.#options.tryCommand !== false) await this.#tryCommand(owner);
     const contents = new Contents(this.#plan, this.#directory, {
       ...this.#call,
-      catalog: repository.backups(systemId),
+      source: new BackupSource(this.#plan.copies, (warning) => sources.warn(warning)),
       owner,
       concurrency: this.#options.concurrency ?? 4,
       onProgress: (progress) => this.#options.onProgress?.(progress),
@@ -127,14 +133,23 @@ class Restore {
     const resumedBytes = resumed ? await contents.check(this.#parts) : 0;
     const tree = await contents.unpack();
     contents.report('wal');
-    await placeWal(this.#plan, repository.wal(systemId), tree, { ...this.#call, fileMode: contents.fileMode });
+    await placeWal(this.#plan, sources.wal(systemId), tree, { ...this.#call, fileMode: contents.fileMode });
     const { settings, notes } = await this.#configure(tree, contents);
     throwIfAborted(signal, 'the restore');
     contents.report('syncing');
     await this.#finish();
     onEvent?.('restore.finished', { backup: backup.id, directory: this.#directory });
     const { files, bytes } = contents;
-    return { directory: this.#directory, systemId, backup: backup.id, files, bytes, resumedBytes, settings, notes };
+    return {
+      directory: this.#directory,
+      systemId,
+      backup: backup.id,
+      files,
+      bytes,
+      resumedBytes,
+      settings,
+      notes: [...warnings, ...notes],
+    };
   }
 
   /** Checks every folder before the first is touched, and marks them. Gives whether there is something to resume. */

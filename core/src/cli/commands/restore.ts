@@ -6,6 +6,7 @@ import type { Setting } from '../../restore/recovery-settings.ts';
 import type { RestoreOptions, RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
 import { count } from '../backup-view.ts';
+import { chooseRepositories, repositoryOption } from '../choose-repositories.ts';
 import { formatBytes, formatDuration } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
@@ -24,6 +25,7 @@ interface RestoreFlags {
   readonly primaryConninfo?: string;
   readonly backup?: string;
   readonly systemId?: string;
+  readonly repository: readonly string[];
   readonly tablespace: readonly string[];
   readonly tablespaceOid: readonly string[];
   readonly owner?: string;
@@ -57,6 +59,7 @@ export function register(program: Command): void {
     .option('--primary-conninfo <conninfo>', 'how the standby reaches its primary')
     .option('--backup <id>', 'begin from this backup (default: the newest that leads to the target)')
     .option('--system-id <number>', 'the cluster, if the archive holds several of its name')
+    .addOption(repositoryOption())
     .addOption(
       new Option('--tablespace <old=new>', 'put the tablespace at OLD to NEW; repeatable')
         .argParser(several)
@@ -102,18 +105,19 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
       import('../restore-view.ts'),
     ]);
   const opened = await context.archive();
-  const [repository] = opened.repositories;
   const plan = await planRestore({
     ...(await planOptions(directory, flags)),
-    repository,
+    repositories: chooseRepositories(opened.repositories, flags.repository),
     spool: config.receive.spool,
     signal,
     onProgress: (text) => output.progress(() => text),
   });
   output.progressDone();
-  const fetchCommand = await fetchCommandOf(context);
+  const { repositories } = plan.sources;
+  // What the plan leaves out must not be asked in the recovery either: it could not answer.
+  const used = repositories.length === opened.repositories.length ? [] : repositories.map(({ name }) => name);
+  const fetchCommand = await fetchCommandOf(context, used);
   const options: RestoreOptions = {
-    repository,
     fetchCommand,
     signal,
     concurrency: flags.concurrency === undefined ? config.restore.concurrency : wholeNumber(flags.concurrency),
@@ -145,6 +149,7 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
       text.update(progress);
       output.progress(() => text.toString());
     },
+    onWarning: (warning) => logger.warn({}, warning),
     onEvent: (name, data) => {
       const telling = opened.events.emit(name, data);
       telling.catch(() => undefined); // thrown below, when the cluster is complete
@@ -162,7 +167,7 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
 async function planOptions(
   directory: string | undefined,
   flags: RestoreFlags,
-): Promise<Omit<PlanOptions, 'repository'>> {
+): Promise<Omit<PlanOptions, 'repositories'>> {
   const { parseTarget, parseTimeline } = await import('../../restore/target.ts');
   const target = parseTarget({
     time: flags.targetTime,
@@ -210,10 +215,14 @@ function wholeNumber(text: string): number {
   throw new ArchiveError('USAGE', `not a number from 1 to 64: "${text}"`);
 }
 
-async function fetchCommandOf({ loaded, config }: CommandContext): Promise<readonly string[]> {
+async function fetchCommandOf(
+  { loaded, config }: CommandContext,
+  repositories: readonly string[],
+): Promise<readonly string[]> {
   const { ownCommand } = await import('../own-command.ts');
   const file = loaded.path === undefined ? [] : ['--config', loaded.path];
-  return [...ownCommand(), ...file, '--cluster', config.cluster, 'wal-fetch'];
+  const names = repositories.flatMap((name) => ['--repository', name]);
+  return [...ownCommand(), ...file, '--cluster', config.cluster, 'wal-fetch', ...names];
 }
 
 /** Variables that set keys of the config: the server that runs the command has another environment. */
