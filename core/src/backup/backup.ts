@@ -6,6 +6,7 @@ import type { ConnectionTarget } from '../postgres/target.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import { formatFileList } from '../repository/file-list.ts';
 import { FORMAT, newBackupId } from '../repository/layout.ts';
+import { repositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { VERSION } from '../version.ts';
 import { Destinations, type Destination } from './destinations.ts';
@@ -162,7 +163,7 @@ class Run {
     const repositories = this.#destinations.all.map(({ repository, failure }): BackupOutcome => {
       const record = this.#records.get(repository);
       const { name } = repository;
-      return record === undefined ? { name, error: toArchiveError(failure?.error) } : { name, record };
+      return record === undefined ? { name, error: repositoryFailure(name, failure?.error).error } : { name, record };
     });
     const record = repositories.flatMap((outcome) => ('record' in outcome ? [outcome.record] : []))[0];
     if (record === undefined) throw new ArchiveError('INTERNAL', `no repository has the backup ${this.#id}`);
@@ -295,12 +296,6 @@ class Run {
     this.#progress = { ...this.#progress, storedBytes, ...change };
     this.#options.onProgress?.(this.#progress);
   }
-}
-
-function toArchiveError(error: unknown): ArchiveError {
-  if (isArchiveError(error)) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new ArchiveError('INTERNAL', `unexpected failure: ${message}`, { cause: error });
 }
 
 /** Milliseconds that the server's clock is ahead. Times are not worth a backup: without an answer this machine's clock counts. */

@@ -25,8 +25,13 @@ test('a segment is stored under the system identifier of its header, once', asyn
   await repository.open({ create: true });
   const { name, bytes } = walSegment(5n);
   const path = put(name, bytes);
-  expect(await walPush({ name, path, repository })).toEqual({ name, systemId: SYSTEM_ID, outcome: 'stored' });
-  expect(await walPush({ name, path, repository })).toMatchObject({ outcome: 'present' });
+  expect(await walPush({ name, path, repositories: [repository] })).toEqual({
+    name,
+    systemId: SYSTEM_ID,
+    outcome: 'stored',
+    repositories: [{ name: 'primary', outcome: 'stored' }],
+  });
+  expect(await walPush({ name, path, repositories: [repository] })).toMatchObject({ outcome: 'present' });
   const keys = await keysOf(repository.storage);
   expect(keys).toHaveLength(2);
   expect(keys[0]).toMatch(new RegExp(`^main/${SYSTEM_ID}/wal/00000001/00000000/${name}-[0-9a-f]{32}\\.zst$`));
@@ -35,7 +40,7 @@ test('a segment is stored under the system identifier of its header, once', asyn
 test('an archive that is not there is not made: the folder may be that of a disk that is not mounted', async () => {
   const repository = await memoryRepository();
   const { name, bytes } = walSegment(5n);
-  await expect(walPush({ name, path: put(name, bytes), repository })).rejects.toMatchObject({
+  await expect(walPush({ name, path: put(name, bytes), repositories: [repository] })).rejects.toMatchObject({
     code: 'REPOSITORY_NOT_FOUND',
   });
   expect(await keysOf(repository.storage)).toEqual([]);
@@ -55,13 +60,15 @@ test('H-22 the same name with other content is refused for segments, histories, 
     ['000000010000000000000005.00000028.backup', label('one'), label('two')],
   ];
   for (const [name, one, other] of cases) {
-    expect(await walPush({ name, path: put(name, one), repository })).toMatchObject({
+    expect(await walPush({ name, path: put(name, one), repositories: [repository] })).toMatchObject({
       systemId: SYSTEM_ID,
       outcome: 'stored',
     });
-    expect(await walPush({ name, path: put(name, one), repository })).toMatchObject({ outcome: 'present' });
+    expect(await walPush({ name, path: put(name, one), repositories: [repository] })).toMatchObject({
+      outcome: 'present',
+    });
     const before = await keysOf(repository.storage);
-    await expect(walPush({ name, path: put(name, other), repository })).rejects.toMatchObject({
+    await expect(walPush({ name, path: put(name, other), repositories: [repository] })).rejects.toMatchObject({
       code: 'WAL_CONFLICT',
       message: expect.stringMatching(/digest [0-9a-f]{32}, not [0-9a-f]{32}/) as string,
     });
@@ -87,14 +94,18 @@ test('a file that is not what its name says is refused and nothing is stored', a
   ];
   for (const [given, content] of wrong) {
     const path = put(given, content);
-    await expect(walPush({ name: given, path, repository, systemId: SYSTEM_ID })).rejects.toMatchObject({
-      code: 'WAL_INVALID',
-    });
+    await expect(walPush({ name: given, path, repositories: [repository], systemId: SYSTEM_ID })).rejects.toMatchObject(
+      {
+        code: 'WAL_INVALID',
+      },
+    );
   }
-  await expect(walPush({ name: '../../etc/passwd', path: '/etc/passwd', repository })).rejects.toMatchObject({
+  await expect(
+    walPush({ name: '../../etc/passwd', path: '/etc/passwd', repositories: [repository] }),
+  ).rejects.toMatchObject({
     code: 'WAL_INVALID',
   });
-  await expect(walPush({ name, path: join(folder, 'nothing'), repository })).rejects.toMatchObject({
+  await expect(walPush({ name, path: join(folder, 'nothing'), repositories: [repository] })).rejects.toMatchObject({
     code: 'WAL_INVALID',
     message: expect.stringContaining('ENOENT') as string,
   });
@@ -105,7 +116,9 @@ test('the first segment of a timeline begins with the WAL of its ancestor', asyn
   const repository = await memoryRepository();
   await repository.open({ create: true });
   const { name, bytes } = walSegment(5n, { timeline: 3, headerTimeline: 2 });
-  expect(await walPush({ name, path: put(name, bytes), repository })).toMatchObject({ outcome: 'stored' });
+  expect(await walPush({ name, path: put(name, bytes), repositories: [repository] })).toMatchObject({
+    outcome: 'stored',
+  });
 });
 
 test('a history whose cluster cannot be told is refused, and accepted when it is named', async () => {
@@ -113,18 +126,20 @@ test('a history whose cluster cannot be told is refused, and accepted when it is
   await repository.open({ create: true });
   const name = '00000002.history';
   const path = put(name, '1\t0/500000\tfirst\n');
-  await expect(walPush({ name, path, repository })).rejects.toMatchObject({
+  await expect(walPush({ name, path, repositories: [repository] })).rejects.toMatchObject({
     code: 'WAL_INVALID',
     hint: expect.stringContaining('--system-id') as string,
   });
-  expect(await walPush({ name, path, repository, systemId: '42' })).toMatchObject({ systemId: '42' });
+  expect(await walPush({ name, path, repositories: [repository], systemId: '42' })).toMatchObject({ systemId: '42' });
 });
 
 test('WAL of another cluster than the named one is refused', async () => {
   const repository = await memoryRepository();
   await repository.open({ create: true });
   const { name, bytes } = walSegment(5n);
-  await expect(walPush({ name, path: put(name, bytes), repository, systemId: '42' })).rejects.toMatchObject({
+  await expect(
+    walPush({ name, path: put(name, bytes), repositories: [repository], systemId: '42' }),
+  ).rejects.toMatchObject({
     code: 'SYSTEM_MISMATCH',
   });
 });
@@ -146,7 +161,9 @@ test('a storage that never answers ends in a failure that can be tried again', a
   };
   const repository = await memoryRepository({ storage: silent });
   const { name, bytes } = walSegment(5n);
-  await expect(walPush({ name, path: put(name, bytes), repository, timeout: 50 })).rejects.toMatchObject({
+  await expect(
+    walPush({ name, path: put(name, bytes), repositories: [repository], timeout: 50 }),
+  ).rejects.toMatchObject({
     code: 'STORAGE_UNAVAILABLE',
     retriable: true,
   });

@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { isArchiveError } from '../../contracts/errors.ts';
 import { examples } from '../help.ts';
 import { failWith, runCommand } from '../run.ts';
 import { seconds } from '../seconds.ts';
@@ -30,9 +31,16 @@ export function register(program: Command): void {
           import('../../wal-command/push.ts'),
           archive({ retry: { deadline: 0 } }),
         ]);
-        const [repository] = opened.repositories;
+        const { repositories } = opened;
         const { systemId, timeout } = options;
-        const result = await walPush({ path, name, repository, timeout, signal, ...(systemId && { systemId }) });
+        const cluster = systemId === undefined ? {} : { systemId };
+        const result = await walPush({ path, name, repositories, timeout, signal, ...cluster }).catch(
+          (error: unknown) => {
+            // The result of those that have the file comes first.
+            if (isArchiveError(error, 'REPOSITORY_BEHIND') && output.isJson) output.json(error.details);
+            throw error;
+          },
+        );
         logger.debug({ file: name, outcome: result.outcome }, 'archived');
         if (output.isJson) output.json(result);
       });
