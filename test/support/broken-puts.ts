@@ -1,0 +1,277 @@
+/** Storages that each break one promise of keys and of `put`. */
+import {
+  ArchiveError,
+  isArchiveError,
+  putStep,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectInfo,
+  type PutOptions,
+  type Storage,
+} from '@pgark/sdk';
+import { MemoryStorage } from '@pgark/storage-memory';
+import type { BrokenStorage } from './broken-storages.ts';
+
+type Body = AsyncIterable<Uint8Array>;
+
+export const BROKEN_PUTS: readonly BrokenStorage[] = [
+  {
+    fault: 'drops what is stored under an invalid key without a word',
+    fails: ['STOR-01/refused'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options).catch((error: unknown) => {
+            if (!isArchiveError(error, 'STORAGE_INVALID_KEY')) throw error;
+          });
+        }
+      })(),
+  },
+  {
+    fault: 'folds keys to lower case',
+    fails: ['STOR-01/odd', 'STOR-01/case'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, options: PutOptions): Promise<void> {
+          return super.put(key.toLowerCase(), body, options);
+        }
+        override get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          return super.get(key.toLowerCase(), options);
+        }
+        override stat(key: string, options?: CallOptions): Promise<ObjectInfo> {
+          return super.stat(key.toLowerCase(), options);
+        }
+      })(),
+  },
+  {
+    fault: 'keeps what came before the body failed',
+    fails: ['STOR-02/throws', 'STOR-02/replace'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          let failure: { error: unknown } | undefined;
+          await super.put(
+            key,
+            cutAtError(body, (error) => (failure = { error })),
+            options,
+          );
+          if (failure !== undefined) throw failure.error;
+        }
+      })(),
+  },
+  {
+    fault: "wraps the body's error",
+    fails: ['STOR-02/throws', 'STOR-02/replace'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options).catch((error: unknown) => {
+            if (isArchiveError(error)) throw error;
+            throw new ArchiveError('STORAGE_UNAVAILABLE', `storing ${key} failed`, { cause: error });
+          });
+        }
+      })(),
+  },
+  {
+    fault: 'does not compare the length with size',
+    fails: ['STOR-03/size'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { size, ...options }: PutOptions): Promise<void> {
+          void size;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'looks at the signal only before it begins',
+    fails: ['STOR-04/silent', 'STOR-04/during', 'STOR-04/end', 'STOR-04/get', 'STOR-04/list'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { signal, ...options }: PutOptions): Promise<void> {
+          return super.put(key, body, signal?.aborted === true ? { ...options, signal } : options);
+        }
+        override get(
+          key: string,
+          { signal, ...options }: GetOptions = {},
+        ): AsyncGenerator<Uint8Array, void, undefined> {
+          return super.get(key, signal?.aborted === true ? { ...options, signal } : options);
+        }
+        override list(
+          prefix: string,
+          { signal, ...options }: ListOptions = {},
+        ): AsyncGenerator<ObjectInfo, void, undefined> {
+          return super.list(prefix, signal?.aborted === true ? { ...options, signal } : options);
+        }
+      })(),
+  },
+  {
+    fault: 'rejects an aborted put but writes on behind it',
+    fails: ['STOR-04/silent', 'STOR-04/during', 'STOR-04/end'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          try {
+            await super.put(key, copying(body, kept), options);
+          } catch (error) {
+            if (isArchiveError(error, 'ABORTED') && kept.length > 0) {
+              setTimeout(() => void super.put(key, from(kept), { ifAbsent: true }).catch(() => undefined), 10);
+            }
+            throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'ignores ifAbsent',
+    fails: ['STOR-05/exists', 'STOR-05/race'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, options: PutOptions): Promise<void> {
+          return super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'looks whether the key exists, then writes (H-52)',
+    fails: ['STOR-05/race'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          if (options.ifAbsent && (await this.stat(key).catch(() => undefined)) !== undefined) {
+            throw new ArchiveError('STORAGE_EXISTS', `${key} exists`);
+          }
+          await super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'returns from put before the object is there',
+    fails: ['STOR-07/visible', 'STOR-07/parallel', 'STOR-07/metadata'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          for await (const chunk of copying(body, kept)) void chunk;
+          setTimeout(() => void super.put(key, from(kept), options).catch(() => undefined), 20);
+        }
+      })(),
+  },
+  {
+    fault: 'drops metadata that it declares',
+    fails: ['STOR-07/metadata'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { metadata, ...options }: PutOptions): Promise<void> {
+          void metadata;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'makes no object of an empty body',
+    fails: ['STOR-08/empty'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const kept: Uint8Array[] = [];
+          for await (const chunk of copying(body, kept)) void chunk;
+          if (Buffer.concat(kept).byteLength > 0) await super.put(key, from(kept), options);
+        }
+      })(),
+  },
+  {
+    fault: 'shows an object while it is being written (H-58)',
+    fails: ['STOR-13/writing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, from([]), { ifAbsent: options.ifAbsent });
+          await super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  {
+    fault: 'keeps the chunks of the body',
+    fails: ['STOR-17/unchanged'],
+    create: () => {
+      const kept = new Map<string, Uint8Array[]>();
+      return new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          const chunks: Uint8Array[] = [];
+          await super.put(key, keeping(body, chunks), options);
+          kept.set(key, chunks);
+        }
+        override async *get(key: string): AsyncGenerator<Uint8Array, void, undefined> {
+          yield* kept.get(key) ?? [];
+        }
+      })();
+    },
+  },
+  {
+    fault: 'takes its own object for that of another writer when it sends a step again',
+    fails: ['STOR-18/again'],
+    create: () => repeating(() => false),
+  },
+  {
+    fault: 'takes any object for its own when it sends a step again',
+    fails: ['STOR-18/theirs'],
+    create: () => repeating((error) => isArchiveError(error, 'STORAGE_EXISTS')),
+  },
+  {
+    fault: 'stores the object all the same when a step is given up',
+    fails: ['STOR-18/failed', 'STOR-18/theirs'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+          await super.put(key, body, options);
+          await putStep(options, { name: 'nothing' }, async () => undefined);
+        }
+      })(),
+  },
+];
+
+/** Puts the whole body in one step; `isDone` says what counts as success when it was sent before. */
+function repeating(isDone: (error: unknown) => boolean): Storage {
+  return new (class extends MemoryStorage {
+    override async put(key: string, body: Body, options: PutOptions): Promise<void> {
+      const kept: Uint8Array[] = [];
+      for await (const chunk of copying(body, kept)) void chunk;
+      let sent = 0;
+      await putStep(options, { name: 'whole' }, async () => {
+        await super.put(key, from(kept), options).catch((error: unknown) => {
+          if (sent === 0 || !isDone(error)) throw error;
+        });
+        sent++;
+      });
+    }
+  })();
+}
+
+async function* from(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* chunks;
+}
+
+async function* cutAtError(body: Body, tell: (error: unknown) => void): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* body;
+  } catch (error) {
+    tell(error);
+  }
+}
+
+async function* keeping(body: Body, kept: Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    kept.push(chunk);
+    yield chunk;
+  }
+}
+
+async function* copying(body: Body, kept: Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    kept.push(Buffer.from(chunk));
+    yield chunk;
+  }
+}

@@ -1,0 +1,229 @@
+/** Storages that each break one promise of `get`, `stat`, `list`, `remove` and `close`. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ArchiveError,
+  isArchiveError,
+  type CallOptions,
+  type GetOptions,
+  type ListOptions,
+  type ObjectInfo,
+  type RemoveResult,
+  type PutOptions,
+  type Storage,
+} from '@pgark/sdk';
+import { MemoryStorage } from '@pgark/storage-memory';
+import type { BrokenStorage } from './broken-storages.ts';
+
+type Body = AsyncIterable<Uint8Array>;
+
+export const BROKEN_READS: readonly BrokenStorage[] = [
+  {
+    fault: 'gives an empty object for a missing one (H-59)',
+    fails: ['STOR-06/not-found'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          try {
+            yield* super.get(key, options);
+          } catch (error) {
+            if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'ends a long body early without an error (H-59)',
+    fails: ['STOR-09/bytes', 'STOR-09/chunks'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          let chunks = 0;
+          for await (const chunk of super.get(key, options)) if (++chunks <= 3) yield chunk;
+        }
+      })(),
+  },
+  {
+    fault: 'gives out one buffer again and again',
+    fails: ['STOR-09/bytes', 'STOR-09/chunks', 'STOR-09/parallel'],
+    create: () => {
+      const shared = Buffer.alloc(1024 * 1024);
+      return new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          for await (const chunk of super.get(key, options)) {
+            shared.set(chunk);
+            yield shared.subarray(0, chunk.byteLength);
+          }
+        }
+      })();
+    },
+  },
+  {
+    fault: 'takes the end of a range as inclusive',
+    fails: ['STOR-10/ranges'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+          const { range, ...rest } = options;
+          if (range?.end === undefined || range.end < range.start) return super.get(key, options);
+          return super.get(key, { ...rest, range: { start: range.start, end: range.end + 1 } });
+        }
+      })(),
+  },
+  {
+    fault: 'gives nothing for a range behind the end',
+    fails: ['STOR-10/outside'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+          try {
+            yield* super.get(key, options);
+          } catch (error) {
+            if (!isArchiveError(error, 'STORAGE_INVALID_KEY')) throw error;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'does not free the connection of a get that is left early',
+    fails: ['STOR-11/leave'],
+    create: () => {
+      let free = 10;
+      return new (class extends MemoryStorage {
+        override async *get(key: string, options?: GetOptions): AsyncGenerator<Uint8Array, void, undefined> {
+          if (free === 0) throw new ArchiveError('STORAGE_UNAVAILABLE', 'no connection is free');
+          free -= 1;
+          for await (const chunk of super.get(key, options)) yield chunk;
+          free += 1;
+        }
+      })();
+    },
+  },
+  {
+    fault: 'sorts by UTF-16 units',
+    fails: ['STOR-12/order'],
+    create: () => sorting((left, right) => (left < right ? -1 : 1)),
+  },
+  {
+    fault: 'sorts by parts of the path',
+    fails: ['STOR-12/order', 'STOR-12/many', 'STOR-12/lazy', 'STOR-12/changing'],
+    create: () => sorting((left, right) => (left.replaceAll('/', '\0') < right.replaceAll('/', '\0') ? -1 : 1)),
+  },
+  {
+    fault: 'gives only the first page of a listing',
+    fails: ['STOR-12/many', 'STOR-12/changing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+          let entries = 0;
+          for await (const entry of super.list(prefix, options)) if (++entries <= 70) yield entry;
+        }
+      })(),
+  },
+  {
+    fault: 'begins with startAfter itself',
+    fails: ['STOR-12/many', 'STOR-12/start-after'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
+          const { startAfter } = options;
+          const present =
+            startAfter?.startsWith(prefix) === true && (await this.stat(startAfter).catch(() => undefined));
+          if (typeof present === 'object') yield present;
+          yield* super.list(prefix, options);
+        }
+      })(),
+  },
+  {
+    fault: 'takes a prefix for a folder',
+    fails: ['STOR-12/prefix'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+          for await (const entry of super.list(prefix, options)) {
+            if (prefix === '' || prefix.endsWith('/') || entry.key.startsWith(`${prefix}/`)) yield entry;
+          }
+        }
+      })(),
+  },
+  {
+    fault: 'fails to remove what is not there',
+    fails: ['STOR-14/missing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          for (const key of keys) await this.stat(key);
+          return super.remove(keys, options);
+        }
+      })(),
+  },
+  {
+    fault: 'declares retention and does not enforce it',
+    fails: ['STOR-14/retained'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, { retainUntil, ...options }: PutOptions): Promise<void> {
+          void retainUntil;
+          return super.put(key, body, options);
+        }
+      })(),
+  },
+  {
+    fault: 'removes at most 100 keys',
+    fails: ['STOR-14/many'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          return super.remove(keys.slice(0, 100), options);
+        }
+      })(),
+  },
+  {
+    fault: 'removes all keys with the prefix (H-57)',
+    fails: ['STOR-15/exact'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async remove(keys: readonly string[], options?: CallOptions): Promise<RemoveResult> {
+          const all: string[] = [];
+          for (const key of keys) for await (const entry of this.list(key)) all.push(entry.key);
+          return super.remove(all, options);
+        }
+      })(),
+  },
+  {
+    fault: 'fails to close twice',
+    fails: ['STOR-16/close'],
+    create: () => {
+      let closed = false;
+      return new (class extends MemoryStorage {
+        override async close(): Promise<void> {
+          // The suite closes after every clause, so the second failure is told once.
+          if (closed) {
+            closed = false;
+            throw new ArchiveError('INTERNAL', 'closed twice');
+          }
+          closed = true;
+        }
+      })();
+    },
+  },
+  {
+    fault: 'works on after close',
+    fails: ['STOR-16/close'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async close(): Promise<void> {
+          await sleep(0);
+        }
+      })(),
+  },
+];
+
+function sorting(compare: (left: string, right: string) => number): Storage {
+  return new (class extends MemoryStorage {
+    override async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
+      const entries: ObjectInfo[] = [];
+      for await (const entry of super.list(prefix, options)) entries.push(entry);
+      yield* entries.sort((left, right) => compare(left.key, right.key));
+    }
+  })();
+}
