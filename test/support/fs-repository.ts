@@ -9,6 +9,8 @@ import { silentLogger } from './silent-logger.ts';
 export interface FsRepositoryOptions {
   /** Compressed with zstd unless false. */
   readonly compressed?: boolean;
+  /** In the config; default `primary`. */
+  readonly name?: string;
   /** Puts something around the storage, for instance a fault. */
   readonly wrap?: (storage: Storage) => Storage;
 }
@@ -21,6 +23,7 @@ export async function fsRepository(folder: string, options: FsRepositoryOptions 
   const codec = await zstd.create({ level: 1 }, context);
   return new Repository({
     cluster: 'main',
+    ...(options.name === undefined ? {} : { name: options.name }),
     storage: options.wrap?.(storage) ?? storage,
     codecs: options.compressed === false ? [] : [codec],
     codecFor: (suffix) =>

@@ -1,26 +1,59 @@
 /** Finding backups for the commands that show them. */
+import type { OpenArchiveOptions } from '../archive.ts';
+import type { Config } from '../config/config.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
+import { answersOf } from '../repository/all-answers.ts';
 import type { BackupEntry } from '../repository/backups.ts';
+import { failureOf, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 
 /** A backup and where it is. */
 export type FoundBackup = BackupEntry & { readonly repository: Repository; readonly systemId: string };
 
-/** Every backup of every repository, in the order of the repositories, then by age. A repository without the cluster has none. */
+/** What the repositories hold, and which of them could not say. */
+export interface FoundBackups {
+  /** In the order of the repositories, then by age. */
+  readonly backups: readonly FoundBackup[];
+  readonly failures: readonly RepositoryFailure[];
+}
+
+/** Milliseconds in which the calls of one of several repositories are tried again: the others can be shown meanwhile. */
+const TRIED_FOR = 15_000;
+
+/** How commands open the archive that show what is there: with several repositories one that is down must not hold up the others for long. */
+export function showingOptions({ repositories }: Pick<Config, 'repositories'>): Pick<OpenArchiveOptions, 'retry'> {
+  return repositories.length === 1 ? {} : { retry: { deadline: TRIED_FOR } };
+}
+
+/**
+ * Every backup of every repository. A repository without the cluster has none; of several those that fail do not hide what the others
+ * have. Errors: when all fail, theirs.
+ */
 export async function findBackups(
-  repositories: readonly Repository[],
+  repositories: readonly [Repository, ...Repository[]],
   options: CallOptions,
-): Promise<readonly FoundBackup[]> {
+): Promise<FoundBackups> {
+  if (repositories.length === 1) return { backups: await backupsOf(repositories[0], options), failures: [] };
+  const { answers, failures } = await answersOf(repositories, (repository) => backupsOf(repository, options), options);
+  const [first, ...more] = failures;
+  if (first !== undefined && answers.length === 0) throw failureOf([first, ...more]);
+  return { backups: answers.flatMap(({ value }) => value), failures };
+}
+
+async function backupsOf(repository: Repository, options: CallOptions): Promise<readonly FoundBackup[]> {
+  if (!(await holdsCluster(repository, options))) return [];
   const found: FoundBackup[] = [];
-  for (const repository of repositories) {
-    if (!(await holdsCluster(repository, options))) continue;
-    for (const systemId of await repository.systemIds(options)) {
-      for (const entry of await repository.backups(systemId).list(options))
-        found.push({ ...entry, repository, systemId });
-    }
+  for (const systemId of await repository.systemIds(options)) {
+    for (const entry of await repository.backups(systemId).list(options))
+      found.push({ ...entry, repository, systemId });
   }
   return found;
+}
+
+/** Ends a command that has shown what it could with what it could not. */
+export function throwFailures([first, ...more]: readonly RepositoryFailure[]): void {
+  if (first !== undefined) throw failureOf([first, ...more]);
 }
 
 async function holdsCluster(repository: Repository, options: CallOptions): Promise<boolean> {
@@ -33,9 +66,14 @@ async function holdsCluster(repository: Repository, options: CallOptions): Promi
   }
 }
 
-/** The backup of this id, or with `latest` the complete one that stopped last. Errors: `BACKUP_NOT_FOUND`. */
-export function chooseBackup(backups: readonly FoundBackup[], id: string): FoundBackup {
-  const chosen = id === 'latest' ? latest(backups) : backups.find((backup) => backup.id === id);
+/**
+ * The backup of this id, or with `latest` the complete one that stopped last, from the first repository that has it complete. Errors:
+ * `BACKUP_NOT_FOUND`; when it may be in a repository that failed, that failure.
+ */
+export function chooseBackup({ backups, failures }: FoundBackups, id: string): FoundBackup {
+  const named = backups.filter((backup) => backup.id === id);
+  const chosen = id === 'latest' ? latest(backups) : (named.find(({ state }) => state === 'complete') ?? named[0]);
+  if (chosen?.state !== 'complete') throwFailures(failures);
   if (chosen !== undefined) return chosen;
   throw new ArchiveError(
     'BACKUP_NOT_FOUND',

@@ -15,11 +15,12 @@ export function register(program: Command): void {
     .action(async (_, command: Command) =>
       runCommand(command, async (context) => {
         const { config, output, signal } = context;
-        const { findBackups } = await import('../backups.ts');
-        const opened = await context.archive();
-        const backups = await findBackups(opened.repositories, { signal });
+        const { findBackups, showingOptions, throwFailures } = await import('../backups.ts');
+        const opened = await context.archive(showingOptions(config));
+        const { backups, failures } = await findBackups(opened.repositories, { signal });
         if (output.isJson) output.json(backups.map(entryOf));
-        else if (backups.length > 0) output.table(backups, columns(backups));
+        else if (backups.length > 0) output.table(backups, columns(backups, opened.repositories.length > 1));
+        throwFailures(failures);
         if (!backups.some(({ state }) => state === 'complete')) {
           const which = backups.length === 0 ? 'are no backups' : 'is no complete backup';
           throw new ArchiveError('BACKUP_NOT_FOUND', `there ${which} of cluster "${config.cluster}"`, {
@@ -44,16 +45,14 @@ function entryOf(backup: FoundBackup): Record<string, unknown> {
   return place;
 }
 
-function columns(backups: readonly FoundBackup[]): readonly Column<FoundBackup>[] {
+function columns(backups: readonly FoundBackup[], named: boolean): readonly Column<FoundBackup>[] {
   const several = (of: (backup: FoundBackup) => string): boolean => new Set(backups.map(of)).size > 1;
   const fact =
     (of: (record: BackupRecord) => string | number): Column<FoundBackup>['value'] =>
     (backup) =>
       backup.state === 'complete' ? of(backup.record) : undefined;
   const place: readonly (Column<FoundBackup> | undefined)[] = [
-    several(({ repository }) => repository.name)
-      ? { title: 'REPOSITORY', value: ({ repository }) => repository.name }
-      : undefined,
+    named ? { title: 'REPOSITORY', value: ({ repository }) => repository.name } : undefined,
     several(({ systemId }) => systemId) ? { title: 'SYSTEM', value: ({ systemId }) => systemId } : undefined,
   ];
   return [

@@ -1,19 +1,14 @@
 import type { Command } from 'commander';
-import type { RequiredWal, SegmentRun } from '../../backup/required-wal.ts';
+import type { SegmentRun } from '../../backup/required-wal.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
 import { segmentName } from '../../postgres/wal-file.ts';
 import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
+import type { BackupWal } from '../backup-wal.ts';
 import { count, formatRatio, storedSize } from '../backup-view.ts';
 import { formatBytes, formatTime } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
 import { runCommand } from '../run.ts';
-
-/** The WAL that a backup needs to become consistent, and what of it the archive lacks. */
-interface WalState {
-  readonly required: RequiredWal;
-  readonly missing: readonly SegmentRun[];
-}
 
 export function register(program: Command): void {
   const show = program
@@ -22,33 +17,24 @@ export function register(program: Command): void {
     .argument('<id>', 'of the backup, or "latest"')
     .action(async (id: string, _, command: Command) =>
       runCommand(command, async (context) => {
-        const { output, signal } = context;
-        const { chooseBackup, findBackups } = await import('../backups.ts');
-        const { missingSegments, requiredWalOf } = await import('../../backup/required-wal.ts');
-        const opened = await context.archive();
-        const backup = chooseBackup(await findBackups(opened.repositories, { signal }), id);
-        const { repository } = backup;
+        const { config, output, signal } = context;
+        const { chooseBackup, findBackups, showingOptions, throwFailures } = await import('../backups.ts');
+        const { lookAtWal } = await import('../backup-wal.ts');
+        const opened = await context.archive(showingOptions(config));
+        const found = await findBackups(opened.repositories, { signal });
+        const backup = chooseBackup(found, id);
         if (backup.state === 'unreadable') throw backup.error;
         if (backup.state === 'incomplete') {
           throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${backup.id} is incomplete: nothing is known of it`, {
             hint: 'It runs still, or it was interrupted; only a complete one can be restored.',
           });
         }
-        const { record } = backup;
-        const wal = repository.wal(record.systemId);
-        const required = await requiredWalOf(record, wal, { signal });
-        const missing: SegmentRun[] = [];
-        for (const run of required.runs)
-          missing.push(...(await missingSegments(wal, run, record.segmentSize, { signal })));
-        if (output.isJson) {
-          const names = ({ runs }: { readonly runs: readonly SegmentRun[] }): readonly unknown[] =>
-            runs.map((run) => ({ from: firstOf(run, record), to: lastOf(run, record) }));
-          const state = { required: names(required), missing: names({ runs: missing }) };
-          output.json({ ...record, repository: repository.name, storedSize: storedSize(record), wal: state });
-        } else {
-          print(output, repository.name, record, { required, missing });
-        }
-        if (missing.length > 0) {
+        const { record, repository } = backup;
+        const wal = await lookAtWal(record, opened.repositories, found, { signal });
+        if (output.isJson) output.json(documentOf(record, repository.name, wal));
+        else print(output, record, wal);
+        throwFailures(wal.failures);
+        if (wal.missing.length > 0) {
           throw new ArchiveError(
             'WAL_NOT_FOUND',
             `backup ${record.id} cannot be restored: its WAL is not all archived`,
@@ -73,8 +59,21 @@ function lastOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
   return segmentName(run.timeline, run.last, segmentSize);
 }
 
-function print(output: Output, repository: string, record: BackupRecord, wal: WalState): void {
-  const facts = factLines(repository, record, wal);
+/** A backup for programs. */
+function documentOf(record: BackupRecord, repository: string, wal: BackupWal): Readonly<Record<string, unknown>> {
+  const names = (runs: readonly SegmentRun[]): readonly unknown[] =>
+    runs.map((run) => ({ from: firstOf(run, record), to: lastOf(run, record) }));
+  return {
+    ...record,
+    repository,
+    storedSize: storedSize(record),
+    wal: { required: names(wal.required.runs), missing: names(wal.missing) },
+    repositories: wal.holders.map((holder) => ({ name: holder.repository, missing: names(holder.missing) })),
+  };
+}
+
+function print(output: Output, record: BackupRecord, wal: BackupWal): void {
+  const facts = factLines(record, wal);
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
   if (record.tablespaces.length > 0) {
@@ -97,11 +96,7 @@ function print(output: Output, repository: string, record: BackupRecord, wal: Wa
   );
 }
 
-function factLines(
-  repository: string,
-  record: BackupRecord,
-  wal: WalState,
-): readonly (readonly [name: string, value: string])[] {
+function factLines(record: BackupRecord, wal: BackupWal): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
   const { suspect } = record;
@@ -112,7 +107,11 @@ function factLines(
     ['state', suspect === undefined ? 'complete' : 'SUSPECT: the server found damaged pages'],
     ...(suspect?.files ?? []).map((file) => ['damaged', file] as const),
     ['cluster', `${record.cluster}, system ${record.systemId}`],
-    ['repository', repository],
+    ...wal.holders.map(({ repository, missing }) => {
+      const lacks = missing.map((run) => `${firstOf(run, record)} to ${lastOf(run, record)}`).join(', ');
+      const note = wal.isShared ? (lacks === '' ? ', with all of its WAL' : `, without its WAL ${lacks}`) : '';
+      return ['repository', repository + note] as const;
+    }),
     [
       'server',
       `PostgreSQL ${formatVersion(record.serverVersion)} at ${record.host}${record.fromStandby ? ', a standby' : ''}`,
@@ -128,9 +127,15 @@ function factLines(
     ['codecs', record.codecs.map(({ id }) => id).join(', then ') || 'none'],
     ...wal.required.runs.map((run) => ['WAL', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
     ...wal.missing.map((run) => ['MISSING', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
-    ['WAL state', wal.missing.length === 0 ? 'all archived' : 'not all archived: this backup cannot be restored'],
+    ['WAL state', walState(wal)],
     ['tool', `pgark ${record.tool}`],
   ];
+}
+
+function walState({ missing, failures }: BackupWal): string {
+  if (missing.length === 0) return 'all archived';
+  if (failures.length > 0) return 'unknown: a repository that may have what is missing could not be read';
+  return 'not all archived: this backup cannot be restored';
 }
 
 /** `150018` as `15.18`. */
