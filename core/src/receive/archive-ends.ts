@@ -3,7 +3,7 @@ import { parseLsn } from '../postgres/lsn.ts';
 import type { TimelineRange } from '../postgres/timeline.ts';
 import { segmentNumberOf } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
-import { AHEAD } from './shipper.ts';
+import { AHEAD } from './shipping-lane.ts';
 
 /** Segments before the last one among which a hole is looked for: shipping is never further ahead of one. */
 const WINDOW = 2n * AHEAD;
@@ -15,7 +15,7 @@ export interface ArchiveEndsOptions extends CallOptions {
 }
 
 /** A gap as it is recorded among the facts of the WAL. */
-interface RecordedGap {
+export interface RecordedGap {
   readonly timeline: number;
   /** That of `to`. */
   readonly toTimeline: number;
@@ -66,7 +66,8 @@ function covered(gaps: readonly RecordedGap[], timeline: number, from: bigint, t
   );
 }
 
-async function recordedGaps(
+/** The gaps that a repository has on record. */
+export async function recordedGaps(
   repository: Repository,
   systemId: string,
   options: CallOptions,

@@ -56,6 +56,8 @@ export type Question =
       readonly systemId: string;
       readonly segmentSize: number;
       readonly lineage: readonly TimelineRange[];
+      /** Of several repositories the furthest counts, not the least: the server no longer has what the others lack. */
+      readonly furthest: boolean;
     }
   | {
       readonly kind: 'gap';

@@ -20,6 +20,8 @@ export interface TryOptions {
   readonly subject: string;
   /** Ends waiting and trying with `ABORTED`. */
   readonly signal: AbortSignal;
+  /** Once it fires nothing waits any more: what waits is tried once more, and a failure is thrown. */
+  readonly last?: AbortSignal;
 }
 
 const RETRY = { first: 500, most: 30_000 };
@@ -27,6 +29,8 @@ const RETRY = { first: 500, most: 30_000 };
 const HARD_RETRY = 60_000;
 /** Milliseconds for which it is believed that the repository is still the same. */
 const CHECK_EVERY = 1000;
+/** Stands for subjects that were given up: their trouble is over when anything works. */
+const GIVEN_UP = '';
 
 /** One repository as the receiver uses it: opened when first needed, tried again until it works, its troubles told once each. */
 export class Outlet {
@@ -43,12 +47,22 @@ export class Outlet {
     this.repository = options.repository;
   }
 
-  /** Runs an operation until it succeeds. After {@link finish} a failure is thrown. */
+  get name(): string {
+    return this.repository.name;
+  }
+
+  /** The id of the repository as it was used last; undefined for a new one. */
+  get id(): string | undefined {
+    return this.#options.known.idOf(this.name);
+  }
+
+  /** Runs an operation until it succeeds. After {@link finish}, or {@link TryOptions.last}, a failure is thrown. */
   async run<Value>(
     operation: (repository: Repository, signal: AbortSignal) => Promise<Value>,
     options: TryOptions,
   ): Promise<Value> {
     const { signal, subject } = options;
+    const last = options.last ?? new AbortController().signal;
     const backoff = new Backoff(this.#options.retry ?? RETRY);
     for (;;) {
       try {
@@ -59,10 +73,17 @@ export class Outlet {
         return value;
       } catch (error) {
         const failure = asArchiveError(error);
-        if (signal.aborted) throw new ArchiveError('ABORTED', `${subject} was given up`, { cause: error });
+        if (signal.aborted) {
+          this.#givesUp(subject);
+          throw new ArchiveError('ABORTED', `${subject} was given up`, { cause: error });
+        }
         this.#fails(subject, failure);
-        if (this.#finish.signal.aborted) throw failure;
-        await pause(failure.retriable ? backoff.next() : HARD_RETRY, AbortSignal.any([signal, this.#finish.signal]));
+        if (this.#finish.signal.aborted || last.aborted) {
+          this.#givesUp(subject);
+          throw failure;
+        }
+        const wake = AbortSignal.any([signal, this.#finish.signal, last]);
+        await pause(failure.retriable ? backoff.next() : HARD_RETRY, wake);
       }
     }
   }
@@ -72,17 +93,28 @@ export class Outlet {
     this.#finish.abort();
   }
 
-  /** Makes a repository that was never used; waits for one that was. */
-  #open(signal: AbortSignal): Promise<void> {
-    const { repository, known } = this.#options;
-    this.#opened ??= (async (): Promise<void> => {
-      if (known.idOf(repository.name) !== undefined) return;
-      known.remember(repository.name, (await repository.open({ create: true, signal })).id);
-    })().catch((error: unknown) => {
+  /** Makes a repository that was never used, once for all that need it: two at once could make two of it. */
+  async #open(signal: AbortSignal): Promise<void> {
+    while (this.#opened !== undefined) {
+      try {
+        await this.#opened;
+        return;
+      } catch (error) {
+        // Whoever began it was cancelled, which says nothing about the repository.
+        if (signal.aborted || !isArchiveError(error, 'ABORTED')) throw error;
+      }
+    }
+    this.#opened = this.#make(signal).catch((error: unknown) => {
       this.#opened = undefined;
       throw error;
     });
-    return this.#opened;
+    await this.#opened;
+  }
+
+  async #make(signal: AbortSignal): Promise<void> {
+    const { repository, known } = this.#options;
+    if (known.idOf(repository.name) !== undefined) return;
+    known.remember(repository.name, (await repository.open({ create: true, signal })).id);
   }
 
   /** The disk of a storage may be gone from one file to the next, and the spool must not be emptied into its mount point. */
@@ -125,8 +157,17 @@ export class Outlet {
     onEvent('wal.state', { state: error.code, message });
   }
 
+  /** What was given up stays a trouble, told already, until something works: the next subject may be another one. */
+  #givesUp(subject: string): void {
+    const code = this.#troubles.get(subject);
+    if (code === undefined) return;
+    this.#troubles.delete(subject);
+    this.#troubles.set(GIVEN_UP, code);
+  }
+
   #works(subject: string): void {
-    if (!this.#troubles.delete(subject) || this.#troubles.size > 0) return;
+    const mended = [subject, GIVEN_UP].filter((trouble) => this.#troubles.delete(trouble));
+    if (mended.length === 0 || this.#troubles.size > 0) return;
     this.#options.logger.info({ repository: this.repository.name }, 'shipping goes on');
     this.#options.onEvent('wal.state', {
       state: 'shipping',

@@ -9,6 +9,11 @@ import { formatLsn } from '../postgres/lsn.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import type { Repository } from '../repository/repository.ts';
 import { archiveEnds } from './archive-ends.ts';
+import { askOutlets } from './ask-outlets.ts';
+import { ConfirmedFiles } from './confirmed-files.ts';
+import { furthestEnds, leastEnds } from './frontier.ts';
+import { GapRecords } from './gap-records.ts';
+import { HoleWatch } from './hole-watch.ts';
 import { KnownRepositories } from './known-repositories.ts';
 import {
   asArchiveError,
@@ -56,6 +61,8 @@ export interface ReceiveResult {
   readonly position: WalPosition | undefined;
   /** Files that are left in the spool for the next run, not counting the open segment. */
   readonly unshipped: number;
+  /** How many of them each repository lacks, by its name. */
+  readonly unshippedBy: Readonly<Record<string, number>>;
 }
 
 const STOP_TIMEOUT = 30_000;
@@ -91,6 +98,8 @@ class Reception {
   readonly #spool: Spool;
   readonly #outlets: readonly Outlet[];
   readonly #shippers = new Map<string, Shipper>();
+  readonly #confirmed: ConfirmedFiles;
+  readonly #gaps: GapRecords;
   /** Ends what waits for a repository on behalf of the thread. */
   readonly #cancel = new AbortController();
   readonly #worker: Worker;
@@ -114,6 +123,13 @@ class Reception {
           ...(retry !== undefined && { retry }),
         }),
     );
+    this.#confirmed = new ConfirmedFiles(this.#spool);
+    this.#gaps = new GapRecords({
+      folder: this.#spool.folder,
+      outlets: this.#outlets,
+      logger: this.#logger,
+      signal: this.#cancel.signal,
+    });
     this.#worker = startThread(options);
   }
 
@@ -130,16 +146,20 @@ class Reception {
       if (signal?.aborted) stop();
       else signal?.addEventListener('abort', stop, { once: true });
       // What an earlier run left is shipped whether or not the server can be reached.
+      this.#gaps.resume();
       for (const systemId of this.#spool.systemIds()) this.#shipper(systemId).addLeftovers();
       const { reason, position } = await ended;
-      const unshipped = await this.#finish(position, stopTimeout);
+      const left = await this.#finish(position, stopTimeout);
       this.#onEvent('wal.state', { state: 'stopped', message: 'the receiver was stopped' });
       if (position !== undefined) this.#onEvent('receive.stopped', { lsn: formatLsn(position.lsn) });
       this.#logger.info(
-        { unshipped, ...(position !== undefined && { timeline: position.timeline, lsn: formatLsn(position.lsn) }) },
+        {
+          unshipped: left.unshipped,
+          ...(position !== undefined && { timeline: position.timeline, lsn: formatLsn(position.lsn) }),
+        },
         'stopped',
       );
-      return { reason, position, unshipped };
+      return { reason, position, ...left };
     } catch (error) {
       await this.#finish(undefined, stopTimeout);
       throw error;
@@ -150,13 +170,26 @@ class Reception {
     }
   }
 
-  async #finish(position: WalPosition | undefined, milliseconds: number): Promise<number> {
+  async #finish(
+    position: WalPosition | undefined,
+    milliseconds: number,
+  ): Promise<Pick<ReceiveResult, 'unshipped' | 'unshippedBy'>> {
     const deadline = Date.now() + milliseconds;
     for (const outlet of this.#outlets) outlet.finish();
     if (position !== undefined) await this.#tail?.finish(position.lsn, milliseconds);
-    let left = 0;
-    for (const shipper of this.#shippers.values()) left += await shipper.finish(Math.max(0, deadline - Date.now()));
-    return left;
+    const shippers = [...this.#shippers.values()];
+    let unshipped = 0;
+    for (const shipper of shippers) unshipped += await shipper.finish(Math.max(0, deadline - Date.now()));
+    const unshippedBy = Object.fromEntries(
+      this.#outlets.map((outlet) => [outlet.name, shippers.reduce((sum, shipper) => sum + shipper.left(outlet), 0)]),
+    );
+    if (this.#outlets.length > 1) {
+      for (const [repository, files] of Object.entries(unshippedBy)) {
+        if (files > 0)
+          this.#logger.warn({ repository, files }, `repository ${repository} lacks ${files} files of the spool`);
+      }
+    }
+    return { unshipped, unshippedBy };
   }
 
   #threadEnd(): Promise<{ readonly reason: 'stopped' | 'until'; readonly position: WalPosition | undefined }> {
@@ -215,11 +248,13 @@ class Reception {
     const { ack, tail } = this.#options.config;
     const interval = tail ?? (ack === 'remote' ? REMOTE_INTERVAL : undefined);
     if (interval === undefined || this.#outlets.length === 0) return;
+    const shipper = this.#shipper(system.systemId);
     this.#tail = new TailShipper({
       spool: this.#spool,
       system,
       outlets: this.#outlets,
       interval,
+      firstMissing: (outlet) => shipper.firstMissing(outlet),
       logger: this.#logger,
       want: () => {
         this.#post({ type: 'want-slice' });
@@ -228,21 +263,25 @@ class Reception {
         this.#post({ type: 'confirmed', position });
       },
     });
-    this.#tail.waiting(this.#shipper(system.systemId).waiting);
   }
 
   #shipper(systemId: string): Shipper {
     const known = this.#shippers.get(systemId);
     if (known !== undefined) return known;
+    const { config } = this.#options;
+    const [onEvent, logger] = [this.#onEvent, this.#logger];
+    const settled = (outlet: Outlet): Promise<void> => this.#gaps.settled(outlet);
     const shipper = new Shipper({
       spool: this.#spool,
       systemId,
       outlets: this.#outlets,
-      concurrency: this.#options.config.shipConcurrency,
-      onEvent: this.#onEvent,
-      logger: this.#logger,
-      onChange: () => {
-        if (systemId === this.#system?.systemId) this.#tail?.waiting(shipper.waiting);
+      confirmed: this.#confirmed,
+      concurrency: config.shipConcurrency,
+      ...(this.#outlets.length > 1 && { holes: new HoleWatch({ systemId, settled, onEvent, logger }) }),
+      onEvent,
+      logger,
+      onShipped: (outlet, { name }) => {
+        if (systemId === this.#system?.systemId) this.#tail?.shipped(outlet, name);
       },
     });
     this.#shippers.set(systemId, shipper);
@@ -284,43 +323,34 @@ class Reception {
 
   /**
    * How far the archive goes. Of several repositories the one that is furthest behind counts, so that each gets what
-   * it lacks; a repository that has nothing yet does not.
+   * it lacks, but no longer when the server lacks WAL that another one has. One that does not answer while others do is left out.
    */
   async #ends(question: Extract<Question, { readonly kind: 'archive' }>): Promise<ArchiveEnds> {
-    const { systemId, segmentSize, lineage } = question;
-    const { signal } = this.#cancel;
-    const all = await Promise.all(
-      this.#outlets.map((outlet) =>
-        outlet.run((repository) => archiveEnds(repository, systemId, { segmentSize, lineage, signal }), {
-          subject: 'the end of the archive',
-          signal,
-        }),
-      ),
+    const { systemId, segmentSize, lineage, furthest } = question;
+    const { answers, silent } = await askOutlets(
+      this.#outlets,
+      (repository, signal) => archiveEnds(repository, systemId, { segmentSize, lineage, signal }),
+      { subject: 'the end of the archive', signal: this.#cancel.signal },
     );
-    const least = new Map<number, bigint>();
-    for (const ends of all) {
-      for (const [timeline, lsn] of ends) if (lsn < (least.get(timeline) ?? lsn + 1n)) least.set(timeline, lsn);
+    for (const [{ name }, error] of silent) {
+      const why = error?.message ?? 'it does not answer';
+      this.#logger.warn(
+        { repository: name, ...(error !== undefined && { code: error.code }) },
+        `where to begin is decided without repository ${name}, which may lack WAL from before: ${why}`,
+      );
     }
-    return least;
+    const all = [...answers.values()];
+    return furthest ? furthestEnds(all) : leastEnds(all, { segmentSize, lineage });
   }
 
-  /** A gap is told, and is on record in every repository before it is stepped over. */
+  /** A gap is told, and is on record in every repository that answers before it is stepped over. */
   async #recordGap({ systemId, gap, record }: Extract<Question, { readonly kind: 'gap' }>): Promise<void> {
-    const { signal } = this.#cancel;
     const { from, to, reason } = gap;
     const data = { timeline: from.timeline, from: formatLsn(from.lsn), to: formatLsn(to.lsn), reason };
     this.#logger.error(data, `WAL is lost: ${reason}`);
     this.#onEvent('wal.gap', data);
     if (!record) return;
-    const fact = { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } };
-    await Promise.all(
-      this.#outlets.map((outlet) =>
-        outlet.run((repository) => repository.facts(systemId).add('wal', fact, { signal }), {
-          subject: 'the record of a gap',
-          signal,
-        }),
-      ),
-    );
+    await this.#gaps.record(systemId, { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } });
   }
 
   #post(message: ToThread): void {

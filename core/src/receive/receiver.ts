@@ -225,7 +225,8 @@ export class Receiver {
         : { position: this.#position, newestTimeline: this.#position.timeline };
     if (own.position !== undefined && this.#removed === undefined) return own;
     const { systemId, segmentSize, lineage } = server;
-    const ends = (await this.#ask({ kind: 'archive', systemId, segmentSize, lineage })) as ArchiveEnds;
+    const furthest = this.#removed !== undefined;
+    const ends = (await this.#ask({ kind: 'archive', systemId, segmentSize, lineage, furthest })) as ArchiveEnds;
     const archive = holdings(ends, lineage);
     if (own.position === undefined) {
       return { ...archive, newestTimeline: Math.max(own.newestTimeline, archive.newestTimeline) };

@@ -1,20 +1,17 @@
 import { statSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
-import { ArchiveError } from '../contracts/errors.ts';
+import { rm } from 'node:fs/promises';
+import type { ArchiveError } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import {
-  isSegmentSize,
-  parseWalFileName,
-  readSegmentHeader,
-  SEGMENT_HEADER_BYTES,
-  segmentNumberOf,
-  type WalFile,
-} from '../postgres/wal-file.ts';
+import { isSegmentSize, parseWalFileName, segmentNumberOf, type WalFile } from '../postgres/wal-file.ts';
 import { within } from './backoff.ts';
+import type { ConfirmedFiles } from './confirmed-files.ts';
+import type { HoleWatch } from './hole-watch.ts';
 import { asArchiveError } from './messages.ts';
 import type { Outlet } from './outlet.ts';
-import { holdsWal, pushEnd, writtenBytes } from './partial-segment.ts';
+import { writtenBytes } from './partial-segment.ts';
+import { shipFile } from './ship-file.ts';
+import { ShippingLane, type SpooledFile } from './shipping-lane.ts';
 import type { Spool } from './spool.ts';
 import { guard, spoolError } from './spool-error.ts';
 
@@ -23,181 +20,142 @@ export interface ShipperOptions {
   readonly systemId: string;
   /** Without any, files stay in the spool. */
   readonly outlets: readonly Outlet[];
-  /** Files that are shipped at once. */
+  /** What repositories have confirmed of the files that stay in the spool. */
+  readonly confirmed: ConfirmedFiles;
+  /** Files that are shipped at once into each repository. */
   readonly concurrency: number;
+  /** With several repositories: tells what one lacks that another has. */
+  readonly holes?: HoleWatch;
   readonly onEvent: EventSink;
   readonly logger: Logger;
-  /** The list of waiting files has changed. */
-  readonly onChange: () => void;
+  /** A repository has a file. */
+  readonly onShipped?: (outlet: Outlet, file: WalFile) => void;
+}
+
+interface QueuedFile extends SpooledFile {
+  /** Repositories that have not confirmed it. */
+  lacking: number;
 }
 
 /**
- * How many segments shipping may be ahead of one that cannot be shipped: beyond that it waits. So a hole is never further from
- * the end of an archive than archive-ends.ts looks for it.
- */
-export const AHEAD = 64n;
-
-interface Item {
-  readonly file: WalFile;
-  readonly path: string;
-  readonly size: number;
-  /** Number of the segment; undefined for what is not a whole segment. */
-  readonly number: bigint | undefined;
-  running: boolean;
-  /** Stays in the spool, nothing more is tried in this run. */
-  aside: boolean;
-}
-
-/**
- * Ships finished files from the spool into all repositories; each leaves the spool when the last repository has confirmed
- * it, never earlier (H-04). What fails is tried again for ever and never delays receiving. The end of a timeline is archived as
- * slices: the name of the partial segment is PostgreSQL's, whose promoted server archives it with an end of its own.
+ * Ships finished files from the spool into all repositories, into each in a lane of its own that no other one holds up. A file
+ * leaves the spool when the last repository has confirmed it, never earlier (H-04). What fails is tried again for ever and
+ * never delays receiving.
  */
 export class Shipper {
   readonly #options: ShipperOptions;
-  readonly #queue: Item[] = [];
-  readonly #running = new Set<Promise<void>>();
-  readonly #cancel = new AbortController();
+  readonly #files = new Map<string, QueuedFile>();
+  readonly #lanes: ReadonlyMap<Outlet, ShippingLane<QueuedFile>>;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
+    this.#lanes = new Map(options.outlets.map((outlet) => [outlet, this.#lane(outlet)]));
   }
 
-  /** Files that are not in all repositories yet, in the order in which they are shipped. */
+  /** Files that are not in all repositories yet, in the order in which they came. */
   get waiting(): readonly WalFile[] {
-    return this.#queue.map(({ file }) => file);
+    return [...this.#files.values()].map(({ file }) => file);
+  }
+
+  /** How many files a repository lacks. */
+  left(outlet: Outlet): number {
+    return this.#lanes.get(outlet)?.left ?? 0;
+  }
+
+  /** The lowest number of a segment that a repository does not have yet; undefined when it has all. */
+  firstMissing(outlet: Outlet): bigint | undefined {
+    return this.#lanes.get(outlet)?.firstMissing;
   }
 
   /** Takes the whole segments and histories that an earlier run left; partial segments are the receiver's to give (H-04). */
   addLeftovers(): void {
-    for (const { file } of this.#options.spool.files(this.#options.systemId)) {
-      if (file.kind !== 'partial') this.add(file.name);
+    const { spool, systemId, confirmed, outlets } = this.#options;
+    for (const { file } of spool.files(systemId)) {
+      if (file.kind === 'partial') continue;
+      const lacking = outlets.filter(({ id }) => !confirmed.has(systemId, file.name, id));
+      // What all have confirmed is asked for once more: it was to be removed, and is not lost for want of an object.
+      this.#add(file.name, lacking.length > 0 ? lacking : outlets);
     }
   }
 
   /** Takes a file that the receiver has finished, once. */
   add(name: string): void {
+    this.#add(name, this.#options.outlets);
+  }
+
+  #add(name: string, outlets: readonly Outlet[]): void {
     const file = parseWalFileName(name);
-    if (file === undefined || this.#queue.some((item) => item.file.name === name)) return;
-    const path = this.#options.spool.path(this.#options.systemId, name);
+    if (file === undefined || this.#files.has(name)) return;
+    const path = this.#path(file);
     const size = guard(path, () => statSync(path, { throwIfNoEntry: false }))?.size;
     if (size === undefined) return; // shipped by an earlier call
     const number = file.kind === 'segment' && isSegmentSize(size) ? segmentNumberOf(file, size) : undefined;
-    const item: Item = { file, path, size, number, running: false, aside: false };
-    // A history goes before the segments of its timeline.
-    const before = this.#queue.findIndex(
-      (other) => file.kind === 'history' && !other.running && other.file.timeline >= file.timeline,
-    );
-    this.#queue.splice(before < 0 ? this.#queue.length : before, 0, item);
-    this.#options.onChange();
-    this.#next();
+    const queued: QueuedFile = { file, size, number, lacking: outlets.length };
+    this.#files.set(name, queued);
+    if (file.kind === 'history') this.#options.holes?.history(file, path);
+    for (const outlet of outlets) this.#lanes.get(outlet)?.add(queued);
   }
 
   /** Ships what there is, within a time in milliseconds; what fails now stays in the spool. Gives how many files are left. */
   async finish(milliseconds: number): Promise<number> {
-    await within(milliseconds, this.#drained());
-    this.#cancel.abort();
-    return this.#queue.length;
+    const lanes = [...this.#lanes.values()];
+    const drained = async (): Promise<void> => {
+      await Promise.all(lanes.map((lane) => lane.drained()));
+    };
+    await within(milliseconds, drained());
+    for (const lane of lanes) lane.cancel();
+    return this.#files.size;
   }
 
-  async #drained(): Promise<void> {
-    while (this.#running.size > 0) await Promise.race(this.#running);
-  }
-
-  #next(): void {
-    if (this.#cancel.signal.aborted || this.#options.outlets.length === 0) return;
-    const wanted = this.#queue.filter(({ aside }) => !aside);
-    const oldest = this.#queue.reduce<bigint | undefined>((least, { number }) => lower(least, number), undefined);
-    for (const item of wanted.slice(0, this.#options.concurrency)) {
-      if (item.running || (oldest !== undefined && (item.number ?? oldest) >= oldest + AHEAD)) continue;
-      item.running = true;
-      const work = this.#ship(item).finally(() => {
-        item.running = false;
-        this.#running.delete(work);
-        this.#next();
-      });
-      this.#running.add(work);
-    }
-  }
-
-  async #ship(item: Item): Promise<void> {
-    const { outlets, systemId, onEvent, onChange } = this.#options;
-    const { file, path } = item;
-    try {
-      const length = file.kind === 'partial' ? await writtenBytes(path) : item.size;
-      await Promise.all(
-        outlets.map((outlet) =>
-          outlet.run(
-            async (repository, signal) => {
-              const archive = repository.wal(systemId);
-              if (file.kind === 'partial' && !holdsWal(length)) return;
-              if (file.kind !== 'history') await checkHeader(file, path, systemId);
-              if (file.kind === 'partial') {
-                await pushEnd(archive, file.name.slice(0, -'.partial'.length), { path, length }, signal);
-              } else await archive.push(file.name, { path }, { signal });
-            },
-            { subject: file.name, signal: this.#cancel.signal },
-          ),
+  #lane(outlet: Outlet): ShippingLane<QueuedFile> {
+    const { systemId, concurrency, holes, onShipped } = this.#options;
+    return new ShippingLane<QueuedFile>({
+      concurrency,
+      ...(holes !== undefined && { prepare: (first, signal) => holes.check(outlet, first, signal) }),
+      ship: ({ file }, signal) =>
+        outlet.run(
+          (repository, signal) => shipFile(repository.wal(systemId), { file, path: this.#path(file), signal }),
+          { subject: file.name, signal },
         ),
-      );
-      await rm(path, { force: true });
-      onEvent('wal.shipped', { file: file.name, bytes: length });
-      this.#queue.splice(this.#queue.indexOf(item), 1);
-      onChange();
-    } catch (error) {
-      item.aside = true;
-      this.#keep(file, asArchiveError(error));
+      onShipped: (file) => this.#shipped(outlet, file),
+      onLeft: ({ file }) => onShipped?.(outlet, file),
+      onKept: ({ file }, error) => {
+        this.#keep(outlet, file, error);
+      },
+    });
+  }
+
+  async #shipped(outlet: Outlet, queued: QueuedFile): Promise<void> {
+    const { systemId, confirmed, onEvent, logger } = this.#options;
+    const { file, size } = queued;
+    queued.lacking -= 1;
+    if (queued.lacking > 0) {
+      try {
+        confirmed.add(systemId, file.name, outlet.id);
+      } catch (error) {
+        logger.debug({ file: file.name }, `that it is shipped is not on record: ${asArchiveError(error).message}`);
+      }
+      return;
     }
-  }
-
-  #keep(file: WalFile, error: ArchiveError): void {
-    const { logger, onEvent } = this.#options;
-    if (error.code === 'WAL_CONFLICT') onEvent('wal.conflict', { file: file.name, message: error.message });
-    logger.warn({ file: file.name, code: error.code }, `${file.name} stays in the spool: ${error.message}`);
-  }
-}
-
-function lower(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return a < b ? a : b;
-}
-
-/** Compares what a segment says about itself with its name. Throws `WAL_INVALID`. */
-async function checkHeader(
-  file: Exclude<WalFile, { readonly kind: 'history' }>,
-  path: string,
-  systemId: string,
-): Promise<void> {
-  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
-  let size: number;
-  try {
-    const handle = await open(path);
+    const path = this.#path(file);
+    const bytes = file.kind === 'partial' ? await writtenBytes(path) : size;
     try {
-      await handle.read(bytes, 0, bytes.length, 0);
-      ({ size } = await handle.stat());
-    } finally {
-      await handle.close();
+      await rm(path, { force: true });
+    } catch (error) {
+      throw spoolError(path, error);
     }
-  } catch (error) {
-    throw spoolError(path, error);
+    this.#files.delete(file.name);
+    onEvent('wal.shipped', { file: file.name, bytes });
   }
-  const header = readSegmentHeader(bytes, path);
-  const address = segmentNumberOf(file, header.segmentSize) * BigInt(header.segmentSize);
-  // The first segment of a timeline begins with pages that were written under its ancestor.
-  const fits =
-    header.systemId === systemId &&
-    header.timeline <= file.timeline &&
-    header.pageAddress === address &&
-    header.segmentSize === size;
-  if (fits) return;
-  throw new ArchiveError('WAL_INVALID', `${path} holds other WAL than its name says`, {
-    details: {
-      path,
-      size,
-      system_id: header.systemId,
-      timeline: header.timeline,
-      segment_size: header.segmentSize,
-      page_address: header.pageAddress.toString(16),
-    },
-  });
+
+  #keep(outlet: Outlet, file: WalFile, error: ArchiveError): void {
+    const { outlets, logger, onEvent } = this.#options;
+    if (error.code === 'WAL_CONFLICT') onEvent('wal.conflict', { file: file.name, message: error.message });
+    const why = outlets.length > 1 ? `repository ${outlet.name}: ${error.message}` : error.message;
+    logger.warn({ file: file.name, code: error.code }, `${file.name} stays in the spool: ${why}`);
+  }
+
+  #path(file: WalFile): string {
+    return this.#options.spool.path(this.#options.systemId, file.name);
+  }
 }

@@ -14,12 +14,12 @@ import { segmentName } from '../../src/postgres/wal-file.ts';
 import { archiveEnds } from '../../src/receive/archive-ends.ts';
 import { KnownRepositories } from '../../src/receive/known-repositories.ts';
 import { Outlet } from '../../src/receive/outlet.ts';
-import { AHEAD, Shipper } from '../../src/receive/shipper.ts';
+import { ConfirmedFiles } from '../../src/receive/confirmed-files.ts';
+import { Shipper } from '../../src/receive/shipper.ts';
+import { AHEAD } from '../../src/receive/shipping-lane.ts';
 import { Spool } from '../../src/receive/spool.ts';
-import { Repository } from '../../src/repository/repository.ts';
-
-const SIZE = 1024 * 1024;
-const SYSTEM = '7710525273155636154';
+import type { Repository } from '../../src/repository/repository.ts';
+import { repositoryOf, segment, SIZE, SYSTEM } from './shipping-scene.ts';
 
 let root: string;
 let events: { readonly name: string; readonly data: Readonly<Record<string, unknown>> }[];
@@ -38,13 +38,7 @@ afterEach(() => {
 let made = 0;
 function repository(storage: Storage = new MemoryStorage()): Repository {
   made += 1;
-  return new Repository({
-    cluster: 'main',
-    name: `repository ${made}`,
-    storage,
-    codecs: [],
-    codecFor: async (suffix) => Promise.reject(new Error(suffix)),
-  });
+  return repositoryOf(`repository ${made}`, storage);
 }
 
 function outlet(made: Repository): Outlet {
@@ -64,32 +58,12 @@ function shipper(outlets: readonly Outlet[], concurrency = 2): { spool: Spool; m
     spool,
     systemId: SYSTEM,
     outlets,
+    confirmed: new ConfirmedFiles(spool),
     concurrency,
     onEvent,
     logger: silentLogger,
-    onChange: () => undefined,
   });
   return { spool, made };
-}
-
-interface HeaderChanges {
-  readonly timeline?: number;
-  readonly address?: bigint;
-  readonly systemId?: bigint;
-  readonly segmentSize?: number;
-}
-
-/** A segment with a header that fits its name, unless changed. */
-function segment(timeline: number, number: number, changes: HeaderChanges = {}): Buffer {
-  const bytes = Buffer.alloc(SIZE);
-  bytes.writeUInt16LE(0xd118, 0);
-  bytes.writeUInt16LE(2, 2);
-  bytes.writeUInt32LE(changes.timeline ?? timeline, 4);
-  bytes.writeBigUInt64LE(changes.address ?? BigInt(number * SIZE), 8);
-  bytes.writeBigUInt64LE(changes.systemId ?? BigInt(SYSTEM), 24);
-  bytes.writeUInt32LE(changes.segmentSize ?? SIZE, 32);
-  bytes.writeUInt32LE(8192, 36);
-  return bytes;
 }
 
 function put(spool: Spool, number: number, content: Buffer = segment(1, number)): string {

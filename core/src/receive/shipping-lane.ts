@@ -1,0 +1,147 @@
+import type { ArchiveError } from '../contracts/errors.ts';
+import type { WalFile } from '../postgres/wal-file.ts';
+import { asArchiveError } from './messages.ts';
+
+/**
+ * How many segments of a timeline shipping may be ahead of one that cannot be shipped: beyond that it waits. So a hole is never
+ * further from the end of an archive than archive-ends.ts looks for it.
+ */
+export const AHEAD = 64n;
+
+/** A file that waits in the spool. */
+export interface SpooledFile {
+  readonly file: WalFile;
+  /** Bytes. */
+  readonly size: number;
+  /** Number of the segment; undefined for what is not a whole segment. */
+  readonly number: bigint | undefined;
+}
+
+export interface ShippingLaneOptions<File extends SpooledFile> {
+  /** Files that are shipped at once. */
+  readonly concurrency: number;
+  /** Work before the first segment of the run, tried again with the next one when it fails. */
+  readonly prepare?: (first: File, signal: AbortSignal) => Promise<void>;
+  /** Puts a file into the repository; tried until it succeeds. */
+  readonly ship: (file: File, signal: AbortSignal) => Promise<void>;
+  /** The repository has the file; when this fails the file is kept. */
+  readonly onShipped: (file: File) => Promise<void>;
+  /** The file has left the lane. */
+  readonly onLeft: (file: File) => void;
+  /** The file stays in the spool, nothing more is tried in this run. */
+  readonly onKept: (file: File, error: ArchiveError) => void;
+}
+
+interface Entry<File> {
+  readonly file: File;
+  running: boolean;
+  /** Stays in the spool, nothing more is tried in this run. */
+  aside: boolean;
+}
+
+/**
+ * The way of the files into one repository: in order, some at once, and never held up by another repository. A file costs a few
+ * words while it waits; nothing is read or begun before its turn.
+ */
+export class ShippingLane<File extends SpooledFile> {
+  readonly #options: ShippingLaneOptions<File>;
+  readonly #queue: Entry<File>[] = [];
+  readonly #running = new Set<Promise<void>>();
+  readonly #cancel = new AbortController();
+  #prepared: Promise<void> | undefined;
+
+  constructor(options: ShippingLaneOptions<File>) {
+    this.#options = options;
+  }
+
+  /** Files that this repository does not have yet. */
+  get left(): number {
+    return this.#queue.length;
+  }
+
+  /** The lowest number of a segment, of any timeline, that this repository does not have yet. */
+  get firstMissing(): bigint | undefined {
+    let least: bigint | undefined;
+    for (const { file } of this.#queue) {
+      const { number } = file;
+      if (number !== undefined && (least === undefined || number < least)) least = number;
+    }
+    return least;
+  }
+
+  /** Takes a file: at the end, but a history before the segments of its timeline. */
+  add(file: File): void {
+    const { kind, timeline } = file.file;
+    const before =
+      kind === 'history'
+        ? this.#queue.findIndex((other) => !other.running && other.file.file.timeline >= timeline)
+        : -1;
+    this.#queue.splice(before < 0 ? this.#queue.length : before, 0, { file, running: false, aside: false });
+    this.#next();
+  }
+
+  /** Waits until nothing is under way. */
+  async drained(): Promise<void> {
+    while (this.#running.size > 0) await Promise.race(this.#running);
+  }
+
+  /** Ends what is under way. */
+  cancel(): void {
+    this.#cancel.abort();
+  }
+
+  #next(): void {
+    if (this.#cancel.signal.aborted) return;
+    let places = this.#options.concurrency;
+    for (const entry of this.#queue) {
+      if (entry.aside) continue;
+      if (places === 0) return;
+      places -= 1;
+      if (!entry.running && !this.#isTooFarAhead(entry.file)) this.#begin(entry);
+    }
+  }
+
+  /** Segments of a timeline come in order, so that the first one in the queue is the lowest. */
+  #isTooFarAhead({ file, number }: File): boolean {
+    if (number === undefined) return false;
+    const first = this.#queue.find(
+      (other) => other.file.number !== undefined && other.file.file.timeline === file.timeline,
+    );
+    return number >= (first?.file.number ?? number) + AHEAD;
+  }
+
+  #begin(entry: Entry<File>): void {
+    entry.running = true;
+    const work = this.#ship(entry).finally(() => {
+      entry.running = false;
+      this.#running.delete(work);
+      this.#next();
+    });
+    this.#running.add(work);
+  }
+
+  async #ship(entry: Entry<File>): Promise<void> {
+    const { ship, onShipped, onLeft, onKept } = this.#options;
+    const { file } = entry;
+    try {
+      if (file.number !== undefined) await this.#prepare(file);
+      await ship(file, this.#cancel.signal);
+      await onShipped(file);
+      this.#queue.splice(this.#queue.indexOf(entry), 1);
+      onLeft(file);
+    } catch (error) {
+      entry.aside = true;
+      onKept(file, asArchiveError(error));
+    }
+  }
+
+  #prepare(file: File): Promise<void> {
+    this.#prepared ??= (this.#options.prepare?.(file, this.#cancel.signal) ?? Promise.resolve()).catch(
+      (error: unknown) => {
+        this.#prepared = undefined;
+        throw error;
+      },
+    );
+    return this.#prepared;
+  }
+}

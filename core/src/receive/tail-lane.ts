@@ -1,0 +1,149 @@
+import { open } from 'node:fs/promises';
+import type { Logger } from '../contracts/plugin.ts';
+import { errnoOf } from '../contracts/errors.ts';
+import { asArchiveError, MOST_OF_SLICE, type SystemInfo } from './messages.ts';
+import type { Outlet } from './outlet.ts';
+import { readBytes } from './partial-segment.ts';
+import type { Spool } from './spool.ts';
+import { spoolError } from './spool-error.ts';
+
+export interface TailLaneOptions {
+  readonly spool: Spool;
+  readonly system: SystemInfo;
+  readonly outlet: Outlet;
+  /** The lowest number of a whole segment in the spool that the repository does not have. */
+  readonly firstMissing: () => bigint | undefined;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** The repository has more of the open segment. */
+  readonly onArchived: () => void;
+}
+
+interface OpenSegment {
+  readonly name: string;
+  readonly start: bigint;
+  /** Bytes that are durable in the spool, as far as they were told. */
+  durable: number;
+  /** Bytes that the repository has. */
+  archived: number;
+  /** Fires when another segment is open: then nothing waits to archive slices of this one. */
+  readonly left: AbortController;
+}
+
+/**
+ * The open segment in one repository: one slice is under way at a time, what comes meanwhile goes into the next. A repository
+ * that is down holds no bytes in memory, and is given the slices of the segment that is open when it is back.
+ */
+export class TailLane {
+  readonly #options: TailLaneOptions;
+  #open: OpenSegment | undefined;
+  #work: Promise<void> | undefined;
+
+  constructor(options: TailLaneOptions) {
+    this.#options = options;
+  }
+
+  get outlet(): Outlet {
+    return this.#options.outlet;
+  }
+
+  /** The end of what the repository has without a hole; undefined before a segment is open. */
+  get reached(): bigint | undefined {
+    const open = this.#open;
+    if (open === undefined) return undefined;
+    const reached = open.start + BigInt(open.archived);
+    const missing = this.#options.firstMissing();
+    const start = missing === undefined ? reached : missing * BigInt(this.#options.system.segmentSize);
+    return start < reached ? start : reached;
+  }
+
+  /** A segment is open, anew or again. */
+  opened(name: string, start: bigint): void {
+    if (name === this.#open?.name) return;
+    this.#open?.left.abort();
+    this.#open = { name, start, durable: 0, archived: 0, left: new AbortController() };
+  }
+
+  /** The repository has the whole segment. */
+  hasWhole(name: string): void {
+    if (this.#open?.name === name) this.#open.archived = this.#options.system.segmentSize;
+  }
+
+  /** Archives the open segment up to a byte that is durable in the spool; ends when nothing is left to archive. */
+  async archive(name: string, to: number): Promise<void> {
+    const open = this.#open;
+    if (open?.name !== name) return;
+    open.durable = Math.max(open.durable, to);
+    this.#work ??= this.#archive().finally(() => {
+      this.#work = undefined;
+    });
+    await this.#work;
+  }
+
+  /** Archives the rest of the open segment, which is durable up to an LSN. */
+  async finish(durable: bigint): Promise<void> {
+    await this.#work;
+    const open = this.#open;
+    if (open !== undefined) await this.archive(open.name, Number(durable - open.start));
+  }
+
+  async #archive(): Promise<void> {
+    for (let open = this.#open; open !== undefined && open.archived < open.durable; open = this.#open) {
+      if (!(await this.#ship(open)) && open === this.#open) return;
+      this.#options.onArchived();
+    }
+  }
+
+  /** Archives a slice; gives whether the repository has it now. */
+  async #ship(open: OpenSegment): Promise<boolean> {
+    const { spool, system, outlet, logger, signal } = this.#options;
+    const { name, archived: from } = open;
+    const path = spool.path(system.systemId, name);
+    let to = from;
+    try {
+      await outlet.run(
+        async (repository) => {
+          if (open.left.signal.aborted) return;
+          // Read at each try: what waits for a repository would fill the memory, and there is more by now.
+          to = Math.min(open.durable, from + MOST_OF_SLICE);
+          const bytes = await readSlice(path, from, to);
+          // Only what the last repository has, this one, is no longer in the spool.
+          if (bytes === undefined) return;
+          await repository.wal(system.systemId).pushTail(name, from, to, bytes, { signal });
+        },
+        { subject: `${name}.tail`, signal, last: open.left.signal },
+      );
+    } catch (error) {
+      // The slice is missing now, but its bytes are in the spool, and in the archive with the whole segment.
+      const message = `a slice was not archived: ${asArchiveError(error).message}`;
+      logger.debug({ repository: outlet.name, file: name, from, to }, message);
+      return false;
+    }
+    open.archived = Math.max(open.archived, to);
+    return to > from;
+  }
+}
+
+/** Reads bytes of a segment that may be finished, and renamed, at any time; undefined when it has left the spool. */
+async function readSlice(path: string, from: number, to: number): Promise<Uint8Array | undefined> {
+  try {
+    const handle = (await openIfPresent(`${path}.partial`)) ?? (await openIfPresent(path));
+    if (handle === undefined) return undefined;
+    try {
+      return await readBytes(handle, from, to);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw spoolError(path, error);
+  }
+}
+
+async function openIfPresent(path: string): Promise<Awaited<ReturnType<typeof open>> | undefined> {
+  try {
+    return await open(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,385 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../../src/contracts/errors.ts';
+import { segmentName } from '../../src/postgres/wal-file.ts';
+import { HoleWatch } from '../../src/receive/hole-watch.ts';
+import type { Shipper } from '../../src/receive/shipper.ts';
+import { AHEAD, ShippingLane, type SpooledFile } from '../../src/receive/shipping-lane.ts';
+import { Faulty, Scene, segment, SIZE, SYSTEM, until } from './shipping-scene.ts';
+
+let scene: Scene;
+beforeEach(() => {
+  scene = new Scene();
+});
+afterEach(() => {
+  scene.destroy();
+});
+
+const name = (number: number): string => segmentName(1, BigInt(number), SIZE);
+const numbers = (from: number, to: number): readonly number[] =>
+  Array.from({ length: to - from }, (_, at) => from + at);
+
+function add(shipper: Shipper, from: number, to: number): void {
+  for (const number of numbers(from, to)) shipper.add(scene.put(number));
+}
+
+test.each<[string, (other: Faulty) => void, (other: Faulty) => void]>([
+  ['fails', (other) => (other.down = 'STORAGE_UNAVAILABLE'), (other) => (other.down = undefined)],
+  ['says nothing', (other) => (other.hung = true), (other) => (other.hung = false)],
+])(
+  'H-04 a repository that %s holds no other one up: the other has all, the spool keeps all, and it catches up in order',
+  async (_, fail, mend) => {
+    const [up, other] = [new Faulty('up'), new Faulty('other')];
+    const outlets = scene.outlets(up.repository, other.repository);
+    const shipper = scene.shipper(outlets);
+    add(shipper, 1, 4);
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    fail(other);
+    const calls = other.calls;
+    const end = 4 + Number(AHEAD) + 10;
+    add(shipper, 4, end);
+    await until(
+      () => up.files.length === end - 1,
+      () => up.files.join(' '),
+    );
+    expect(other.calls).toBeGreaterThan(calls);
+    expect(other.files).toHaveLength(3);
+    expect(scene.spooled).toEqual(numbers(4, end).map(name));
+    expect([shipper.left(outlets[0]), shipper.left(outlets[1])]).toEqual([0, end - 4]);
+    expect([shipper.firstMissing(outlets[0]), shipper.firstMissing(outlets[1])]).toEqual([undefined, 4n]);
+    expect(scene.named('wal.shipped')).toHaveLength(3);
+
+    mend(other);
+    add(shipper, end, end + 2);
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    expect(await shipper.finish(10_000)).toBe(0);
+    // In order, as far as two at once have one.
+    const positions = other.files.map((file) => numbers(1, end + 2).indexOf(Number.parseInt(file.slice(16), 16)));
+    for (const [at, position] of positions.entries()) expect(Math.abs(position - at)).toBeLessThanOrEqual(1);
+    const keys = ({ stored }: Faulty): readonly string[] => stored.filter((key) => key.includes('/wal/')).toSorted();
+    expect(keys(other)).toEqual(keys(up));
+    expect(other.most).toBeLessThanOrEqual(2);
+    expect(scene.named('wal.shipped')).toHaveLength(end + 1);
+  },
+);
+
+describe('a new run while a repository is down', () => {
+  test('what the others have confirmed is not compared again: new segments come first, and nothing is lost for it', async () => {
+    const [up, other] = [new Faulty('up'), new Faulty('other')];
+    const outlets = scene.outlets(up.repository, other.repository);
+    const first = scene.shipper(outlets);
+    add(first, 1, 3);
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    other.down = 'STORAGE_UNAVAILABLE';
+    add(first, 3, 10);
+    await until(
+      () => first.left(outlets[0]) === 0,
+      () => up.files.join(' '),
+    );
+    for (const outlet of outlets) outlet.finish();
+    expect(await first.finish(10_000)).toBe(7);
+
+    const again = scene.outlets(up.repository, other.repository);
+    const second = scene.shipper(again);
+    const calls = up.calls;
+    second.addLeftovers();
+    expect([second.left(again[0]), second.left(again[1])]).toEqual([0, 7]);
+    expect(up.calls).toBe(calls);
+    second.add(scene.put(10));
+    await until(
+      () => second.left(again[0]) === 0,
+      () => up.files.join(' '),
+    );
+    expect(up.files.at(-1)).toBe(name(10));
+    expect(scene.spooled).toHaveLength(8);
+    other.down = undefined;
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    expect([...other.files].sort()).toEqual(numbers(1, 11).map(name));
+    expect(await second.finish(10_000)).toBe(0);
+    // Nothing is remembered of files that are gone.
+    scene.shipper(again).addLeftovers();
+    scene.put(3);
+    const third = scene.shipper(again);
+    third.addLeftovers();
+    expect(third.left(again[0])).toBe(1);
+    expect(await third.finish(10_000)).toBe(0);
+  });
+
+  test('H-23 another repository under the same name has confirmed nothing', async () => {
+    const [up, other] = [new Faulty('up'), new Faulty('other')];
+    const outlets = scene.outlets(up.repository, other.repository);
+    other.down = 'STORAGE_UNAVAILABLE';
+    const first = scene.shipper(outlets);
+    add(first, 1, 4);
+    await until(
+      () => first.left(outlets[0]) === 0,
+      () => up.files.join(' '),
+    );
+    for (const outlet of outlets) outlet.finish();
+    expect(await first.finish(10_000)).toBe(3);
+
+    // As an operator does who gives the name to another storage on purpose.
+    rmSync(join(scene.spool.folder, 'repositories.json'));
+    const fresh = new Faulty('up');
+    const again = scene.outlets(fresh.repository, other.repository);
+    other.down = undefined;
+    const second = scene.shipper(again);
+    second.addLeftovers();
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    expect([...fresh.files].sort()).toEqual(numbers(1, 4).map(name));
+    expect(await second.finish(10_000)).toBe(0);
+  });
+
+  test('a line that a crash has cut counts for nothing', async () => {
+    const [up, other] = [new Faulty('up'), new Faulty('other')];
+    const outlets = scene.outlets(up.repository, other.repository);
+    other.down = 'STORAGE_UNAVAILABLE';
+    const first = scene.shipper(outlets, { concurrency: 1 });
+    add(first, 1, 3);
+    await until(
+      () => first.left(outlets[0]) === 0,
+      () => up.files.join(' '),
+    );
+    for (const outlet of outlets) outlet.finish();
+    await first.finish(10_000);
+    const path = join(scene.spool.folder, 'confirmed');
+    const text = readFileSync(path, 'utf8');
+    expect(text.split('\n')).toHaveLength(3);
+    writeFileSync(path, text.slice(0, -1));
+    const again = scene.outlets(up.repository, other.repository);
+    const second = scene.shipper(again, { concurrency: 1 });
+    second.addLeftovers();
+    expect([second.left(again[0]), second.left(again[1])]).toEqual([1, 2]);
+    other.down = undefined;
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+  });
+
+  test('what all have confirmed, but was not removed before a crash, is asked for once more', async () => {
+    const [up, other] = [new Faulty('up'), new Faulty('other')];
+    const outlets = scene.outlets(up.repository, other.repository);
+    other.down = 'STORAGE_UNAVAILABLE';
+    const first = scene.shipper(outlets);
+    add(first, 1, 2);
+    await until(
+      () => first.left(outlets[0]) === 0,
+      () => up.files.join(' '),
+    );
+    for (const outlet of outlets) outlet.finish();
+    await first.finish(10_000);
+    // The other one is no longer in the config.
+    const [alone] = scene.outlets(up.repository);
+    const second = scene.shipper([alone]);
+    second.addLeftovers();
+    expect(await second.finish(10_000)).toBe(0);
+    expect(scene.spooled).toEqual([]);
+    expect(scene.named('wal.shipped')).toHaveLength(1);
+  });
+});
+
+test('a conflict in one repository keeps the file in the spool, and the other repository has it', async () => {
+  const [up, other] = [new Faulty('up'), new Faulty('other')];
+  await other.repository.open({ create: true });
+  await other.repository.wal(SYSTEM).push(name(2), { bytes: Buffer.from('of another server') });
+  const outlets = scene.outlets(up.repository, other.repository);
+  const shipper = scene.shipper(outlets);
+  add(shipper, 1, 5);
+  await until(
+    () => shipper.left(outlets[0]) === 0 && shipper.left(outlets[1]) === 1,
+    () => scene.spooled.join(' '),
+  );
+  for (const outlet of outlets) outlet.finish();
+  expect(await shipper.finish(10_000)).toBe(1);
+  expect(scene.spooled).toEqual([name(2)]);
+  expect(up.files).toHaveLength(4);
+  expect(scene.named('wal.conflict').length).toBeGreaterThan(0);
+  expect(scene.logs).toContainEqual(expect.stringMatching(/^warn: 0{7}10{15}2 stays in the spool: repository other: /));
+});
+
+test('segments of a new timeline with lower numbers are not held back by those of an old one, nor hold them back', async () => {
+  const up = new Faulty('up');
+  const [outlet] = scene.outlets(up.repository);
+  for (const number of [100, 101, 102]) scene.put(number);
+  const shipper = scene.shipper([outlet]);
+  up.down = 'STORAGE_UNAVAILABLE';
+  shipper.addLeftovers();
+  shipper.add(scene.put(2, 3));
+  up.down = undefined;
+  await until(
+    () => scene.spooled.length === 0,
+    () => scene.spooled.join(' '),
+  );
+  expect(await shipper.finish(10_000)).toBe(0);
+});
+
+test('however many files wait for a repository, only as many as are shipped at once are begun', async () => {
+  const begun: string[] = [];
+  const lane = new ShippingLane<SpooledFile>({
+    concurrency: 3,
+    ship: ({ file }) => {
+      begun.push(file.name);
+      return new Promise(() => undefined);
+    },
+    onShipped: async () => undefined,
+    onLeft: () => undefined,
+    onKept: () => undefined,
+  });
+  for (const number of numbers(0, 50_000)) {
+    const file = { kind: 'segment', name: name(number), timeline: 1, log: 0, index: number } as const;
+    lane.add({ file, size: SIZE, number: BigInt(number) });
+  }
+  expect(lane.left).toBe(50_000);
+  await until(
+    () => begun.length === 3,
+    () => begun.join(' '),
+  );
+  expect(begun).toEqual([0, 1, 2].map(name));
+  expect(lane.firstMissing).toBe(0n);
+});
+
+test('one outage is one message, whatever is given up meanwhile, and its end is told once', async () => {
+  const up = new Faulty('up');
+  const [outlet] = scene.outlets(up.repository);
+  const run = (subject: string, last: AbortSignal): Promise<void> =>
+    outlet.run((repository) => repository.open().then(() => undefined), {
+      subject,
+      last,
+      signal: new AbortController().signal,
+    });
+  await up.repository.open({ create: true });
+  for (const code of ['STORAGE_UNAVAILABLE', 'STORAGE_UNAVAILABLE'] as ErrorCode[]) {
+    up.down = code;
+    for (const subject of ['1.tail', '2.tail', '3.tail']) {
+      const last = new AbortController();
+      const tried = run(subject, last.signal);
+      const calls = up.calls;
+      await until(
+        () => up.calls > calls,
+        () => subject,
+      );
+      last.abort();
+      await expect(tried).rejects.toMatchObject({ code });
+    }
+    up.down = undefined;
+    await run('4', new AbortController().signal);
+    await run('5', new AbortController().signal);
+  }
+  expect(scene.named('wal.ship_failed')).toHaveLength(2);
+  expect(scene.named('wal.state').map(({ data }) => data['state'])).toEqual(['shipping', 'shipping']);
+});
+
+describe('a hole in one repository', () => {
+  const watched = (outlets: Parameters<Scene['shipper']>[0]): Shipper =>
+    scene.shipper(outlets, {
+      holes: new HoleWatch({
+        systemId: SYSTEM,
+        settled: async () => undefined,
+        onEvent: scene.onEvent,
+        logger: scene.logger,
+      }),
+    });
+  const behind = (): readonly unknown[] =>
+    scene
+      .named('wal.state')
+      .filter(({ data }) => data['state'] === 'REPOSITORY_BEHIND')
+      .map(({ data }) => data['message']);
+  const holding = async (name: string, held: readonly number[], timeline = 1): Promise<Faulty> => {
+    const made = new Faulty(name);
+    await made.repository.open({ create: true });
+    for (const number of held) {
+      const file = segmentName(timeline, BigInt(number), SIZE);
+      await made.repository.wal(SYSTEM).push(file, { bytes: segment(timeline, number) });
+    }
+    return made;
+  };
+
+  test('is told once, when it is back, also when it is longer than what is looked through later', async () => {
+    const [up, other] = [await holding('up', [399]), await holding('other', [4, 5])];
+    other.down = 'STORAGE_UNAVAILABLE';
+    const shipper = watched(scene.outlets(up.repository, other.repository));
+    add(shipper, 400, 404);
+    await until(
+      () => up.files.length === 5,
+      () => up.files.join(' '),
+    );
+    expect(behind()).toEqual([]);
+    other.down = undefined;
+    await until(
+      () => scene.spooled.length === 0,
+      () => scene.spooled.join(' '),
+    );
+    expect(await shipper.finish(10_000)).toBe(0);
+    expect(behind()).toEqual([
+      'repository other lacks WAL from 0/600000 on timeline 1 to 0/19000000 on timeline 1, which was not in the spool for it',
+    ]);
+    expect(scene.logs.filter((line) => line.startsWith('warn: repository other lacks WAL'))).toHaveLength(1);
+  });
+
+  test.each<[string, readonly number[], object | undefined]>([
+    ['holds what comes before', [398, 399], undefined],
+    ['is new', [], undefined],
+    ['is ahead', [399, 400, 401], undefined],
+    ['has on record that it is lost', [4, 5], { timeline: 1, to_timeline: 1, from: '0/600000', to: '0/19000000' }],
+  ])('is not told of a repository that %s', async (_, held, gap) => {
+    const other = await holding('other', held);
+    if (gap !== undefined) {
+      const data = { ...gap, reason: 'removed' };
+      await other.repository.facts(SYSTEM).add('wal', { kind: 'gap', time: 0, data });
+    }
+    const shipper = watched(scene.outlets((await holding('up', [399])).repository, other.repository));
+    add(shipper, 400, 403);
+    expect(await shipper.finish(20_000)).toBe(0);
+    expect(behind()).toEqual([]);
+  });
+
+  test.each<[string, readonly number[], number]>([
+    ['is told over a change of timelines', [4, 5], 1],
+    ['is none when the old timeline is there up to the switch', [8, 9], 0],
+  ])('%s', async (_, held, count) => {
+    const [up, other] = [await holding('up', [9]), await holding('other', held)];
+    const shipper = watched(scene.outlets(up.repository, other.repository));
+    writeFileSync(scene.spool.path(SYSTEM, '00000002.history'), '1\t0/A00028\tno recovery target specified\n');
+    shipper.add('00000002.history');
+    shipper.add(scene.put(10, 2));
+    expect(await shipper.finish(20_000)).toBe(0);
+    expect(behind()).toHaveLength(count);
+    expect(other.files).toContain('00000002.history');
+  });
+
+  test('cannot be looked for in facts that are damaged: said, and shipping goes on', async () => {
+    const other = await holding('other', [4, 5]);
+    await other.repository.facts(SYSTEM).add('wal', { kind: 'gap', time: 0, data: {} });
+    const [fact = ''] = other.stored.filter((key) => key.includes('/facts/'));
+    expect(fact).not.toBe('');
+    await other.storage.remove([fact]);
+    await other.storage.put(
+      fact,
+      (async function* () {
+        yield Buffer.from('{');
+      })(),
+      { ifAbsent: true },
+    );
+    const shipper = watched(scene.outlets((await holding('up', [399])).repository, other.repository));
+    add(shipper, 400, 402);
+    expect(await shipper.finish(20_000)).toBe(0);
+    expect(scene.logs).toContainEqual(expect.stringMatching(/^warn: cannot look for holes: /));
+  });
+});
