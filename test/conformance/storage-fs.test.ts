@@ -6,10 +6,15 @@ import { describeStorage } from '@pgark/sdk/testing';
 import { FsStorage } from '@pgark/storage-fs';
 import { afterAll } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
+import { gaps, LOCAL_GAPS, PREFIX_GAPS } from '../support/known-gaps.ts';
+import { SCALE } from '../support/scale.ts';
 import { silentLogger } from '../support/silent-logger.ts';
+import { smallDisk } from '../support/small-disk.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pgark-storage-fs-'));
+const small = smallDisk(8);
 afterAll(() => {
+  if (typeof small !== 'string') small.unmount();
   chmodSync(join(folder, 'locked'), 0o700);
   rmSync(folder, { recursive: true, force: true });
 });
@@ -19,22 +24,29 @@ chmodSync(join(folder, 'locked'), 0o000);
 
 const open = async (path: string): Promise<Storage> =>
   new FsStorage({ path }, { directory: folder, logger: silentLogger });
-
-// Nothing is denied to root; test/faults.test.ts of the plugin drives it as another user then.
-const denied = process.getuid?.() === 0 ? {} : { denied: () => open('locked') };
-
-describeStorage('fs', {
-  create: () => open('archive'),
-  reopen: () => open('archive'),
-  broken: { missing: () => open('not/mounted'), ...denied },
-});
-
 const stack = async (path: string): Promise<Storage> =>
-  storageStack(await open(path), { logger: silentLogger, prefix: 'prefix' });
+  storageStack(await open(path), { logger: silentLogger, prefix: 'prefix', retry: { deadline: 0 } });
 
-describeStorage('fs through storageStack', {
-  create: () => stack('archive'),
-  reopen: () => stack('archive'),
-  broken: { missing: () => stack('not/mounted'), ...denied },
-  knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
-});
+const knownGaps = [
+  ...LOCAL_GAPS,
+  ...(typeof small === 'string' ? gaps(small, 'STOR-06/full') : []),
+  ...(process.getuid?.() === 0
+    ? gaps('nothing is denied to root; the tests of the plugin drive it as another user', 'STOR-06/denied')
+    : []),
+];
+
+for (const { name, openPath, more } of [
+  { name: 'fs', openPath: open, more: { scale: SCALE, knownGaps } },
+  { name: 'fs through storageStack', openPath: stack, more: { knownGaps: [...knownGaps, ...PREFIX_GAPS] } },
+]) {
+  describeStorage(name, {
+    create: () => openPath('archive'),
+    reopen: () => openPath('archive'),
+    broken: {
+      missing: () => openPath('not/mounted'),
+      denied: () => openPath('locked'),
+      ...(typeof small !== 'string' && { full: () => openPath(small.path) }),
+    },
+    ...more,
+  });
+}

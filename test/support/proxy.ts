@@ -1,6 +1,13 @@
 /** A TCP proxy on loopback that can break connections the ways networks do. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How slowly bytes go in each direction of a connection: so many at a time, then a pause of so many milliseconds. */
+export interface Pace {
+  readonly bytes: number;
+  readonly pause: number;
+}
 
 /** Who connects to {@link Proxy.port} talks to the target. */
 export class Proxy {
@@ -13,7 +20,7 @@ export class Proxy {
   /** Bytes forwarded from the target so far. */
   received = 0;
 
-  private constructor(target: { readonly port: number; readonly host?: string }) {
+  private constructor(target: { readonly port: number; readonly host?: string }, pace: Pace | undefined) {
     this.#server = createServer((client) => {
       if (this.#refusing) {
         client.destroy();
@@ -23,15 +30,14 @@ export class Proxy {
       const server = connect(target.port, target.host ?? '127.0.0.1');
       const pair = [client, server] as const;
       this.#pairs.add(pair);
-      server.on('data', (bytes) => {
-        this.received += bytes.length;
-      });
+      if (pace === undefined) server.on('data', (bytes) => (this.received += bytes.length));
       for (const [from, to] of [
         [client, server],
         [server, client],
       ] as const) {
         from.setNoDelay(true);
-        from.pipe(to);
+        if (pace === undefined) from.pipe(to);
+        else void this.#drip(from, to, pace);
         from.on('error', () => undefined); // both ends are cut on purpose
         from.on('close', () => {
           to.destroy();
@@ -42,12 +48,30 @@ export class Proxy {
     });
   }
 
-  /** Listens on a free port and forwards to the target. */
-  static async listen(target: { readonly port: number; readonly host?: string }): Promise<Proxy> {
-    const proxy = new Proxy(target);
+  /** Listens on a free port and forwards to the target, at `pace` if there is one: such a one can be stalled and not resumed. */
+  static async listen(
+    target: { readonly port: number; readonly host?: string },
+    options: { readonly pace?: Pace } = {},
+  ): Promise<Proxy> {
+    const proxy = new Proxy(target, options.pace);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
+  }
+
+  async #drip(from: Socket, to: Socket, { bytes, pause }: Pace): Promise<void> {
+    try {
+      for await (const data of from) {
+        for (let rest = data as Buffer; rest.byteLength > 0; rest = rest.subarray(bytes)) {
+          await sleep(pause);
+          if (this.#stalled) await new Promise(() => undefined);
+          to.write(rest.subarray(0, bytes));
+        }
+      }
+      to.end();
+    } catch {
+      // The connection was cut: the other end is closed by the listener of "close".
+    }
   }
 
   get port(): number {

@@ -12,6 +12,8 @@ export { describeStorage } from './storage/describe-storage.ts';
 export {
   StorageClauseContext,
   StorageClauseSkipped,
+  type BrokenPlaces,
+  type SlowStorage,
   type StorageClause,
   type StorageSuiteOptions,
 } from './storage/clause.ts';

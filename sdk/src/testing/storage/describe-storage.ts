@@ -19,9 +19,10 @@ export function describeStorage(name: string, options: StorageSuiteOptions): voi
       throw new Error(`knownGaps names ${id}, which is no clause`);
   }
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
+  const timeout = options.timeout ?? (options.scale === 'full' ? 3_600_000 : 30_000);
   describe(`storage ${name}`, () => {
     for (const clause of STORAGE_CLAUSES) {
-      test(`${clause.title} [${clause.id}]`, { timeout: options.timeout ?? 30_000 }, async (context) => {
+      test(`${clause.title} [${clause.id}]`, { timeout }, async (context) => {
         const gap = gaps.get(clause.id);
         if (gap !== undefined) return context.skip(`known gap: ${gap}`);
         const result = await runStorageClause(clause, options, seed);
@@ -29,6 +30,7 @@ export function describeStorage(name: string, options: StorageSuiteOptions): voi
         if (result.outcome === 'failed') {
           throw new Error(`${describeError(result.error)} (seed: ${seed})`, { cause: result.error });
         }
+        for (const note of result.notes) await context.annotate(note);
       });
     }
   });

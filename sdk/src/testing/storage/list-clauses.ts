@@ -45,7 +45,7 @@ export const LIST_CLAUSES: readonly StorageClause[] = [
     title: 'STOR-12 long listings are whole and in order, from any place on',
     async run(context) {
       const { random } = context;
-      const keys = await putMany(context, context.options.listLength ?? 300);
+      const keys = await putMany(context, context.listLength);
       assert.deepEqual(await context.keys(), keys);
       for (let index = 0; index < 10; index++) {
         // Half of the places are keys, half lie between keys.

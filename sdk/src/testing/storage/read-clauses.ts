@@ -1,15 +1,6 @@
 import assert from 'node:assert/strict';
-import { isArchiveError, type ErrorCode, type Storage } from 'pgark/contracts';
-import {
-  assertBytes,
-  bodyOf,
-  StorageClauseSkipped,
-  failureOf,
-  inChunks,
-  readAll,
-  rejectsWith,
-  type StorageClause,
-} from './clause.ts';
+import { isArchiveError } from 'pgark/contracts';
+import { assertBytes, failureOf, inChunks, rejectsWith, type StorageClause } from './clause.ts';
 
 const MIB = 1024 * 1024;
 
@@ -31,21 +22,6 @@ export const READ_CLAUSES: readonly StorageClause[] = [
         await rejectsWith('STORAGE_NOT_FOUND', context.storage.stat(context.key(name)), `stat of ${name}`);
       }
     },
-  },
-  {
-    id: 'STOR-06/missing',
-    title: 'STOR-06 a missing bucket or root is STORAGE_MISCONFIGURED in every call',
-    run: ({ options }) => everyCallFails('missing', options.broken?.missing, 'STORAGE_MISCONFIGURED'),
-  },
-  {
-    id: 'STOR-06/denied',
-    title: 'STOR-06 a refusal is STORAGE_DENIED in every call',
-    run: ({ options }) => everyCallFails('denied', options.broken?.denied, 'STORAGE_DENIED'),
-  },
-  {
-    id: 'STOR-06/unavailable',
-    title: 'STOR-06 a storage that cannot be reached is STORAGE_UNAVAILABLE in every call, and retriable',
-    run: ({ options }) => everyCallFails('unavailable', options.broken?.unavailable, 'STORAGE_UNAVAILABLE'),
   },
   {
     id: 'STOR-09/bytes',
@@ -193,26 +169,3 @@ export const READ_CLAUSES: readonly StorageClause[] = [
     },
   },
 ];
-
-async function everyCallFails(
-  name: string,
-  create: (() => Promise<Storage>) | undefined,
-  code: ErrorCode,
-): Promise<void> {
-  if (create === undefined) throw new StorageClauseSkipped(`the suite was given no "broken.${name}"`);
-  const storage = await create();
-  const list = async (): Promise<void> => {
-    for await (const entry of storage.list('')) assert.fail(`the listing shows ${entry.key}`);
-  };
-  try {
-    await rejectsWith(code, readAll(storage, 'folder/object'), 'get');
-    await rejectsWith(code, storage.stat('folder/object'), 'stat');
-    await rejectsWith(code, list(), 'list');
-    await rejectsWith(code, storage.remove(['folder/object']), 'remove');
-    const put = storage.put('folder/object', bodyOf(Buffer.from('x')), { ifAbsent: true });
-    const error = await rejectsWith(code, put, 'put');
-    assert.equal(isArchiveError(error) && error.retriable, code === 'STORAGE_UNAVAILABLE', 'retriable');
-  } finally {
-    await storage.close();
-  }
-}

@@ -22,8 +22,9 @@ export const REMOVE_CLAUSES: readonly StorageClause[] = [
     id: 'STOR-14/many',
     title: 'STOR-14 any number of keys can be removed at once',
     async run(context) {
-      const count = context.options.listLength ?? 300;
-      const keys = Array.from({ length: count }, (_, index) => context.key(`folder-${index % 7}/${index}`));
+      const keys = Array.from({ length: context.listLength }, (_, index) =>
+        context.key(`folder-${index % 7}/${index}`),
+      );
       const waiting = [...keys];
       const writer = async (): Promise<void> => {
         for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) await context.put(key, 'x');

@@ -1,9 +1,9 @@
 import { StorageClauseContext, StorageClauseSkipped, type StorageClause, type StorageSuiteOptions } from './clause.ts';
 import { Random } from './random.ts';
 
-/** What came of a clause. `reason` says why it was skipped. */
+/** What came of a clause. `reason` says why it was skipped, `notes` what it has measured. */
 export type StorageClauseResult =
-  | { readonly outcome: 'passed' }
+  | { readonly outcome: 'passed'; readonly notes: readonly string[] }
   | { readonly outcome: 'skipped'; readonly reason: string }
   | { readonly outcome: 'failed'; readonly error: unknown };
 
@@ -28,7 +28,7 @@ export async function runStorageClause(
   } finally {
     await cleanUp(context);
   }
-  return { outcome: 'passed' };
+  return { outcome: 'passed', notes: context.notes };
 }
 
 /** A storage that fails a clause may fail here too, and one clause closes it: what was found before counts. */
