@@ -80,7 +80,9 @@ export class RestoreSources {
     if (error.code === 'ABORTED' || error.code === 'WAL_CONFLICT') return false;
     const { repository } = error.details;
     if (!this.#repositories.some(({ name }) => name === repository)) return false;
-    this.#drop({ repository: String(repository), error });
+    // Its own words, without the name that a union put before them.
+    const own = isArchiveError(error.cause, error.code) ? error.cause : error;
+    this.#drop({ repository: String(repository), error: own });
     return true;
   }
 

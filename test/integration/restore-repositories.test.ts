@@ -1,0 +1,310 @@
+/** Restores from two repositories, each of which lacks something or holds it damaged. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ArchiveError, type Storage } from '@pgark/sdk';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { takeBackup } from '../../core/src/backup/backup.ts';
+import { resolveTarget } from '../../core/src/postgres/target.ts';
+import { planRestore } from '../../core/src/restore/plan.ts';
+import { restore } from '../../core/src/restore/restore.ts';
+import { serverUser } from '../support/binaries.ts';
+import { runCli, type CliOptions, type CliResult } from '../support/cli.ts';
+import { fsRepository } from '../support/fs-repository.ts';
+import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
+import { startAndPromote } from '../support/restoring.ts';
+import { KEEP_WAL, shipWal, Shipper, systemIdOf } from '../support/ship-wal.ts';
+import { silentLogger } from '../support/silent-logger.ts';
+
+const always: (() => unknown)[] = [];
+const cleanup: (() => unknown)[] = [];
+let folder = '';
+let config = '';
+let systemId = '';
+let backup = '';
+/** Segments by where they are: only in a, only in b, or in both with the one in a damaged. */
+const segments = { a: '', b: '', damaged: '' };
+let following = '';
+
+beforeAll(async () => {
+  const server = await PostgresServer.start({ major: 18, segmentMegabytes: 1, settings: KEEP_WAL });
+  always.push(() => server.destroy());
+  folder = temporaryFolder('repositories');
+  always.push(() => removeFolder(folder));
+  config = join(folder, 'pgark.json');
+  const places = ['a', 'b'].map((name) => ({
+    name,
+    storage: { use: 'fs', path: join(folder, name) },
+    codecs: name === 'a' ? [{ use: 'zstd', level: 1 }] : [],
+  }));
+  const content = { cluster: 'main', postgres: { url: server.url() }, repositories: places };
+  writeFileSync(config, JSON.stringify({ ...content, receive: { spool: join(folder, 'spool') } }));
+
+  const [a, b, all] = await Promise.all([
+    fsRepository(join(folder, 'a'), { name: 'a' }),
+    fsRepository(join(folder, 'b'), { name: 'b', compressed: false }),
+    fsRepository(join(folder, 'all')),
+  ]);
+  systemId = await systemIdOf(server);
+  await server.query(`CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) AS m FROM generate_series(1, 10000) n`);
+  await server.query('CREATE TABLE numbers (n int)');
+  const shippers = [a, b].map((repository) => new Shipper(server, repository));
+  const target = await resolveTarget({ url: server.url() }, { env: {}, home: '/' });
+  const result = await takeBackup({
+    target,
+    repositories: [a, b],
+    checkpoint: 'fast',
+    logger: silentLogger,
+    partSize: 1 << 20,
+  });
+  backup = result.record.id;
+  await Promise.all(shippers.map((shipper) => shipper.stop()));
+  for (const repository of [a, b, all]) await shipWal(server, repository);
+  let number = 0;
+  for (const [where, repositories] of [
+    ['a', [a]],
+    ['b', [b]],
+    ['damaged', [a, b]],
+  ] as const) {
+    await server.query('INSERT INTO numbers VALUES ($1)', [++number]);
+    await server.query('SELECT pg_switch_wal()');
+    const names = await shipWal(server, all);
+    const [name] = names;
+    if (name === undefined) throw new Error('no segment was completed');
+    segments[where] = name;
+    for (const repository of repositories)
+      for (const name of names) await repository.wal(systemId).push(name, { path: join(server.data, 'pg_wal', name) });
+  }
+  following = await server.value('SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
+  await server.stop();
+
+  damage(only(join('a', 'main', systemId, 'wal'), segments.damaged));
+  damage(only(join('a', 'main', systemId, 'backups'), '0002.tar'));
+  // Written here, read by the server.
+  const user = serverUser();
+  if (user !== undefined) spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
+});
+
+afterEach(async () => {
+  for (const undo of cleanup.splice(0).toReversed()) await undo();
+});
+afterAll(async () => {
+  for (const undo of always.splice(0).toReversed()) await undo();
+});
+
+/** The only file below a folder whose name begins with this. */
+function only(below: string, name: string): string {
+  const found = readdirSync(join(folder, below), { recursive: true, encoding: 'utf8' }).filter((path) =>
+    (path.split('/').at(-1) ?? '').startsWith(name),
+  );
+  if (found.length !== 1) throw new Error(`${found.length} files in ${below} begin with ${name}`);
+  return join(folder, below, found[0] ?? '');
+}
+
+function damage(path: string): void {
+  const bytes = readFileSync(path);
+  const at = Math.floor(bytes.byteLength / 2);
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+}
+
+/** Takes a repository away until the end of the test. */
+function away(name: 'a' | 'b'): void {
+  renameSync(join(folder, name), join(folder, `${name}.away`));
+  cleanup.push(() => renameSync(join(folder, `${name}.away`), join(folder, name)));
+}
+
+const pgark = (args: readonly string[], options: CliOptions = {}): Promise<CliResult> =>
+  runCli(['--config', config, ...args], { ...serverUser(), ...options });
+
+function newFolder(name: string): string {
+  const path = join(folder, name);
+  cleanup.push(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+interface Plan {
+  readonly reachable: boolean;
+  readonly repositories: readonly string[];
+  readonly backup: { readonly id: string; readonly repositories: readonly string[] };
+  readonly data: { readonly bytes: number };
+  readonly wal: { readonly missing?: { readonly names: readonly string[] } };
+  readonly settings: Readonly<Record<string, string>>;
+  readonly warnings: readonly string[];
+}
+
+test('what one repository lacks or holds damaged comes from the other, and the server has all rows', async () => {
+  const data = newFolder('restored');
+  const result = await pgark(['--json', 'restore', '--no-sync', data]);
+  expect(result.code, result.stderr).toBe(0);
+  const { plan, bytes, notes } = JSON.parse(result.stdout) as {
+    readonly plan: Plan;
+    readonly bytes: number;
+    readonly notes: readonly string[];
+  };
+  expect(plan.backup).toMatchObject({ id: backup, repositories: ['a', 'b'] });
+  expect(plan.repositories).toEqual(['a', 'b']);
+  expect(plan.wal.missing).toBeUndefined();
+  expect(plan.settings['restore_command']).not.toContain('--repository');
+  // What was written of the damaged part counts once.
+  expect(bytes).toBe(plan.data.bytes);
+  expect(notes).toContainEqual(
+    expect.stringMatching(
+      /^base\/0002\.tar\.zst of backup .* in repository a cannot be used \(.*\); repository b was used$/,
+    ),
+  );
+  const server = await PostgresServer.open(18, data);
+  cleanup.push(() => server.destroy());
+  await startAndPromote(server);
+  expect(await server.value(`SELECT string_agg(n::text, ' ' ORDER BY n) FROM numbers`)).toBe('1 2 3');
+  expect(await server.value('SELECT count(*) FROM big')).toBe('10000');
+  expect(server.log).toMatch(new RegExp(`repository a: .*${segments.damaged}.*; another repository is used`));
+});
+
+test('a repository that cannot be read is left out of plan and restore_command, with its name', async () => {
+  away('b');
+  const result = await pgark(['--json', 'restore', '--plan']);
+  expect(result.code, result.stderr).toBe(0);
+  const plan = JSON.parse(result.stdout) as Plan;
+  expect(plan).toMatchObject({ reachable: true, repositories: ['a'], backup: { id: backup, repositories: ['a'] } });
+  expect(plan.warnings).toContainEqual(
+    expect.stringMatching(/^repository b could not be read \(.*\): left out; what only it holds is unknown$/),
+  );
+  expect(plan.wal.missing?.names).toEqual([segments.b]);
+  expect(plan.settings['restore_command']).toContain(' wal-fetch --repository a ');
+
+  // What is not in the one may be in the other.
+  const unknown = await pgark(['restore', '--plan', '--backup', '20200101T000000Z-0000']);
+  expect(unknown).toMatchObject({ code: 2 });
+  expect(unknown.stderr).toMatch(/there is no backup .*; repository b could not be read/);
+  away('a');
+  const none = await pgark(['restore', '--plan']);
+  expect(none).toMatchObject({ code: 2 });
+  expect(none.stderr).toMatch(/repository a: .*; repository b: /);
+});
+
+test('--repository reads from those that are named only, and an unknown name is refused', async () => {
+  const plan = JSON.parse((await pgark(['--json', 'restore', '--plan', '--repository', 'b'])).stdout) as Plan;
+  expect(plan).toMatchObject({ repositories: ['b'], backup: { repositories: ['b'] } });
+  expect(plan.settings['restore_command']).toContain(' wal-fetch --repository b ');
+  expect(plan.wal.missing?.names).toEqual([segments.a]);
+  const wrong = await pgark(['restore', '--plan', '--repository', 'c']);
+  expect(wrong).toMatchObject({ code: 3 });
+  expect(wrong.stderr).toContain('It has: a, b.');
+  const gone = await pgark(['restore', '--plan', '--backup', '20200101T000000Z-0000']);
+  expect(gone).toMatchObject({ code: 1 });
+});
+
+test('list and show tell what each repository has, and what they can while one is away', async () => {
+  const [list, show] = await Promise.all([pgark(['list']), pgark(['show', 'latest'])]);
+  expect(list.code, list.stderr).toBe(0);
+  expect(list.stdout).toMatch(/REPOSITORY/);
+  for (const name of ['a', 'b']) expect(list.stdout).toMatch(new RegExp(`^${backup} +${name} +full +complete`, 'm'));
+  expect(show.code, show.stderr).toBe(0);
+  for (const name of ['a', 'b'])
+    expect(show.stdout).toMatch(new RegExp(`^repository +${name}, with all of its WAL$`, 'm'));
+
+  away('a');
+  const [unknown, shown, ...rest] = await Promise.all(
+    [['show', '20200101T000000Z-0000'], ['show', 'latest'], ['list']].map((args) => pgark(args)),
+  );
+  expect(unknown).toMatchObject({ code: 2, stdout: '' });
+  expect(shown?.stdout).not.toMatch(/^repository +a/m);
+  for (const partial of [shown, ...rest]) {
+    expect(partial?.stdout).toContain(backup);
+    expect(partial?.code).toBe(2);
+    expect(partial?.stderr).toMatch(/repository a: /);
+  }
+});
+
+test('H-20 wal-fetch: 0 for a file of any repository, 1 only when all have answered, 255 in a recovery otherwise', async () => {
+  const data = newFolder('fetching');
+  mkdirSync(join(data, 'pg_wal'), { recursive: true });
+  writeFileSync(join(data, 'recovery.signal'), '');
+  for (const path of [data, join(data, 'pg_wal')]) giveToServer(path);
+  let calls = 0;
+  const fetch = (name: string, more: readonly string[] = []): Promise<CliResult> =>
+    pgark(['wal-fetch', '--system-id', systemId, ...more, name, `pg_wal/RECOVERY${++calls}`], {
+      cwd: data,
+      env: { PGARK_RESTORE_WAL_RETRY: '0s' },
+    });
+  const codes = async (names: readonly string[], more: readonly string[] = []): Promise<unknown> =>
+    (await Promise.all(names.map((name) => fetch(name, more)))).map(({ code }) => code);
+  const history = '00000002.history';
+  expect(await codes([...Object.values(segments), following, history])).toEqual([0, 0, 0, 1, 1]);
+  expect(await codes([segments.a], ['--repository', 'c'])).toEqual([255]);
+
+  away('a');
+  const found = await fetch(segments.b);
+  expect(found).toMatchObject({ code: 0 });
+  expect(found.stderr).toMatch(/repository a: .*; another repository is used/);
+  expect(await codes([segments.a, following, history])).toEqual([255, 255, 255]);
+  expect(await codes([history], ['--repository', 'b'])).toEqual([1]);
+  writeFileSync(join(data, 'standby.signal'), '');
+  expect(await codes([following])).toEqual([2]);
+});
+
+test('a repository that dies at any moment of the planning is left out, and the plan is that of the other', async () => {
+  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  let calls = 0;
+  let alive = 0;
+  const dying = (storage: Storage): Storage => ({
+    capabilities: storage.capabilities,
+    put: (...call) => storage.put(...call),
+    stat: (...call) => storage.stat(...call),
+    remove: (...call) => storage.remove(...call),
+    close: () => storage.close(),
+    list: async function* (...call) {
+      if (++calls > alive) throw new ArchiveError('STORAGE_UNAVAILABLE', 'dead');
+      yield* storage.list(...call);
+    },
+    get: async function* (...call) {
+      if (++calls > alive) throw new ArchiveError('STORAGE_UNAVAILABLE', 'dead');
+      yield* storage.get(...call);
+    },
+  });
+  const a = await fsRepository(join(folder, 'a'), { name: 'a', wrap: dying });
+  const deaths: string[] = [];
+  for (; alive < 200; alive++) {
+    calls = 0;
+    const plan = await planRestore({ repositories: [a, b], target: { kind: 'latest' } });
+    const used = plan.sources.repositories.map(({ name }) => name).join();
+    expect(plan.backup.id).toBe(backup);
+    expect(plan.problems).toEqual([]);
+    expect(plan.wal.gap?.names, `after ${alive} calls`).toEqual(used === 'b' ? [segments.a] : undefined);
+    if (calls <= alive) break;
+    expect(plan.warnings).toContainEqual(expect.stringMatching(/repository a.*dead/));
+    deaths.push(used);
+  }
+  expect(calls).toBeLessThanOrEqual(alive);
+  expect(deaths.length).toBeGreaterThan(5);
+  expect(deaths).toContain('b');
+});
+
+test('a restore that one repository left half done is resumed from the other', async () => {
+  const data = newFolder('resumed');
+  let parts = 0;
+  const failing = (storage: Storage): Storage => ({
+    capabilities: storage.capabilities,
+    put: (...call) => storage.put(...call),
+    stat: (...call) => storage.stat(...call),
+    list: (...call) => storage.list(...call),
+    remove: (...call) => storage.remove(...call),
+    close: () => storage.close(),
+    get: async function* (key, options) {
+      if (key.includes('.tar') && ++parts > 2) throw new ArchiveError('STORAGE_UNAVAILABLE', 'the storage is gone');
+      yield* storage.get(key, options);
+    },
+  });
+  const options = { fetchCommand: ['/bin/false'], tryCommand: false, sync: false, concurrency: 1 };
+  const common = { target: { kind: 'latest' }, directory: data } as const;
+  const a = await fsRepository(join(folder, 'a'), { name: 'a', wrap: failing });
+  await expect(restore(await planRestore({ ...common, repositories: [a] }), options)).rejects.toMatchObject({
+    code: 'STORAGE_UNAVAILABLE',
+  });
+  expect(parts).toBe(3);
+  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  const result = await restore(await planRestore({ ...common, repositories: [b] }), options);
+  expect(result.resumedBytes).toBeGreaterThan(1 << 20);
+  expect(existsSync(join(data, 'global', 'pg_control'))).toBe(true);
+});
