@@ -46,6 +46,8 @@ class HashThread {
   readonly #worker: Worker;
   readonly #free: number[] = this.#slots.map((_, index) => index);
   readonly #waitingForSlot: Waiting<number>[] = [];
+  /** Each sends a piece that its stream has begun to fill. */
+  readonly #partial = new Set<() => void>();
   readonly #waitingForDigest = new Map<number, Waiting<string>>();
   readonly #gone: () => void;
   #streams = 0;
@@ -79,6 +81,7 @@ class HashThread {
     let open = true;
     const send = (): void => {
       if (slot === undefined) return;
+      this.#partial.delete(send);
       this.#post({ type: 'update', stream, slot, length: filled });
       slot = undefined;
       filled = 0;
@@ -92,6 +95,7 @@ class HashThread {
       update: async (chunk) => {
         for (let offset = 0; offset < chunk.byteLength;) {
           slot ??= await this.#takeSlot();
+          this.#partial.add(send);
           const part = chunk.subarray(offset, offset + SLOT_SIZE - filled);
           this.#slots[slot]!.set(part, filled);
           filled += part.byteLength;
@@ -113,6 +117,7 @@ class HashThread {
       },
       discard: () => {
         if (!open) return;
+        this.#partial.delete(send);
         if (slot !== undefined) this.#giveSlot(slot);
         this.#post({ type: 'forget', stream });
         close();
@@ -131,7 +136,12 @@ class HashThread {
       const slot = this.#free.pop();
       if (this.#failure !== undefined) reject(this.#failure.error);
       else if (slot !== undefined) resolve(slot);
-      else this.#waitingForSlot.push({ resolve, reject });
+      else {
+        this.#waitingForSlot.push({ resolve, reject });
+        // The stream that began a piece may be fed by the one that waits here, and would never fill it.
+        const [send] = this.#partial;
+        send?.();
+      }
     });
   }
 

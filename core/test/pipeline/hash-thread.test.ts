@@ -57,3 +57,12 @@ test('keeps no process alive, whether a stream was ended or given up', () => {
   });
   expect(run).toMatchObject({ status: 0, stdout: `${sha256(Buffer.alloc(2_000_000))}\n` });
 });
+
+test('streams that wait for each other do not keep memory from each other', async () => {
+  // More of them than there are pieces of memory, each with a piece that it has only begun.
+  const hashers = Array.from({ length: 20 }, () => hashInThread());
+  const text = Buffer.from('one after the other');
+  for (let round = 0; round < 3; round++) for (const hasher of hashers) await hasher.update(text);
+  const digest = sha256(Buffer.concat([text, text, text]));
+  for (const hasher of hashers) expect(await hasher.digest()).toBe(digest);
+});
