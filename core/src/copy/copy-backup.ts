@@ -1,0 +1,185 @@
+/** One backup from one repository into another. */
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import type { BackupObject, BackupPart, BackupRecord } from '../repository/backup-record.ts';
+import { splitObjectName } from '../repository/backups.ts';
+import type { Fact } from '../repository/facts.ts';
+import type { Repository } from '../repository/repository.ts';
+import { atOnce } from './at-once.ts';
+import { streamWithin, within } from './failures.ts';
+import { checkSame } from './plan.ts';
+import { recordIn } from './select-backups.ts';
+
+export interface CopyBackupOptions extends CallOptions {
+  readonly source: Repository;
+  readonly target: Repository;
+  /** Objects at once. */
+  readonly concurrency: number;
+  /** Told of plain bytes as they pass; negative ones when an object begins anew. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+export interface CopiedObjects {
+  /** Objects that were written. */
+  readonly copied: number;
+  /** Objects that were in the target and turned out to be equal. */
+  readonly kept: number;
+  /** Bytes of what was written, as stored. */
+  readonly storedBytes: number;
+  /** The record in the target. */
+  readonly record: BackupRecord;
+}
+
+interface Copied {
+  readonly object: BackupObject;
+  readonly kept: boolean;
+}
+
+/**
+ * Copies the objects of a backup whose WAL the target has, each through the codecs of both repositories, then its facts, and makes it exist.
+ * What is in the target already is compared byte by byte and kept.
+ *
+ * Errors: `STORAGE_EXISTS` for an object of the target with other content, `STORAGE_CORRUPT` and `CODEC_CORRUPT` for a damaged one, all
+ * of them with the key and the repository; those of the storages.
+ */
+export async function copyBackup(record: BackupRecord, options: CopyBackupOptions): Promise<CopiedObjects> {
+  const { target, signal } = options;
+  const call: CallOptions = signal === undefined ? {} : { signal };
+  const { id, systemId, parts, manifest, fileList } = record;
+  const catalog = target.backups(systemId);
+  const held = await within(target, () => catalog.objectNames(id, call));
+  const done = new Map<string, Copied>();
+  await atOnce([...parts, manifest, fileList], options, async (object, either) => {
+    done.set(object.name, await copyObject(record, object, held, { ...options, signal: either }));
+  });
+  const copiedOf = (object: BackupObject): BackupObject => {
+    const copied = done.get(object.name);
+    if (copied === undefined) throw new ArchiveError('INTERNAL', `${object.name} of backup ${id} was not copied`);
+    return copied.object;
+  };
+  const copy: BackupRecord = {
+    ...record,
+    codecs: target.codecs.map(({ id: codec, suffix, keyIds = [] }) => ({ id: codec, suffix, keyIds: [...keyIds] })),
+    parts: parts.map((part): BackupPart => ({ ...part, ...copiedOf(part) })),
+    manifest: copiedOf(manifest),
+    fileList: copiedOf(fileList),
+  };
+  await copyFacts(systemId, id, options);
+  await commit(copy, target, call);
+  const written = [...done.values()].filter(({ kept }) => !kept);
+  return {
+    copied: written.length,
+    kept: done.size - written.length,
+    storedBytes: written.reduce((sum, { object }) => sum + object.storedSize, 0),
+    record: copy,
+  };
+}
+
+async function copyObject(
+  { id, systemId }: BackupRecord,
+  object: BackupObject,
+  held: ReadonlySet<string>,
+  { source, target, signal, onBytes }: CopyBackupOptions,
+): Promise<Copied> {
+  const call: CallOptions = signal === undefined ? {} : { signal };
+  const catalog = target.backups(systemId);
+  const { name } = splitObjectName(object.name);
+  const read = (): AsyncIterable<Uint8Array> => source.backups(systemId).readObject(id, object, call);
+  // The digests of the plain bytes are known from the source, whose bytes were compared with them.
+  const plainFacts = {
+    plainSize: object.plainSize,
+    ...(object.plainSha256 === undefined ? {} : { plainSha256: object.plainSha256 }),
+  };
+  const compare = async (): Promise<Copied> => {
+    const passed = counted(streamWithin(source, read), onBytes);
+    const match = await within(target, () => catalog.matchObject(id, name, passed, call));
+    if (match !== undefined) return { object: { ...match, ...plainFacts }, kept: true };
+    // Perhaps it is the source's that is wrong: read to its end, it says so itself.
+    for await (const chunk of streamWithin(source, read)) void chunk;
+    throw otherContent(`${id}/${catalog.objectName(name)}`, source, target);
+  };
+  if (held.has(catalog.objectName(name))) return compare();
+  let before = 0;
+  try {
+    const stored = await within(target, () =>
+      catalog.putObject(id, name, streamWithin(source, read), {
+        ...call,
+        plainHash: false,
+        onBytes: (plain) => {
+          onBytes(plain - before);
+          before = plain;
+        },
+      }),
+    );
+    return { object: { ...stored, ...plainFacts }, kept: false };
+  } catch (error) {
+    if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error;
+    // Another copy was faster since the listing.
+    onBytes(-before);
+    return compare();
+  }
+}
+
+function counted(source: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void): AsyncIterable<Uint8Array> {
+  return {
+    async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+      for await (const chunk of source) {
+        onBytes(chunk.byteLength);
+        yield chunk;
+      }
+    },
+  };
+}
+
+function otherContent(key: string, source: Repository, target: Repository): ArchiveError {
+  return new ArchiveError(
+    'STORAGE_EXISTS',
+    `repository ${target.name} has other content under ${key} than repository ${source.name}`,
+    {
+      hint: 'Nothing was changed. The backup is not complete there: when you know where this object comes from, remove it, and copy again.',
+      details: { key, repository: target.name },
+    },
+  );
+}
+
+async function commit(copy: BackupRecord, target: Repository, call: CallOptions): Promise<void> {
+  try {
+    await within(target, () => target.backups(copy.systemId).commit(copy, call));
+  } catch (error) {
+    if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error;
+    const there = await recordIn(target, copy, call);
+    if (there === undefined) throw error;
+    checkSame(copy, there, target);
+  }
+}
+
+/** Says that a repository had not got something, at a time of which nobody asks in another one. */
+const OF_ONE_REPOSITORY = 'behind';
+
+/**
+ * Adds the facts about a subject (a backup's id, or `wal`) that the target does not have; kind and millisecond tell one from another. Gives
+ * how many. Errors: `REPOSITORY_FORMAT`, those of the storages.
+ */
+export async function copyFacts(
+  systemId: string,
+  subject: string,
+  { source, target, signal }: Pick<CopyBackupOptions, 'source' | 'target' | 'signal'>,
+): Promise<number> {
+  const call: CallOptions = signal === undefined ? {} : { signal };
+  const facts = await within(source, () => source.facts(systemId).list(subject, call));
+  const wanted = facts.filter(({ kind }) => kind !== OF_ONE_REPOSITORY);
+  if (wanted.length === 0) return 0;
+  const key = ({ kind, time }: Fact): string => `${time}-${kind}`;
+  const there = new Set((await within(target, () => target.facts(systemId).list(subject, call))).map(key));
+  let added = 0;
+  for (const fact of wanted) {
+    if (there.has(key(fact))) continue;
+    try {
+      await within(target, () => target.facts(systemId).add(subject, fact, call));
+      added++;
+    } catch (error) {
+      if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error; // another copy was faster
+    }
+  }
+  return added;
+}
