@@ -127,7 +127,7 @@ const TABLE = {
     'some of the repositories have it, others do not',
     true,
     2,
-    'The others are whole: mend the repositories that the message names.',
+    'Mend the repositories that the message names, and bring them up with "pgark copy".',
   ],
   REPOSITORY_NOT_FOUND: [
     'the repository holds nothing for this cluster yet',

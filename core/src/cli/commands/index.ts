@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { register as backup } from './backup.ts';
 import { register as check } from './check.ts';
 import { register as config } from './config.ts';
+import { register as copy } from './copy.ts';
 import { register as init } from './init.ts';
 import { register as list } from './list.ts';
 import { register as plugins } from './plugins.ts';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   list,
   show,
   restore,
+  copy,
   walPush,
   walFetch,
   config,
