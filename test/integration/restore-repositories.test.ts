@@ -1,6 +1,8 @@
 /** Restores from two repositories, each of which lacks something or holds it damaged. */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { ArchiveError, type Storage } from '@pgark/sdk';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -230,18 +232,48 @@ test('H-20 wal-fetch: 0 for a file of any repository, 1 only when all have answe
     });
   const codes = async (names: readonly string[], more: readonly string[] = []): Promise<unknown> =>
     (await Promise.all(names.map((name) => fetch(name, more)))).map(({ code }) => code);
-  const history = '00000002.history';
-  expect(await codes([...Object.values(segments), following, history])).toEqual([0, 0, 0, 1, 1]);
+  expect(await codes([segments.a, segments.b, following])).toEqual([0, 0, 1]);
   expect(await codes([segments.a], ['--repository', 'c'])).toEqual([255]);
 
   away('a');
   const found = await fetch(segments.b);
   expect(found).toMatchObject({ code: 0 });
   expect(found.stderr).toMatch(/repository a: .*; another repository is used/);
-  expect(await codes([segments.a, following, history])).toEqual([255, 255, 255]);
-  expect(await codes([history], ['--repository', 'b'])).toEqual([1]);
+  expect(await codes([segments.a, following])).toEqual([255, 255]);
+  expect(await codes([following], ['--repository', 'b'])).toEqual([1]);
   writeFileSync(join(data, 'standby.signal'), '');
   expect(await codes([following])).toEqual([2]);
+});
+
+test('a repository that takes connections and says nothing does not hold up a fetch that another one can do', async () => {
+  const sockets = new Set<Socket>();
+  const mute = createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
+  await once(mute.listen(0, '127.0.0.1'), 'listening');
+  cleanup.push(() => {
+    for (const socket of sockets) socket.destroy();
+    mute.close();
+  });
+  const { port } = mute.address() as AddressInfo;
+  const silent = join(folder, 'silent.json');
+  const keys = { accessKeyId: 'test', secretAccessKey: { env: 'TEST_SECRET' } };
+  const storage = { use: 's3', bucket: 'mute', region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, ...keys };
+  const [, b] = (JSON.parse(readFileSync(config, 'utf8')) as { readonly repositories: readonly object[] }).repositories;
+  const content = { cluster: 'main', repositories: [{ name: 'mute', storage, codecs: [] }, b] };
+  writeFileSync(silent, JSON.stringify({ ...content, receive: { spool: join(folder, 'spool') } }));
+  giveToServer(silent);
+  const path = newFolder('from-b');
+  const begun = performance.now();
+  const result = await runCli(['--config', silent, 'wal-fetch', '--system-id', systemId, segments.b, path], {
+    ...serverUser(),
+    cwd: folder,
+    env: { TEST_SECRET: 'test' },
+  });
+  expect(result.code, result.stderr).toBe(0);
+  expect(result.stderr).toContain('repository mute gave no sign for 2 s; another repository is used');
+  expect(sockets.size).toBeGreaterThan(0);
+  expect(existsSync(path)).toBe(true);
+  // The storage itself gives up after a minute at the earliest.
+  expect(performance.now() - begun).toBeLessThan(50_000);
 });
 
 test('a repository that dies at any moment of the planning is left out, and the plan is that of the other', async () => {
