@@ -42,12 +42,13 @@ export interface ReceiveConfig {
   readonly slot: string;
   /** Absolute path. */
   readonly spool: string;
+  /** `remote` is confirmed by at least one repository, so that one that is down stops no commit. */
   readonly ack: 'local' | 'remote';
   /** Milliseconds. */
   readonly statusInterval: number;
   readonly createSlot: boolean;
   readonly onGap: 'continue' | 'stop';
-  /** Segments that are shipped at once. */
+  /** Segments that are shipped at once into each repository. */
   readonly shipConcurrency: number;
   /** Milliseconds between slices of the unfinished segment; absent: it is not shipped. */
   readonly tail?: number;

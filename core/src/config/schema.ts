@@ -136,7 +136,9 @@ const receive = z.strictObject({
   spool: text('a path').default('/var/lib/pgark/spool').describe('Folder for WAL that is not in the storage yet.'),
   ack: choice(['local', 'remote'])
     .default('local')
-    .describe('What counts as flushed for PostgreSQL: `local` synced in the spool, `remote` confirmed by the storage.'),
+    .describe(
+      'What counts as flushed for PostgreSQL: `local` synced in the spool, `remote` confirmed by the storage, of several repositories by one.',
+    ),
   statusInterval: duration({ least: '1s', most: '10m' })
     .prefault('10s')
     .describe('Time between reports to the server.'),
@@ -144,7 +146,7 @@ const receive = z.strictObject({
   onGap: choice(['continue', 'stop'])
     .default('continue')
     .describe('What to do after WAL was lost: report it and go on, or report it and stop.'),
-  shipConcurrency: count(1, 64).default(2).describe('Segments that are shipped at once.'),
+  shipConcurrency: count(1, 64).default(2).describe('Segments that are shipped at once into each repository.'),
   tail: z
     .union([z.literal('off').transform(() => undefined), duration({ least: '1s', most: '1d' })], {
       error: 'must be a duration such as 10s, or off',
