@@ -199,7 +199,8 @@ class WalUnion implements WalReader {
       async (member, attempt) => {
         const copy = copies.get(member) ?? (await member.wal.find(file.name, { signal: attempt.signal }));
         if (copy === undefined) return undefined;
-        if (copy.digest !== digest) throw walConflict(file, digest, copy.digest);
+        const [holder] = copies.keys();
+        if (copy.digest !== digest) throw conflict([holder ?? member, object], [member, copy]);
         return use(member, copy, attempt);
       },
       options,
@@ -244,9 +245,25 @@ function shared(copies: readonly (readonly [Member, WalObject])[]): SharedObject
   if (first === undefined) return undefined;
   const [, object] = first;
   const other = copies.find(([, { digest }]) => digest !== object.digest);
-  if (other !== undefined) throw walConflict(object.file, object.digest, other[1].digest);
+  if (other !== undefined) throw conflict(first, other);
   // Of two in one repository, which differ in their codecs, the first.
   return { ...object, copies: new Map(copies.toReversed()) };
+}
+
+/** Two contents of one name. */
+function conflict(
+  [member, { file, digest }]: readonly [Member, WalObject],
+  [other, { digest: given }]: readonly [Member, WalObject],
+): ArchiveError {
+  if (member === other) return walConflict(file, digest, given);
+  return new ArchiveError(
+    'WAL_CONFLICT',
+    `repository ${member.name} holds ${file.name} with digest ${digest}, repository ${other.name} with ${given}`,
+    {
+      hint: 'Two servers have archived under this name: find out which repository is right, and read from it alone with --repository.',
+      details: { file: file.name, held: digest, given },
+    },
+  );
 }
 
 /** Hands a stream on, and tells of each chunk and of its failure. */

@@ -35,7 +35,8 @@ export interface RestoreProgress {
 export interface RestoreOptions extends CallOptions {
   /**
    * Program and first arguments that fetch WAL, to which the system identifier, the file name and the path are added: what
-   * `restore_command` runs. It must hold no secret.
+   * `restore_command` runs. It must hold no secret. Where the plan leaves repositories out (`plan.sources`), it must name those that are
+   * left with `--repository`.
    */
   readonly fetchCommand: readonly string[];
   /** Whom root gives the files: see {@link resolveOwner}. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { ArchiveError } from '../../src/contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../../src/contracts/errors.ts';
 import type { CallOptions, Storage } from '../../src/contracts/storage.ts';
 import { bodyOf, collect } from '../../src/repository/objects.ts';
 import { failureText, type RepositoryFailure } from '../../src/repository/repository-failure.ts';
@@ -63,7 +63,7 @@ interface Place {
   readonly moody: Moody;
 }
 
-async function place(name: string, options: { readonly compressed?: boolean } = {}): Promise<Place> {
+async function makePlace(name: string, options: { readonly compressed?: boolean } = {}): Promise<Place> {
   const moody = new Moody(await memoryStorage());
   return { moody, repository: await memoryRepository({ name, storage: moody.storage, ...options }) };
 }
@@ -75,7 +75,7 @@ async function two(options: WalUnionOptions = {}): Promise<{
   readonly union: WalReader;
   readonly failures: RepositoryFailure[];
 }> {
-  const [a, b] = [await place('a', { compressed: false }), await place('b')];
+  const [a, b] = [await makePlace('a', { compressed: false }), await makePlace('b')];
   const failures: RepositoryFailure[] = [];
   const onFailure = (failure: RepositoryFailure): void => void failures.push(failure);
   const told = { patience: 60_000, onFailure, ...options };
@@ -111,7 +111,7 @@ async function fetched(union: WalReader, name: string): Promise<Uint8Array> {
 const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
 test('with one repository there is no union', async () => {
-  const { repository } = await place('a');
+  const { repository } = await makePlace('a');
   expect(walReader([repository], SYSTEM).constructor).toBe(repository.wal(SYSTEM).constructor);
 });
 
@@ -164,6 +164,46 @@ test('of a damaged file nothing is given before it is known to be good', async (
   await expect(reading).rejects.toMatchObject({ details: { repository: 'a' } });
   expect(given).toBe(0);
 });
+
+test('H-20 in every state of three repositories: the file if one has it whole, missing if all say so, else an error', async () => {
+  const states = ['whole', 'damaged', 'none', 'away'] as const;
+  const bytes = randomBytes(1000);
+  let seen = 0;
+  for (let at = 0; at < states.length ** 3; at++) {
+    const own = [0, 1, 2].map((place) => states[Math.floor(at / states.length ** place) % states.length] ?? 'none');
+    const places = await Promise.all(own.map((_, place) => makePlace(`r${place}`, { compressed: place === 1 })));
+    for (const [place, to] of places.entries()) {
+      if (own[place] !== 'none') await push(to, nameOf(1), bytes);
+      if (own[place] === 'damaged') await damage(to, nameOf(1));
+      if (own[place] === 'away') to.moody.mood = 'away';
+    }
+    const [first, ...more] = places.map(({ repository }) => repository);
+    if (first === undefined) throw new Error('no repository');
+    const union = walReader([first, ...more], SYSTEM, { patience: 60_000 });
+    const outcome = await fetchOutcome(union, bytes);
+    const bad = own.includes('damaged') || own.includes('away');
+    expect(outcome, own.join()).toBe(own.includes('whole') ? 'fetched' : bad ? 'error' : 'missing');
+    seen++;
+  }
+  expect(seen).toBe(64);
+});
+
+/** What comes of looking for the file and fetching it. */
+async function fetchOutcome(union: WalReader, bytes: Uint8Array): Promise<'fetched' | 'missing' | 'error'> {
+  rmSync(join(folder, 'file'), { force: true });
+  try {
+    const object = await union.find(nameOf(1));
+    if (object === undefined) return 'missing';
+    await union.fetch(object, join(folder, 'file'));
+  } catch (error) {
+    expect(readdirSync(folder)).toEqual([]);
+    expect(isArchiveError(error)).toBe(true);
+    return 'error';
+  }
+  expect(readdirSync(folder)).toEqual(['file']);
+  expect(same(readFileSync(join(folder, 'file')), bytes)).toBe(true);
+  return 'fetched';
+}
 
 test('H-20 what cannot be asked is no answer: missing is said only when all have answered', async () => {
   const { a, b, union } = await two();
@@ -234,7 +274,10 @@ test('H-22 other content of one name in another repository is a conflict', async
   const { a, b, union } = await two();
   await push(a, nameOf(1), randomBytes(1000));
   await push(b, nameOf(1), randomBytes(1000));
-  const conflict = { code: 'WAL_CONFLICT', message: expect.stringContaining(nameOf(1)) as string };
+  const conflict = {
+    code: 'WAL_CONFLICT',
+    message: expect.stringMatching(`repository a holds ${nameOf(1)} with digest .*, repository b with `) as string,
+  };
   await expect(union.segments(1, { segmentSize: SEGMENT_SIZE }).next()).rejects.toMatchObject(conflict);
   await expect(union.last(1)).rejects.toMatchObject(conflict);
   // A damaged copy is not replaced by something else of the same name.
