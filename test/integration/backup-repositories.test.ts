@@ -325,14 +325,27 @@ test('an abort while copying leaves nothing in any of them', async () => {
 });
 
 test('an abort while one waits for WAL: the one that has the backup keeps it, and the result says so', async () => {
-  const [a, b] = [await shipped('a'), await open({ name: 'b' })];
+  let committed = false;
+  const a = await open({
+    name: 'a',
+    wrap: (storage) => ({
+      ...bound(storage),
+      put: async (key, ...call) => {
+        await storage.put(key, ...call);
+        committed ||= key.endsWith('/backup.json');
+      },
+    }),
+  });
+  ship(a);
+  const b = await open({ name: 'b' });
   const controller = new AbortController();
   const running = backup([a, b], { signal: controller.signal });
-  await expect.poll(() => states(a), SOON).toEqual(['complete']);
+  await expect.poll(() => committed, SOON).toBe(true);
   controller.abort();
   const result = await running;
   expect(errorOf(result, 'b')).toEqual(withCode('ABORTED'));
   expect(result.record).toBe(recordOf(result, 'a'));
+  expect(await states(a)).toEqual(['complete']);
   await expectNothingCommitted(server, b);
 });
 
