@@ -2,6 +2,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import type { TimelineRange } from '../postgres/timeline.ts';
 import { segmentNumberOf } from '../postgres/wal-file.ts';
+import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import { AHEAD } from './shipping-lane.ts';
 
@@ -12,6 +13,8 @@ export interface ArchiveEndsOptions extends CallOptions {
   readonly segmentSize: number;
   /** The line of descent of the server's timeline, oldest first. */
   readonly lineage: readonly TimelineRange[];
+  /** Gaps that are about to be recorded in the repository, as facts. */
+  readonly owed?: readonly Fact[];
 }
 
 /** A gap as it is recorded among the facts of the WAL. */
@@ -66,15 +69,14 @@ function covered(gaps: readonly RecordedGap[], timeline: number, from: bigint, t
   );
 }
 
-/** The gaps that a repository has on record. */
+/** The gaps that a repository has on record, or is about to. */
 export async function recordedGaps(
   repository: Repository,
   systemId: string,
-  options: CallOptions,
+  { signal, owed = [] }: Pick<ArchiveEndsOptions, 'signal' | 'owed'>,
 ): Promise<readonly RecordedGap[]> {
-  const call = options.signal === undefined ? {} : { signal: options.signal };
-  const facts = await repository.facts(systemId).list('wal', call);
-  return facts
+  const facts = await repository.facts(systemId).list('wal', signal === undefined ? {} : { signal });
+  return [...facts, ...owed]
     .filter(({ kind }) => kind === 'gap')
     .map(({ data }) => ({
       timeline: Number(data['timeline']),

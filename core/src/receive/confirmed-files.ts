@@ -25,10 +25,9 @@ export class ConfirmedFiles {
     this.#earlier = this.#tidy();
   }
 
-  /** Whether this repository had confirmed the file, which is in the spool, when the run began. */
-  has(systemId: string, name: string, repositoryId: string | undefined): boolean {
-    if (repositoryId === undefined) return false;
-    return this.#earlier.get(`${systemId} ${name}`)?.has(repositoryId) === true;
+  /** The ids of the repositories that had confirmed a file of the spool when the run began. */
+  of(systemId: string, name: string): ReadonlySet<string> {
+    return this.#earlier.get(`${systemId} ${name}`) ?? new Set();
   }
 
   /** The repository has the file, and another one does not yet. */

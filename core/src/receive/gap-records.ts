@@ -38,7 +38,6 @@ const SUBJECT = 'the record of a gap';
 export class GapRecords {
   readonly #options: GapRecordsOptions;
   readonly #path: string;
-  readonly #writing = new Map<OwedRecord, Promise<void>>();
   #owed: readonly OwedRecord[] | undefined;
 
   constructor(options: GapRecordsOptions) {
@@ -48,7 +47,7 @@ export class GapRecords {
 
   /** Begins to write what an earlier run still owed. Throws `SPOOL_INVALID`. */
   resume(): void {
-    for (const owed of this.#read()) this.#write(owed);
+    for (const owed of this.#read()) void this.#pay(owed);
   }
 
   /**
@@ -70,26 +69,21 @@ export class GapRecords {
         { repository: one.repository },
         `the gap is recorded in repository ${one.repository} when it is back`,
       );
-      this.#write(one);
+      void this.#pay(one);
     }
   }
 
-  /** Waits until a repository owes no record. */
-  async settled(outlet: Outlet): Promise<void> {
-    for (const [{ repository }, work] of this.#writing) if (repository === outlet.name) await work;
+  /** The records of a system that a repository does not have yet. */
+  owedBy({ name }: { readonly name: string }, systemId: string): readonly Fact[] {
+    return this.#read()
+      .filter((owed) => owed.repository === name && owed.systemId === systemId)
+      .map(({ fact }) => fact);
   }
 
-  #write(owed: OwedRecord): void {
-    const outlet = this.#options.outlets.find(({ name }) => name === owed.repository);
+  async #pay(owed: OwedRecord): Promise<void> {
+    const { outlets, signal, logger } = this.#options;
+    const outlet = outlets.find(({ name }) => name === owed.repository);
     if (outlet === undefined) return; // it is kept, for the repository may be put back into the config
-    this.#writing.set(
-      owed,
-      this.#pay(outlet, owed).finally(() => this.#writing.delete(owed)),
-    );
-  }
-
-  async #pay(outlet: Outlet, owed: OwedRecord): Promise<void> {
-    const { signal, logger } = this.#options;
     try {
       await outlet.run((repository, signal) => add(repository, owed.systemId, owed.fact, signal), {
         subject: SUBJECT,

@@ -5,7 +5,9 @@ import type { Logger } from '../contracts/plugin.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import { ancestry, parseHistory, type TimelineRange } from '../postgres/timeline.ts';
 import type { WalFile } from '../postgres/wal-file.ts';
+import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { ArchiveEndsOptions } from './archive-ends.ts';
 import { holeBefore, type Hole } from './frontier.ts';
 import { asArchiveError } from './messages.ts';
 import type { Outlet } from './outlet.ts';
@@ -13,8 +15,8 @@ import type { SpooledFile } from './shipping-lane.ts';
 
 export interface HoleWatchOptions {
   readonly systemId: string;
-  /** Waits until a repository has on record what is lost for all of them. */
-  readonly settled: (outlet: Outlet) => Promise<void>;
+  /** Records of gaps that a repository does not have yet: what is lost for all is not behind in one. */
+  readonly owed: (outlet: Outlet) => readonly Fact[];
   readonly onEvent: EventSink;
   readonly logger: Logger;
 }
@@ -43,13 +45,15 @@ export class HoleWatch {
 
   /** Looks, and tells. Tries until the repository answers; throws as {@link Outlet.run}. */
   async check(outlet: Outlet, { file, size, number }: SpooledFile, signal: AbortSignal): Promise<void> {
-    const { settled, onEvent, logger } = this.#options;
-    await settled(outlet);
+    const { owed, onEvent, logger } = this.#options;
     const to = { timeline: file.timeline, lsn: (number ?? 0n) * BigInt(size) };
-    const hole = await outlet.run((repository, signal) => this.#look(repository, to, size, signal), {
-      subject: 'the end of the archive',
-      signal,
-    });
+    const hole = await outlet.run(
+      (repository, signal) => this.#look(repository, to, { segmentSize: size, owed: owed(outlet), signal }),
+      {
+        subject: 'the end of the archive',
+        signal,
+      },
+    );
     if (hole === undefined) return;
     const [from, end] = [hole.from, hole.to].map(({ timeline, lsn }) => `${formatLsn(lsn)} on timeline ${timeline}`);
     const message = `repository ${outlet.name} lacks WAL from ${from} to ${end}, which was not in the spool for it`;
@@ -63,15 +67,14 @@ export class HoleWatch {
   async #look(
     repository: Repository,
     to: Hole['to'],
-    segmentSize: number,
-    signal: AbortSignal,
+    options: Omit<ArchiveEndsOptions, 'lineage'>,
   ): Promise<Hole | undefined> {
     const { systemId, logger } = this.#options;
     const { timeline } = to;
     // Without its history only the timeline itself can be looked at.
     const lineage = this.#lineages.get(timeline) ?? [{ timeline, start: 0n, end: undefined }];
     try {
-      return await holeBefore(repository, systemId, to, { segmentSize, lineage, signal });
+      return await holeBefore(repository, systemId, to, { ...options, lineage });
     } catch (error) {
       // Shipping must not wait for an object that is damaged.
       if (!isArchiveError(error, 'REPOSITORY_FORMAT')) throw error;

@@ -7,6 +7,7 @@ import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
+import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import { archiveEnds } from './archive-ends.ts';
 import { askOutlets } from './ask-outlets.ts';
@@ -270,14 +271,14 @@ class Reception {
     if (known !== undefined) return known;
     const { config } = this.#options;
     const [onEvent, logger] = [this.#onEvent, this.#logger];
-    const settled = (outlet: Outlet): Promise<void> => this.#gaps.settled(outlet);
+    const owed = (outlet: Outlet): readonly Fact[] => this.#gaps.owedBy(outlet, systemId);
     const shipper = new Shipper({
       spool: this.#spool,
       systemId,
       outlets: this.#outlets,
       confirmed: this.#confirmed,
       concurrency: config.shipConcurrency,
-      ...(this.#outlets.length > 1 && { holes: new HoleWatch({ systemId, settled, onEvent, logger }) }),
+      ...(this.#outlets.length > 1 && { holes: new HoleWatch({ systemId, owed, onEvent, logger }) }),
       onEvent,
       logger,
       onShipped: (outlet, { name }) => {
@@ -329,7 +330,10 @@ class Reception {
     const { systemId, segmentSize, lineage, furthest } = question;
     const { answers, silent } = await askOutlets(
       this.#outlets,
-      (repository, signal) => archiveEnds(repository, systemId, { segmentSize, lineage, signal }),
+      (repository, signal) => {
+        const owed = this.#gaps.owedBy(repository, systemId);
+        return archiveEnds(repository, systemId, { segmentSize, lineage, owed, signal });
+      },
       { subject: 'the end of the archive', signal: this.#cancel.signal },
     );
     for (const [{ name }, error] of silent) {

@@ -72,7 +72,8 @@ export class Shipper {
     const { spool, systemId, confirmed, outlets } = this.#options;
     for (const { file } of spool.files(systemId)) {
       if (file.kind === 'partial') continue;
-      const lacking = outlets.filter(({ id }) => !confirmed.has(systemId, file.name, id));
+      const have = confirmed.of(systemId, file.name);
+      const lacking = have.size === 0 ? outlets : outlets.filter(({ id }) => id === undefined || !have.has(id));
       // What all have confirmed is asked for once more: it was to be removed, and is not lost for want of an object.
       this.#add(file.name, lacking.length > 0 ? lacking : outlets);
     }

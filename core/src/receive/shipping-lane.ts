@@ -48,6 +48,8 @@ export class ShippingLane<File extends SpooledFile> {
   readonly #queue: Entry<File>[] = [];
   readonly #running = new Set<Promise<void>>();
   readonly #cancel = new AbortController();
+  /** The lowest number in the queue, unless it has to be looked for: that takes a while when many files wait. */
+  #least: bigint | undefined;
   #prepared: Promise<void> | undefined;
 
   constructor(options: ShippingLaneOptions<File>) {
@@ -61,12 +63,8 @@ export class ShippingLane<File extends SpooledFile> {
 
   /** The lowest number of a segment, of any timeline, that this repository does not have yet. */
   get firstMissing(): bigint | undefined {
-    let least: bigint | undefined;
-    for (const { file } of this.#queue) {
-      const { number } = file;
-      if (number !== undefined && (least === undefined || number < least)) least = number;
-    }
-    return least;
+    this.#least ??= this.#queue.reduce<bigint | undefined>((least, { file }) => lower(least, file.number), undefined);
+    return this.#least;
   }
 
   /** Takes a file: at the end, but a history before the segments of its timeline. */
@@ -77,6 +75,7 @@ export class ShippingLane<File extends SpooledFile> {
         ? this.#queue.findIndex((other) => !other.running && other.file.file.timeline >= timeline)
         : -1;
     this.#queue.splice(before < 0 ? this.#queue.length : before, 0, { file, running: false, aside: false });
+    if (this.#least !== undefined) this.#least = lower(this.#least, file.number);
     this.#next();
   }
 
@@ -128,6 +127,7 @@ export class ShippingLane<File extends SpooledFile> {
       await ship(file, this.#cancel.signal);
       await onShipped(file);
       this.#queue.splice(this.#queue.indexOf(entry), 1);
+      if (file.number === this.#least) this.#least = undefined;
       onLeft(file);
     } catch (error) {
       entry.aside = true;
@@ -144,4 +144,9 @@ export class ShippingLane<File extends SpooledFile> {
     );
     return this.#prepared;
   }
+}
+
+function lower(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a < b ? a : b;
 }

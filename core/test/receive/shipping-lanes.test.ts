@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/contracts/errors.ts';
 import { segmentName } from '../../src/postgres/wal-file.ts';
+import type { Fact } from '../../src/repository/facts.ts';
 import { HoleWatch } from '../../src/receive/hole-watch.ts';
 import type { Shipper } from '../../src/receive/shipper.ts';
 import { AHEAD, ShippingLane, type SpooledFile } from '../../src/receive/shipping-lane.ts';
@@ -287,11 +288,15 @@ test('one outage is one message, whatever is given up meanwhile, and its end is 
 });
 
 describe('a hole in one repository', () => {
+  let owed: readonly Fact[] = [];
+  beforeEach(() => {
+    owed = [];
+  });
   const watched = (outlets: Parameters<Scene['shipper']>[0]): Shipper =>
     scene.shipper(outlets, {
       holes: new HoleWatch({
         systemId: SYSTEM,
-        settled: async () => undefined,
+        owed: () => owed,
         onEvent: scene.onEvent,
         logger: scene.logger,
       }),
@@ -362,6 +367,20 @@ describe('a hole in one repository', () => {
     expect(await shipper.finish(20_000)).toBe(0);
     expect(behind()).toHaveLength(count);
     expect(other.files).toContain('00000002.history');
+  });
+
+  test.each<[string, readonly number[]]>([
+    ['nothing behind the gap yet', [4, 5]],
+    ['WAL from behind it', [4, 5, 390, 391, 392, 393, 394, 395, 396, 397, 398, 399]],
+  ])('is not told of a repository that has %s, and not yet the record of it', async (_, held) => {
+    const other = await holding('other', held);
+    const to = held.length > 2 ? '0/18600000' : '0/19000000';
+    const data = { timeline: 1, to_timeline: 1, from: '0/600000', to, reason: 'removed' };
+    owed = [{ kind: 'gap', time: 0, data }];
+    const shipper = watched(scene.outlets((await holding('up', [399])).repository, other.repository));
+    add(shipper, 400, 403);
+    expect(await shipper.finish(20_000)).toBe(0);
+    expect(behind()).toEqual([]);
   });
 
   test('cannot be looked for in facts that are damaged: said, and shipping goes on', async () => {
