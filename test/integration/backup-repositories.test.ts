@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { ArchiveError, type ErrorCode, type Storage } from '@pgark/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { takeBackup, type BackupOptions, type BackupResult } from '../../core/src/backup/backup.ts';
+import { runCopy } from '../../core/src/copy/copy.ts';
+import { planCopy } from '../../core/src/copy/plan.ts';
 import { resolveTarget } from '../../core/src/postgres/target.ts';
 import type { BackupRecord } from '../../core/src/repository/backup-record.ts';
 import type { Repository } from '../../core/src/repository/repository.ts';
@@ -148,6 +150,21 @@ test('one reading of the server, two repositories with their own codecs: a serve
   await expectRestores(b.repository, packed);
 });
 
+test('what one kept of a backup that it could not finish is used when it is copied there', async () => {
+  const faults = { count: 0 };
+  const a = await shipped('a');
+  const b = await open({ name: 'b', wrap: broken((key) => key.includes('/base/0008'), 'STORAGE_FULL', faults) });
+  const { record } = await backup([a, b]);
+  expect(faults.count).toBe(1);
+  const mended = await fsRepository(b.folder, { name: 'b' });
+  const choice = { source: a.repository, target: mended, backups: [record.id], wal: 'needed' } as const;
+  const copied = await runCopy(await planCopy(choice), choice);
+  expect(copied.failures).toEqual([]);
+  expect(copied.backups).toMatchObject([{ id: record.id, state: 'copied' }]);
+  expect(copied.backups[0]?.kept).toBeGreaterThan(0);
+  expect((await mended.backups(systemId).list()).map(({ state }) => state)).toEqual(['complete']);
+});
+
 describe('one repository fails, the other has the backup', () => {
   const faults = { count: 0 };
   const down = broken(() => true, 'STORAGE_UNAVAILABLE', faults);
@@ -282,15 +299,13 @@ test('a slow repository holds back the reading, so that memory stays bounded, an
   ship(b);
   const a = await shipped('a');
   const still = stillness();
-  const running = backup([a, b], { onProgress: still.watch });
+  const running = backup([a, b], { onProgress: still.watch, partSize: 8 * PART });
   await expect.poll(still.isStill, SOON).toBe(true);
   expect(still.bytes()).toBeLessThan(still.total() / 2);
   go();
   const result = await running;
-  for (const { repository } of [a, b]) {
-    expect(recordOf(result, repository.name).files).toBe(result.record.files);
-    await unpackBackup(repository, recordOf(result, repository.name), join(a.folder, '..', repository.name));
-  }
+  for (const { repository, folder } of [a, b])
+    await unpackBackup(repository, recordOf(result, repository.name), join(folder, '..', 'unpacked'));
   expect([await states(a), await states(b)]).toEqual([['complete'], ['complete']]);
 });
 
@@ -368,7 +383,16 @@ test('the command says which repository has the backup, leaves word of the other
   expect(shown.stderr).toMatch(
     /pgark: error: backup \S+ is not in every repository: b does not have it: .*not a folder/,
   );
-  expect(shown.stderr).toContain(`pgark copy --from a --to b --backup ${id}`);
+  const hinted = `copy --from a --to b --backup ${id}`;
+  expect(shown.stderr).toContain(`pgark ${hinted}`);
   const [fact] = await repository.facts(systemId).list(id ?? '');
   expect(fact).toMatchObject({ kind: 'behind', data: { repository: 'b', code: 'STORAGE_MISCONFIGURED' } });
+
+  // What it says helps.
+  rmSync(join(folder, 'b'));
+  mkdirSync(join(folder, 'b'));
+  const copied = await runCli(['--config', config, ...hinted.split(' ')]);
+  expect(copied, copied.stderr).toMatchObject({ code: 0 });
+  const there = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  expect((await there.backups(systemId).read(id ?? '')).id).toBe(id);
 });
