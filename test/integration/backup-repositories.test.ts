@@ -299,7 +299,7 @@ test('a slow repository holds back the reading, so that memory stays bounded, an
   ship(b);
   const a = await shipped('a');
   const still = stillness();
-  const running = backup([a, b], { onProgress: still.watch, partSize: 8 * PART });
+  const running = backup([a, b], { onProgress: still.watch, partSize: 2 * PART });
   await expect.poll(still.isStill, SOON).toBe(true);
   expect(still.bytes()).toBeLessThan(still.total() / 2);
   go();
