@@ -1,5 +1,6 @@
 /** Waiting between attempts. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ArchiveError } from '../contracts/errors.ts';
 
 export interface BackoffOptions {
   /** Milliseconds before the second attempt. */
@@ -46,4 +47,18 @@ export async function within(milliseconds: number, work: Promise<void>): Promise
   const end = new AbortController();
   await Promise.race([work, pause(milliseconds, end.signal)]);
   end.abort();
+}
+
+/** The result of some work, unless the signal fires first: then `ABORTED`, with a message. */
+export function unlessAborted<Value>(signal: AbortSignal, work: Promise<Value>, message: string): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      reject(new ArchiveError('ABORTED', message));
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    void work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', abort);
+    });
+  });
 }

@@ -5,7 +5,7 @@ import { ReplicationConnection } from '../postgres/replication/connection.ts';
 import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import { Acknowledger } from './acknowledger.ts';
-import { Backoff, pause } from './backoff.ts';
+import { Backoff, pause, unlessAborted } from './backoff.ts';
 import { gapError, measureGap } from './gap.ts';
 import {
   asArchiveError,
@@ -26,6 +26,7 @@ import { Spool, type WalPosition } from './spool.ts';
 import {
   agreedUpTo,
   checkDescent,
+  durableFrom,
   firstPosition,
   holdings,
   leftBehind,
@@ -33,7 +34,7 @@ import {
   type Holdings,
   type ServerState,
 } from './start-position.ts';
-import { canGoOn } from './verdict.ts';
+import { canGoOn, retriable } from './verdict.ts';
 
 /** How the receiver speaks to the thread that ships. */
 export interface ReceiverPort {
@@ -273,7 +274,7 @@ export class Receiver {
     );
     const acknowledger = new Acknowledger({
       policy: this.#data.ack,
-      floor: this.#floor(position, server),
+      floor: durableFrom(position, this.#reached, server),
       confirmed: this.#confirmed.lsn,
       send: (status, requestReply) => {
         stream.status(status, { requestReply });
@@ -305,12 +306,6 @@ export class Receiver {
       if (connected) this.#position = { timeline, lsn: segmentStart(writer.durable, server.segmentSize) };
       writer.release();
     }
-  }
-
-  /** The position before which all is durable here, as far as the server's history agrees with it. */
-  #floor(position: WalPosition, server: ServerState): bigint {
-    const durable = (this.#reached && agreedUpTo(this.#reached, server)) ?? position.lsn;
-    return durable > position.lsn ? durable : position.lsn;
   }
 
   #sync(): void {
@@ -394,20 +389,6 @@ export class Receiver {
 
   /** Asks the thread that ships; a stop ends the wait for its answer. */
   #ask(question: Question): Promise<unknown> {
-    const { signal } = this.#cancel;
-    return new Promise((resolve, reject) => {
-      signal.addEventListener(
-        'abort',
-        () => {
-          reject(new ArchiveError('ABORTED', 'the receiver was stopped'));
-        },
-        { once: true },
-      );
-      this.#port.ask(question).then(resolve, reject);
-    });
+    return unlessAborted(this.#cancel.signal, this.#port.ask(question), 'the receiver was stopped');
   }
-}
-
-function retriable(error: ArchiveError): ArchiveError {
-  return new ArchiveError(error.code, error.message, { retriable: true, cause: error, details: error.details });
 }

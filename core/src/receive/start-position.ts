@@ -140,6 +140,12 @@ export function agreedUpTo(position: WalPosition, server: ServerState): bigint |
   return position.lsn < limit ? position.lsn : limit;
 }
 
+/** The position before which all is durable for a stream that begins at `position`, as far as the server's history agrees with it. */
+export function durableFrom(position: WalPosition, reached: WalPosition | undefined, server: ServerState): bigint {
+  const durable = (reached && agreedUpTo(reached, server)) ?? position.lsn;
+  return durable > position.lsn ? durable : position.lsn;
+}
+
 /**
  * Compares the last byte that was received in this run, exact where {@link checkDescent} knows only segments, with the
  * server's history. Gives what to say, and what of it is left, when a new primary lacks the end of it: its open segment

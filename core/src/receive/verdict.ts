@@ -1,4 +1,4 @@
-import type { ArchiveError, ErrorCode } from '../contracts/errors.ts';
+import { ArchiveError, type ErrorCode } from '../contracts/errors.ts';
 
 /** Errors that end the receiver whenever they come, unless they say that a retry can help. */
 const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -28,4 +28,9 @@ export function canGoOn(
   if (saidByServer && error.code === 'WAL_GAP') return true;
   if (saidByServer && (error.code === 'SLOT_INVALIDATED' || error.code === 'SLOT_MISSING')) return createSlot;
   return streamed && !FATAL.has(error.code);
+}
+
+/** The same error, of which a retry may be the end. */
+export function retriable(error: ArchiveError): ArchiveError {
+  return new ArchiveError(error.code, error.message, { retriable: true, cause: error, details: error.details });
 }
