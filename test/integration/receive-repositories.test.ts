@@ -385,6 +385,7 @@ test('H-05 a gap while a repository is down is on record in the other, receiving
 test('the spool is lost while a repository lacks what was in it: no WAL is called lost that the other has, and who lacks it is told', async () => {
   const at = two();
   const { receiver, a, b } = at;
+  await server.query(`SELECT pg_create_physical_replication_slot('keeper', true)`);
   await receiver.stream(server.port);
   await fill(2);
   await receiver.shipped(systemId);
@@ -412,7 +413,8 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   await receiver.stop();
   rmSync(join(receiver.spool, 'main'), { recursive: true });
   b.state = 'works';
-  // The slot keeps no more than what the receiver has not got.
+  // Its own slot keeps no more than what the receiver has not got.
+  await server.query(`SELECT pg_drop_replication_slot('keeper')`);
   const held = (await b.archived()).size;
   await until(async () => {
     await server.query('CHECKPOINT');
