@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Storage } from '@pgark/sdk';
 import { describeStorage } from '@pgark/sdk/testing';
@@ -7,7 +7,19 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
 import { freePort } from '../support/free-port.ts';
 import { gcsMissing, startGcsServer, type GcsServer } from '../support/gcs-server.ts';
+import { gaps, STACK_GAPS } from '../support/known-gaps.ts';
+import { SCALE } from '../support/scale.ts';
 import { silentLogger } from '../support/silent-logger.ts';
+import { SILENCE_TIMEOUT, SlowPeers, STALL_TIMEOUT } from '../support/slow-peers.ts';
+
+/** The emulator knows no credentials: this refuses every request as the real server does. */
+function refusing(status: number, message: string, reason: string): Server {
+  return createServer((request, response) => {
+    request.resume();
+    const body = { error: { code: status, message, errors: [{ message, domain: 'global', reason }] } };
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+}
 
 describe.skipIf(gcsMissing !== undefined)(
   `storage gcs on fake-gcs-server${gcsMissing ? ` (${gcsMissing})` : ''}`,
@@ -15,24 +27,27 @@ describe.skipIf(gcsMissing !== undefined)(
     let server: GcsServer;
     let closedPort: number;
 
-    /** The emulator knows no credentials: this refuses every request as the real server does. */
-    const refusing = createServer((request, response) => {
-      request.resume();
-      const message = 'pgark@project.iam.gserviceaccount.com does not have permission for this.';
-      const body = { error: { code: 403, message, errors: [{ message, domain: 'global', reason: 'forbidden' }] } };
-      response.writeHead(403, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    });
+    const refusals = {
+      denied: refusing(403, 'pgark@project.iam.gserviceaccount.com does not have permission for this.', 'forbidden'),
+      credentials: refusing(401, 'Invalid Credentials', 'authError'),
+    };
+    const peers = new SlowPeers();
 
     beforeAll(async () => {
       server = await startGcsServer();
       await server.createBucket('archive');
       closedPort = await freePort();
-      await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+      for (const refusal of Object.values(refusals)) {
+        await new Promise<void>((resolve) => refusal.listen(0, '127.0.0.1', resolve));
+      }
     });
     afterAll(async () => {
+      await peers.close();
       await server?.stop();
-      refusing.closeAllConnections();
-      refusing.close();
+      for (const refusal of Object.values(refusals)) {
+        refusal.closeAllConnections();
+        refusal.close();
+      }
     });
 
     const open = async (options: Partial<GcsStorageOptions> = {}): Promise<Storage> =>
@@ -41,13 +56,32 @@ describe.skipIf(gcsMissing !== undefined)(
         { bucket: 'archive', endpoint: server.endpoint, anonymous: true, chunkSize: 1024 * 1024, ...options },
         { directory: '/' },
       );
+    const onPort = (port: number, options: Partial<GcsStorageOptions> = {}): Promise<Storage> =>
+      open({ endpoint: `http://127.0.0.1:${port}`, ...options });
+    const openThrough =
+      (timeout: number) =>
+      (port: number): Promise<Storage> =>
+        onPort(port, { timeout: timeout / 1000 });
+    const portOf = (refusal: Server): number => (refusal.address() as AddressInfo).port;
     const broken = {
       missing: () => open({ bucket: 'missing' }),
-      denied: () => open({ endpoint: `http://127.0.0.1:${(refusing.address() as AddressInfo).port}` }),
-      unavailable: () => open({ endpoint: `http://127.0.0.1:${closedPort}` }),
+      denied: () => onPort(portOf(refusals.denied)),
+      credentials: () => onPort(portOf(refusals.credentials)),
+      unavailable: () => onPort(closedPort),
     };
-    // The server gives a thousand keys at a time: the listings must go beyond.
-    describeStorage('gcs', { create: open, reopen: () => open(), broken, listLength: 1100 });
+    describeStorage('gcs', {
+      create: open,
+      reopen: () => open(),
+      broken: {
+        ...broken,
+        silent: () => peers.silent(server.port, openThrough(SILENCE_TIMEOUT)),
+        slow: () => peers.slow(server.port, openThrough(STALL_TIMEOUT)),
+      },
+      // The server gives a thousand keys at a time: the listings must go beyond.
+      listLength: 1100,
+      scale: SCALE,
+      knownGaps: gaps('fake-gcs-server has no disk that could be full', 'STOR-06/full'),
+    });
 
     test('STOR-05 H-52 of racing writers whose objects take several requests exactly one succeeds', async () => {
       const storage = await open({ chunkSize: 256 * 1024 });
@@ -75,9 +109,10 @@ describe.skipIf(gcsMissing !== undefined)(
       broken: {
         missing: () => stack(broken.missing()),
         denied: () => stack(broken.denied()),
+        credentials: () => stack(broken.credentials()),
         unavailable: () => stack(broken.unavailable(), { deadline: 0 }),
       },
-      knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
+      knownGaps: STACK_GAPS,
     });
   },
 );

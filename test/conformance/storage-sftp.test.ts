@@ -6,21 +6,39 @@ import { SftpStorage, type SftpStorageOptions } from '@pgark/storage-sftp';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { storageStack } from '../../core/src/storage/stack.ts';
 import { freePort } from '../support/free-port.ts';
+import { gaps, STACK_GAPS } from '../support/known-gaps.ts';
+import { SCALE } from '../support/scale.ts';
+import { loginUser, makeKey, noSshd, SftpServer } from '../support/sftp-server.ts';
 import { silentLogger } from '../support/silent-logger.ts';
-import { noSshd, SftpServer } from '../support/sftp-server.ts';
+import { SILENCE_TIMEOUT, SlowPeers, STALL_TIMEOUT } from '../support/slow-peers.ts';
+import { smallDisk } from '../support/small-disk.ts';
+
+/** A read asks for 128 KiB, and only whole answers count: an answer must come within the time-out. */
+const PACE = { bytes: 32_768, pause: 20 };
+
+/** Milliseconds for a connection to stand, which goes to and fro often. */
+const CONNECT_TIMEOUT = 2 * STALL_TIMEOUT;
 
 describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
   let server: SftpServer;
   let closedPort: number;
   let locked: string;
+  let strangersKey: string;
+  const peers = new SlowPeers();
+  // Of the user who logs in.
+  const small = smallDisk(8, loginUser());
   beforeAll(async () => {
     server = await SftpServer.start();
     closedPort = await freePort();
+    strangersKey = join(server.folder, 'strangers_key');
+    makeKey(strangersKey);
     locked = join(server.folder, 'locked');
     mkdirSync(locked);
     chmodSync(locked, 0o000);
   });
   afterAll(async () => {
+    await peers.close();
+    if (typeof small !== 'string') small.unmount();
     chmodSync(locked, 0o700);
     await server.stop();
   });
@@ -31,14 +49,29 @@ describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
       { directory: '/', logger: silentLogger },
     );
 
+  const openThrough = (port: number): Promise<Storage> =>
+    open('archive', {
+      port,
+      hostKey: server.fingerprint(),
+      connectTimeout: CONNECT_TIMEOUT,
+      timeout: STALL_TIMEOUT,
+    });
+
   describeStorage('sftp', {
     create: () => open('archive'),
     reopen: () => open('archive'),
     broken: {
       missing: () => open('not/mounted'),
       denied: () => open('archive', { path: locked }),
+      credentials: () => open('archive', { privateKeyFile: strangersKey }),
       unavailable: () => open('archive', { port: closedPort }),
+      silent: () =>
+        peers.silent(server.port, async (port) => open('archive', { port, connectTimeout: SILENCE_TIMEOUT })),
+      slow: () => peers.slow(server.port, openThrough, PACE),
+      ...(typeof small !== 'string' && { full: () => open('archive', { path: small.path }) }),
     },
+    scale: SCALE,
+    knownGaps: typeof small === 'string' ? gaps(small, 'STOR-06/full') : [],
   });
 
   const stack = async (path: string, options: Partial<SftpStorageOptions> = {}): Promise<Storage> =>
@@ -50,8 +83,9 @@ describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
     broken: {
       missing: () => stack('not/mounted'),
       denied: () => stack('archive', { path: locked }),
+      credentials: () => stack('archive', { privateKeyFile: strangersKey }),
       unavailable: () => stack('archive', { port: closedPort }),
     },
-    knownGaps: [{ id: 'STOR-01/longest', reason: 'the prefix takes its part of the 900 bytes' }],
+    knownGaps: STACK_GAPS,
   });
 });

@@ -5,7 +5,13 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob';
+import {
+  ContainerClient,
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  StorageSharedKeyCredential,
+} from '@azure/storage-blob';
+import { Secret } from '@pgark/sdk';
 import { unavailable } from './require.ts';
 
 const MAIN = fileURLToPath(new URL('../../node_modules/azurite/dist/src/blob/main.js', import.meta.url));
@@ -16,6 +22,17 @@ export const azureMissing: string | undefined = existsSync(MAIN) ? undefined : u
 /** The account that every Azurite has, with its published key. */
 export const ACCOUNT = 'devstoreaccount1';
 export const ACCOUNT_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
+
+/** A SAS of a container with these permissions, by the letters of the service (`rcl`: read, create, list). */
+export function sasOf(containerName: string, permissions: string): Secret {
+  const credential = new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY);
+  const settings = {
+    containerName,
+    permissions: ContainerSASPermissions.parse(permissions),
+    expiresOn: new Date(Date.now() + 3600_000),
+  };
+  return new Secret(generateBlobSASQueryParameters(settings, credential).toString());
+}
 
 export class AzureServer {
   readonly #child: ChildProcess;
@@ -28,13 +45,14 @@ export class AzureServer {
     this.#protocol = protocol;
   }
 
-  /** Starts one on a free port of loopback. `args` go to it as they are. */
+  /** Starts one on a free port of loopback, its objects in memory unless they are to be `onDisk`. `args` go to it as they are. */
   static async start(
     args: readonly string[] = [],
-    { protocol = 'http' }: { readonly protocol?: string } = {},
+    { protocol = 'http', onDisk = false }: { readonly protocol?: string; readonly onDisk?: boolean } = {},
   ): Promise<AzureServer> {
     const folder = mkdtempSync(join(tmpdir(), 'pgark-azurite-'));
-    const settings = ['--blobHost', '127.0.0.1', '--blobPort', '0', '--inMemoryPersistence'];
+    const place = onDisk ? ['--location', folder] : ['--inMemoryPersistence'];
+    const settings = ['--blobHost', '127.0.0.1', '--blobPort', '0', ...place];
     const child = spawn(process.execPath, [MAIN, ...settings, '--disableTelemetry', '--skipApiVersionCheck', ...args], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -9,6 +9,7 @@ import { unavailable } from './require.ts';
 const MODULE = 'github.com/fsouza/fake-gcs-server@v1.56.1';
 
 export interface GcsServer {
+  readonly port: number;
   readonly endpoint: string;
   createBucket(name: string): Promise<void>;
   stop(): Promise<void>;
@@ -38,6 +39,7 @@ export async function startGcsServer(): Promise<GcsServer> {
     await sleep(50);
   }
   return {
+    port,
     endpoint,
     async createBucket(name) {
       const reply = await fetch(`${endpoint}/storage/v1/b?project=test`, {

@@ -17,3 +17,8 @@ export const STACK_GAPS = [
   ...PREFIX_GAPS,
   ...gaps('the suite of the back end alone has it', 'STOR-06/silent', 'STOR-06/slow', 'STOR-06/full'),
 ];
+
+/** Every clause of a storage in trouble. */
+export const BROKEN = ['missing', 'denied', 'credentials', 'unavailable', 'silent', 'slow', 'full'].map(
+  (name) => `STOR-06/${name}`,
+);

@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -61,6 +61,8 @@ export interface VersityOptions {
   readonly buckets: readonly string[];
   /** Buckets with versions and Object Lock. */
   readonly lockedBuckets?: readonly string[];
+  /** Buckets that are links to folders elsewhere, on a disk of their own. */
+  readonly linkedBuckets?: Readonly<Record<string, string>>;
   /** Certificate and key files: then it speaks TLS. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
@@ -75,6 +77,9 @@ export async function startVersity(options: VersityOptions): Promise<VersityServ
   if (VERSITYGW === undefined) throw new Error(versityMissing);
   const folder = mkdtempSync(join(tmpdir(), 'pgark-versitygw-'));
   for (const name of ['objects', 'versions', 'users']) mkdirSync(join(folder, name));
+  for (const [bucket, path] of Object.entries(options.linkedBuckets ?? {})) {
+    symlinkSync(path, join(folder, 'objects', bucket));
+  }
   const port = await freePort();
   const { tls } = options;
   const child = spawn(
@@ -88,6 +93,7 @@ export async function startVersity(options: VersityOptions): Promise<VersityServ
       '--iam-dir',
       join(folder, 'users'),
       'posix',
+      '--bucketlinks',
       '--versioning-dir',
       join(folder, 'versions'),
       join(folder, 'objects'),

@@ -208,7 +208,8 @@ function withAccounts(folder: string, { users, setUp = 'true' }: Accounts): read
   return ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
 }
 
-function loginUser(): { readonly name: string; readonly uid: number; readonly gid: number } {
+/** Whom the tests log in as: `nobody` where root runs them. */
+export function loginUser(): { readonly name: string; readonly uid: number; readonly gid: number } {
   const { username, uid, gid } = userInfo();
   if (uid !== 0) return { name: username, uid, gid };
   const idOf = (flag: string): number => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));

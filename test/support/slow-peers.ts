@@ -6,6 +6,9 @@ import { Proxy, type Pace } from './proxy.ts';
 /** Milliseconds: long enough for a loaded machine to move a few bytes. */
 export const STALL_TIMEOUT = 1000;
 
+/** Milliseconds after which a storage may give up that is never answered. */
+export const SILENCE_TIMEOUT = 300;
+
 /** About 25 kB/s in pieces of a few hundred bytes. */
 const PACE: Pace = { bytes: 512, pause: 20 };
 

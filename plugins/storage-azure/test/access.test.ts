@@ -6,30 +6,14 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-import {
-  ContainerSASPermissions,
-  generateBlobSASQueryParameters,
-  StorageSharedKeyCredential,
-} from '@azure/storage-blob';
 import { Secret } from '@pgark/sdk';
 import { AzureStorage } from '@pgark/storage-azure';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ACCOUNT, ACCOUNT_KEY, AzureServer, azureMissing } from '../../../test/support/azure-server.ts';
+import { ACCOUNT, ACCOUNT_KEY, AzureServer, azureMissing, sasOf } from '../../../test/support/azure-server.ts';
 import { bytes, keysOf, open, put, read } from './helpers.ts';
 import { HttpProxy } from './http-proxy.ts';
 
 const BLOCK = 64 * 1024;
-
-/** A SAS of a container with these permissions. */
-function sas(containerName: string, permissions: string): Secret {
-  const credential = new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY);
-  const settings = {
-    containerName,
-    permissions: ContainerSASPermissions.parse(permissions),
-    expiresOn: new Date(Date.now() + 3600_000),
-  };
-  return new Secret(generateBlobSASQueryParameters(settings, credential).toString());
-}
 
 describe.skipIf(azureMissing !== undefined)('access', () => {
   let server: AzureServer;
@@ -42,7 +26,7 @@ describe.skipIf(azureMissing !== undefined)('access', () => {
 
   test('a SAS that may only create, read and list stores what goes by one request, and deletes nothing', async () => {
     const name = await container();
-    const writer = open(server, name, { blockSize: BLOCK, sasToken: sas(name, 'rcl') });
+    const writer = open(server, name, { blockSize: BLOCK, sasToken: sasOf(name, 'rcl') });
     await put(writer, 'key');
     expect(await keysOf(writer)).toEqual(['key']);
     expect((await read(writer, 'key')).toString()).toBe('content of key');
@@ -53,7 +37,7 @@ describe.skipIf(azureMissing !== undefined)('access', () => {
     await expect(writer.put('large', large(), { ifAbsent: true })).rejects.toMatchObject({ code: 'STORAGE_DENIED' });
     await writer.close();
 
-    const larger = open(server, name, { blockSize: BLOCK, sasToken: sas(name, 'rcwl') });
+    const larger = open(server, name, { blockSize: BLOCK, sasToken: sasOf(name, 'rcwl') });
     await larger.put('large', large(), { ifAbsent: true });
     await expect(larger.remove(['large'])).rejects.toMatchObject({ code: 'STORAGE_DENIED' });
     await larger.close();
@@ -64,7 +48,7 @@ describe.skipIf(azureMissing !== undefined)('access', () => {
     const owner = open(server, name);
     await put(owner, 'key');
     await owner.close();
-    const reader = open(server, name, { sasToken: sas(name, 'rl') });
+    const reader = open(server, name, { sasToken: sasOf(name, 'rl') });
     expect(await keysOf(reader)).toEqual(['key']);
     expect((await read(reader, 'key')).toString()).toBe('content of key');
     await expect(put(reader, 'other')).rejects.toMatchObject({ code: 'STORAGE_DENIED' });
@@ -77,7 +61,7 @@ describe.skipIf(azureMissing !== undefined)('access', () => {
     const credential =
       kind === 'with a key'
         ? `AccountName=${ACCOUNT};AccountKey=${ACCOUNT_KEY}`
-        : `SharedAccessSignature=${sas(name, 'rcwdl').reveal()}`;
+        : `SharedAccessSignature=${sasOf(name, 'rcwdl').reveal()}`;
     const connectionString = new Secret(
       `DefaultEndpointsProtocol=http;${credential};BlobEndpoint=${server.endpoint()};`,
     );
@@ -93,7 +77,7 @@ describe.skipIf(azureMissing !== undefined)('access', () => {
     const proxy = await HttpProxy.listen(server.port);
     // Pages of three: a SAS does not sign the query.
     proxy.rewrite = (url) => (url.includes('comp=list') ? `${url}&maxresults=3` : url);
-    const storage = open(server, name, { port: proxy.port, sasToken: sas(name, 'rcwdl') });
+    const storage = open(server, name, { port: proxy.port, sasToken: sasOf(name, 'rcwdl') });
     const keys = [
       'a',
       'a/b',
