@@ -60,7 +60,7 @@ class Watch {
   readonly #what: string;
   readonly #stall: number;
   readonly #cancel = new AbortController();
-  readonly #stalled: Promise<never>;
+  /** Ends the wait for the present answer. */
   #fail: (error: ArchiveError) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
   /** Whether the back end has been called, and its answer is waited for. */
@@ -76,8 +76,6 @@ class Watch {
     this.#what = what;
     this.#stall = stall;
     this.signal = signal === undefined ? this.#cancel.signal : AbortSignal.any([signal, this.#cancel.signal]);
-    this.#stalled = new Promise<never>((_resolve, reject) => (this.#fail = reject));
-    this.#stalled.catch(() => undefined); // seen by whoever waits
   }
 
   /** Waits for an answer of the back end, for so long as one may take. */
@@ -85,8 +83,11 @@ class Watch {
     this.#called = true; // before the call, which may stop the time at once: to ask for the body
     this.#progress();
     const answer = begin();
-    answer.catch(() => undefined); // after the time is up nobody looks at it
-    return Promise.race([answer, this.#stalled]);
+    // A race against one promise for the whole call would keep every answer, chunk by chunk, until the call ends.
+    return new Promise((resolve, reject) => {
+      this.#fail = reject;
+      answer.then(resolve, reject); // after the time is up nobody looks at it
+    });
   }
 
   /** The body of a put: while its producer is waited for, the back end is not at fault. */

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { ArchiveError, putStep, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
@@ -29,6 +31,10 @@ async function* chunks(count: number, pause = 0): AsyncGenerator<Uint8Array, voi
     await sleep(pause);
     yield Buffer.from([at]);
   }
+}
+
+async function* large(count: number): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < count; at++) yield new Uint8Array(100_000);
 }
 
 async function drain(items: AsyncIterable<unknown>, pause = 0): Promise<number> {
@@ -115,6 +121,23 @@ describe('withWatchdog', () => {
       for await (const _ of storage.get('key')) break;
     };
     await expect(leave()).rejects.toEqual(stalls);
+  });
+
+  test('what was read is not kept until the end of the call', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const storage: Storage = { ...deaf(), get: () => large(64) };
+    const reading = withWatchdog(storage, { stall: 60_000 }).get('key')[Symbol.asyncIterator]();
+    const held: WeakRef<Uint8Array>[] = [];
+    while (held.length < 50) {
+      const step = await reading.next();
+      if (step.done !== true) held.push(new WeakRef(step.value));
+    }
+    await sleep(0);
+    collect();
+    // The call is under way still. The last chunk or two may be on the stack of somebody.
+    expect(held.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(5);
+    await reading.return?.();
   });
 
   test("an abort is the caller's, and comes as such", async () => {
