@@ -241,10 +241,10 @@ function repeating(isDone: (error: unknown) => boolean): Storage {
       for await (const chunk of copying(body, kept)) void chunk;
       let sent = 0;
       await putStep(options, { name: 'whole' }, async () => {
-        await super.put(key, from(kept), options).catch((error: unknown) => {
-          if (sent === 0 || !isDone(error)) throw error;
-        });
         sent++;
+        await super.put(key, from(kept), options).catch((error: unknown) => {
+          if (sent === 1 || !isDone(error)) throw error;
+        });
       });
     }
   })();

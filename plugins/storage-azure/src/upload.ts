@@ -1,9 +1,18 @@
 import { createHash, getFips, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { BlockBlobClient, BlockBlobCommitBlockListOptions } from '@azure/storage-blob';
-import { ArchiveError, checkedBody, mapOrdered, throwIfAborted, type PutOptions } from '@pgark/sdk';
+import {
+  ArchiveError,
+  checkedBody,
+  isArchiveError,
+  mapOrdered,
+  putStep,
+  throwIfAborted,
+  type PutOptions,
+} from '@pgark/sdk';
 import { faultIn, isTaken } from './azure-error.ts';
 import { Blocks } from './blocks.ts';
+import { download } from './download.ts';
 import { encodeMetadata } from './metadata.ts';
 import { watched, type Watch } from './watch.ts';
 
@@ -28,6 +37,9 @@ export interface UploadSettings {
  * Stores an object: by one Put Blob up to four blocks (H-56), otherwise by blocks that are staged, several at once, and committed.
  * Both take effect in one request or not at all. Staged blocks that are never committed are not to be seen; the service drops
  * them after a week.
+ *
+ * Every request can be sent again. Where the answer to the last one is lost, the object is looked up: one of a single request must have
+ * its bytes, one of blocks just these blocks, whose ids no other writer uses.
  */
 export async function upload(
   blob: BlockBlobClient,
@@ -42,7 +54,7 @@ export async function upload(
   const cancel = new AbortController();
   const stop = (): void => cancel.abort(signal?.reason);
   const blocks = new Blocks(checkedBody(body, { key, size, signal: cancel.signal }), blockSize, size);
-  const request = { what: `storing ${key}`, signal, timeout };
+  const request = { what: `storing ${key}`, signal, timeout, options };
   const headers = headersOf(options, settings);
   if ((size ?? 0) > blockSize * MOST_BLOCKS) throw tooLarge(key, blockSize);
   throwIfAborted(signal, request.what);
@@ -57,12 +69,18 @@ export async function upload(
       if (block === undefined) ended = true;
       else first.push(block);
     }
-    if (ended && (await putWhole(blob, first, request, headers))) return;
+    if (ended && (await putWhole(blob, key, first, request, headers))) return;
     const ids = await stageAll(blob, first, blocks, { ...request, key, blockSize, cancel });
-    await watched(request, (watch) => {
-      watch.decide();
-      return blob.commitBlockList(ids, { ...headers, abortSignal: watch.signal });
-    });
+    await decide(
+      key,
+      request,
+      () => compareBlocks(blob, ids, request),
+      (stop) =>
+        watched({ ...request, stop }, async (watch) => {
+          watch.decide();
+          await blob.commitBlockList(ids, { ...headers, abortSignal: watch.signal });
+        }),
+    );
   } catch (error) {
     // What the body threw may look like an error of this storage, if it reads from one.
     if (blocks.failure?.error === error || !options.ifAbsent) throw error;
@@ -79,23 +97,108 @@ interface Request {
   readonly what: string;
   readonly signal: AbortSignal | undefined;
   readonly timeout: number;
+  /** Those of the put: how its steps are run. */
+  readonly options: PutOptions;
+}
+
+/** Whose object is under the key of a put that may have succeeded. */
+type Finding = 'ours' | 'theirs' | 'none';
+
+/** The request that makes the object visible. When it was sent before, it may have succeeded: `find` tells. */
+async function decide(
+  key: string,
+  { options }: Request,
+  find: () => Promise<Finding>,
+  send: (stop: AbortSignal) => Promise<void>,
+): Promise<void> {
+  let sent = false;
+  const lost = await putStep(options, { name: 'completion' }, async (stop) => {
+    const again = sent;
+    const settled = async (): Promise<boolean> => {
+      const found = again ? await find() : 'none';
+      if (found === 'theirs' && options.ifAbsent) throw existing(key);
+      return found === 'ours';
+    };
+    if (await settled()) return undefined;
+    sent = true;
+    try {
+      await send(stop);
+    } catch (error) {
+      // The request of an earlier attempt can take effect as late as this.
+      const fault = faultIn(error);
+      const isOver = isTaken(fault) || fault?.code === 'InvalidBlockList';
+      if (isOver && (await settled())) return undefined;
+      if (fault?.code === 'InvalidBlockList') return error;
+      throw error;
+    }
+    return undefined;
+  });
+  // The blocks are gone: only another upload can help.
+  if (lost !== undefined) throw lost;
+}
+
+/** Whether the object has just these bytes. */
+async function compareBytes(
+  blob: BlockBlobClient,
+  key: string,
+  blocks: readonly Uint8Array[],
+  timeout: number,
+): Promise<Finding> {
+  const bytes = Buffer.concat(blocks);
+  let position = 0;
+  try {
+    for await (const chunk of download(blob, key, {}, timeout)) {
+      if (Buffer.compare(chunk, bytes.subarray(position, position + chunk.byteLength)) !== 0) return 'theirs';
+      position += chunk.byteLength;
+    }
+  } catch (error) {
+    if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return 'none';
+    throw error;
+  }
+  return position === bytes.byteLength ? 'ours' : 'theirs';
+}
+
+/** Whether the object was committed from just these blocks. */
+async function compareBlocks(
+  blob: BlockBlobClient,
+  ids: readonly string[],
+  { what, timeout }: Request,
+): Promise<Finding> {
+  try {
+    const { committedBlocks = [] } = await watched({ what, timeout }, (watch) =>
+      blob.getBlockList('committed', { abortSignal: watch.signal }),
+    );
+    if (committedBlocks.length === 0) return (await exists(blob, { what, timeout })) ? 'theirs' : 'none';
+    const isOurs = committedBlocks.length === ids.length && committedBlocks.every(({ name }, at) => name === ids[at]);
+    return isOurs ? 'ours' : 'theirs';
+  } catch (error) {
+    if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return 'none';
+    throw error;
+  }
 }
 
 /** Stores an object by one request. False when only somebody's uncommitted blocks are in the way. */
 async function putWhole(
   blob: BlockBlobClient,
+  key: string,
   blocks: readonly Uint8Array[],
   request: Request,
   headers: Headers,
 ): Promise<boolean> {
   const length = blocks.reduce((sum, block) => sum + block.byteLength, 0);
   try {
-    await watched(request, (watch) =>
-      blob.upload(streamOf(blocks, watch, { last: true }), length, {
-        ...headers,
-        ...checksumOf(blocks),
-        abortSignal: watch.signal,
-      }),
+    await decide(
+      key,
+      request,
+      () => compareBytes(blob, key, blocks, request.timeout),
+      (stop) =>
+        watched({ ...request, stop }, async (watch) => {
+          await blob.upload(streamOf(blocks, watch, { last: true }), length, {
+            ...headers,
+            ...checksumOf(blocks),
+            abortSignal: watch.signal,
+          });
+        }),
     );
     return true;
   } catch (error) {
@@ -107,15 +210,21 @@ async function putWhole(
   }
 }
 
-function exists(blob: BlockBlobClient, { what, timeout }: Omit<Request, 'signal'>): Promise<boolean> {
+function exists(blob: BlockBlobClient, { what, timeout }: Pick<Request, 'what' | 'timeout'>): Promise<boolean> {
   return watched({ what, timeout }, (watch) => blob.exists({ abortSignal: watch.signal }));
 }
 
-interface StageOptions extends Pick<Request, 'what' | 'timeout'> {
+interface StageOptions extends Pick<Request, 'what' | 'timeout' | 'options'> {
   readonly key: string;
   readonly blockSize: number;
   /** Fires on the caller's abort too. */
   readonly cancel: AbortController;
+}
+
+interface NumberedBlock {
+  readonly number: number;
+  readonly id: string;
+  readonly block: Uint8Array;
 }
 
 /** Stages `first` and what follows; gives the ids in order. */
@@ -131,21 +240,24 @@ async function stageAll(
   const writer = randomBytes(12).toString('hex');
   let failure: { readonly error: unknown } | undefined;
   let count = 0;
-  const numbered = async function* (): AsyncGenerator<{ id: string; block: Uint8Array }> {
+  const numbered = async function* (): AsyncGenerator<NumberedBlock> {
     for (;;) {
       const block = first.shift() ?? (await blocks.next());
       if (block === undefined) return;
       if (count === MOST_BLOCKS) throw tooLarge(options.key, options.blockSize);
-      yield { id: Buffer.from(`${writer}-${String(count++).padStart(6, '0')}`).toString('base64'), block };
+      const number = ++count;
+      yield { number, id: Buffer.from(`${writer}-${String(number).padStart(6, '0')}`).toString('base64'), block };
     }
   };
-  const stage = async ({ id, block }: { id: string; block: Uint8Array }): Promise<string> => {
+  const stage = async ({ number, id, block }: NumberedBlock): Promise<string> => {
     try {
-      await watched({ what, signal, timeout }, (watch) =>
-        blob.stageBlock(id, streamOf([block], watch, { last: false }), block.byteLength, {
-          ...checksumOf([block]),
-          abortSignal: watch.signal,
-        }),
+      await putStep(options.options, { name: `block ${number}`, signal }, (stop) =>
+        watched({ what, signal: stop, timeout }, (watch) =>
+          blob.stageBlock(id, streamOf([block], watch, { last: false }), block.byteLength, {
+            ...checksumOf([block]),
+            abortSignal: watch.signal,
+          }),
+        ),
       );
     } catch (error) {
       failure ??= { error };
@@ -221,7 +333,11 @@ function headersOf(options: PutOptions, settings: UploadSettings): Headers {
 }
 
 /** Whether a put failed because the object is there. */
-async function isExisting(blob: BlockBlobClient, request: Omit<Request, 'signal'>, error: unknown): Promise<boolean> {
+async function isExisting(
+  blob: BlockBlobClient,
+  request: Pick<Request, 'what' | 'timeout'>,
+  error: unknown,
+): Promise<boolean> {
   const fault = faultIn(error);
   if (isTaken(fault)) return true;
   // A writer that may create but not overwrite is refused for want of permission. A commit drops the blocks of everyone else

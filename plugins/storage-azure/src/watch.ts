@@ -7,6 +7,8 @@ export interface WatchOptions {
   /** Milliseconds without progress. */
   readonly timeout: number;
   readonly signal?: AbortSignal | undefined;
+  /** Ends the request like {@link signal}, and even when it was decided: what comes of it is found out later. */
+  readonly stop?: AbortSignal | undefined;
 }
 
 /**
@@ -35,6 +37,7 @@ export class Watch {
     // Nobody may be waiting when it fails.
     this.#ended.catch(() => undefined);
     options.signal?.addEventListener('abort', this.#abort);
+    options.stop?.addEventListener('abort', this.#stop);
   }
 
   /** Waits for a request. Its failure comes as an {@link ArchiveError}; so does an abort, at once. */
@@ -72,14 +75,19 @@ export class Watch {
 
   end(): void {
     this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#options.stop?.removeEventListener('abort', this.#stop);
   }
 
   readonly #abort = (): void => {
-    if (this.#decided) return;
-    const { signal, what } = this.#options;
-    this.#fail(new ArchiveError('ABORTED', `${what} was cancelled`, { cause: signal?.reason }));
-    this.#cancel.abort();
+    if (!this.#decided) this.#end(this.#options.signal);
   };
+
+  readonly #stop = (): void => this.#end(this.#options.stop);
+
+  #end(signal: AbortSignal | undefined): void {
+    this.#fail(new ArchiveError('ABORTED', `${this.#options.what} was cancelled`, { cause: signal?.reason }));
+    this.#cancel.abort();
+  }
 
   readonly #expire = (): void => {
     const { timeout, what } = this.#options;

@@ -28,6 +28,8 @@ export class HttpProxy {
   readonly most = new Map<string, number>();
   /** Gives the answer to a request; undefined lets the server answer. */
   answer: (seen: Seen) => Answer | undefined = () => undefined;
+  /** Whether the answer of the server to a request is lost, and its connection with it. */
+  loses: (seen: Seen) => boolean = () => false;
   /** Changes the path and query on the way. */
   rewrite: (url: string) => string = (url) => url;
   /** Changes a chunk of a request's body on the way. */
@@ -90,6 +92,11 @@ export class HttpProxy {
         headers: request.headers,
       },
       (answered) => {
+        if (this.loses(seen)) {
+          answered.resume();
+          request.socket.resetAndDestroy();
+          return;
+        }
         response.writeHead(answered.statusCode ?? 500, answered.headers);
         answered.pipe(response);
       },

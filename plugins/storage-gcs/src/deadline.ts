@@ -3,6 +3,14 @@ import { ArchiveError, throwIfAborted } from '@pgark/sdk';
 /** Milliseconds for which an abort waits for the answer to a request that can no longer be called back. */
 const GRACE_MS = 5000;
 
+/** What a {@link Deadline} watches over. */
+export interface DeadlineWork {
+  readonly what: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Ends the work like `signal`, and at once even when it is committed. */
+  readonly stop?: AbortSignal | undefined;
+}
+
 /** Ends a piece of work when its signal fires, or when nothing has moved for the time of the limit. */
 export class Deadline {
   /** Why the work was ended. */
@@ -10,17 +18,22 @@ export class Deadline {
   readonly #what: string;
   readonly #limit: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #stopSignal: AbortSignal | undefined;
   readonly #abort = (): void => this.#aborted();
+  readonly #halt = (): void => this.#fail(this.#abortError());
   #stop: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #committed = false;
 
-  constructor(work: { readonly what: string; readonly signal?: AbortSignal | undefined }, limit: number) {
+  constructor(work: DeadlineWork, limit: number) {
     throwIfAborted(work.signal, work.what);
+    throwIfAborted(work.stop, work.what);
     this.#what = work.what;
     this.#limit = limit;
     this.#signal = work.signal;
+    this.#stopSignal = work.stop;
     this.#signal?.addEventListener('abort', this.#abort);
+    this.#stopSignal?.addEventListener('abort', this.#halt);
     this.resume();
   }
 
@@ -55,6 +68,7 @@ export class Deadline {
   end(): ArchiveError | undefined {
     this.#clear();
     this.#signal?.removeEventListener('abort', this.#abort);
+    this.#stopSignal?.removeEventListener('abort', this.#halt);
     return this.error;
   }
 
@@ -75,7 +89,8 @@ export class Deadline {
   }
 
   #abortError(): ArchiveError {
-    return new ArchiveError('ABORTED', `${this.#what} was cancelled`, { cause: this.#signal?.reason });
+    const fired = this.#stopSignal?.aborted === true ? this.#stopSignal : this.#signal;
+    return new ArchiveError('ABORTED', `${this.#what} was cancelled`, { cause: fired?.reason });
   }
 
   #expired(): void {

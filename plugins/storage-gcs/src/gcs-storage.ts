@@ -68,7 +68,7 @@ export class GcsStorage implements Storage {
   async put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
     this.#begin(options.signal, `storing ${key}`);
     checkKey(key);
-    await new Upload(this.#client, this.#upload, key, options).run(body);
+    await new Upload(this.#client, this.#upload, key, options, () => this.get(key)).run(body);
   }
 
   async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {

@@ -20,6 +20,8 @@ export interface HttpCall {
    */
   readonly commits?: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Ends the request like {@link signal}, and even after the last piece: what comes of it is found out later. */
+  readonly stop?: AbortSignal | undefined;
 }
 
 /** An answer whose body is still to be read. */
