@@ -1,5 +1,6 @@
 /** Peers that are gone, connections that break, and readers that take their time. */
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -35,6 +36,31 @@ test('H-54 a peer that accepts and says nothing fails every call in time', async
   await storage.close();
   for (const socket of sockets) socket.destroy();
   silent.close();
+});
+
+test('but a peer that reads slowly is none, however long the upload takes', async () => {
+  const length = 32 * MIB;
+  let pauses = 0;
+  const server = createHttpServer((request, response) => {
+    let came = 0;
+    request.on('data', (data: Buffer) => {
+      came += data.byteLength;
+      if (came < (pauses + 1) * 6 * MIB) return;
+      pauses += 1;
+      request.pause();
+      setTimeout(() => request.resume(), 400);
+    });
+    request.on('end', () => response.writeHead(came === length ? 200 : 400, { etag: '"0"' }).end());
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const storage = openStorage((server.address() as AddressInfo).port, { idleTimeout: '1s', singlePut: '64MiB' });
+  const begun = performance.now();
+  await storage.put('slowly', randomBody(length).body, { ifAbsent: false });
+  expect(pauses).toBe(5);
+  expect(performance.now() - begun).toBeGreaterThan(1500);
+  await storage.close();
+  server.closeAllConnections();
+  server.close();
 });
 
 describe('on a server behind a bad network', () => {
