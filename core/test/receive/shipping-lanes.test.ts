@@ -215,7 +215,7 @@ test('a conflict in one repository keeps the file in the spool, and the other re
   expect(scene.logs).toContainEqual(expect.stringMatching(/^warn: 0{7}10{15}2 stays in the spool: repository other: /));
 });
 
-test('segments of a new timeline with lower numbers are not held back by those of an old one, nor hold them back', async () => {
+test('segments of a new timeline with lower numbers hold those of the old one not back, which come first', async () => {
   const up = new Faulty('up');
   const [outlet] = scene.outlets(up.repository);
   for (const number of [100, 101, 102]) scene.put(number);
@@ -224,11 +224,25 @@ test('segments of a new timeline with lower numbers are not held back by those o
   shipper.addLeftovers();
   shipper.add(scene.put(2, 3));
   up.down = undefined;
+  expect(await shipper.finish(20_000)).toBe(0);
+  expect(scene.spooled).toEqual([]);
+});
+
+test('a segment that cannot be shipped holds back what is far ahead of it on its own timeline only', async () => {
+  const up = new Faulty('up');
+  const [outlet] = scene.outlets(up.repository);
+  const shipper = scene.shipper([outlet]);
+  shipper.add(scene.put(5, 1, segment(1, 6)));
+  const far = scene.put(5 + Number(AHEAD), 3);
+  shipper.add(far);
   await until(
-    () => scene.spooled.length === 0,
-    () => scene.spooled.join(' '),
+    () => !scene.spooled.includes(far),
+    () => up.files.join(' '),
   );
-  expect(await shipper.finish(10_000)).toBe(0);
+  outlet.finish();
+  expect(await shipper.finish(10_000)).toBe(1);
+  expect(scene.named('wal.state').map(({ data }) => data['state'])).toEqual(['WAL_INVALID']);
+  expect(scene.spooled).toEqual([name(5)]);
 });
 
 test('however many files wait for a repository, only as many as are shipped at once are begun', async () => {
@@ -369,13 +383,12 @@ describe('a hole in one repository', () => {
     expect(other.files).toContain('00000002.history');
   });
 
-  test.each<[string, readonly number[]]>([
-    ['nothing behind the gap yet', [4, 5]],
-    ['WAL from behind it', [4, 5, 390, 391, 392, 393, 394, 395, 396, 397, 398, 399]],
-  ])('is not told of a repository that has %s, and not yet the record of it', async (_, held) => {
+  test.each<[string, readonly number[], string, string]>([
+    ['nothing behind the gap yet', [4, 5], '0/600000', '0/19000000'],
+    ['WAL from behind it', [300, 301, ...numbers(390, 400)], '0/12E00000', '0/18600000'],
+  ])('is not told of a repository that has %s, and not yet the record of it', async (_, held, from, to) => {
     const other = await holding('other', held);
-    const to = held.length > 2 ? '0/18600000' : '0/19000000';
-    const data = { timeline: 1, to_timeline: 1, from: '0/600000', to, reason: 'removed' };
+    const data = { timeline: 1, to_timeline: 1, from, to, reason: 'removed' };
     owed = [{ kind: 'gap', time: 0, data }];
     const shipper = watched(scene.outlets((await holding('up', [399])).repository, other.repository));
     add(shipper, 400, 403);
