@@ -38,8 +38,8 @@ type State = { -readonly [Key in keyof Destination]: Destination[Key] } & {
  * The repositories of one backup: what is read once goes to all of them at the same time. One that fails is given up, keeps what it has
  * as an incomplete backup, and never holds up the others; only the last one that fails makes the backup fail.
  *
- * Each has {@link Uploads} of its own, and so a copy of the bytes of its own: beside compressing and storing them a copy costs
- * nothing that can be measured, while blocks shared by readers of different speed would have to be counted and could not be used again.
+ * Each has {@link Uploads} of its own, and so a copy of the bytes of its own. A copy takes about 0.06 s a gigabyte, next to nothing beside
+ * compressing and storing it; blocks shared by readers of different speed would have to be counted, and held until the slowest is done.
  * Memory is bounded, as the slowest repository that still works is waited for. One repository gets the bytes without anything in between.
  */
 export class Destinations implements ObjectSink {

@@ -42,4 +42,7 @@ test('without an estimate there is no share; while waiting the segment is named'
   expect(text.toString()).toBe(
     `backup ${base.id}: waiting for the archive to hold 000000010000000000000003 (1 of 2 WAL files are there)`,
   );
+  // Of several repositories the one that has the least.
+  text.update({ ...base, stage: 'waiting', wal: { ...wal, repository: 'far' } });
+  expect(text.toString()).toContain('waiting for far to hold 000000010000000000000003 (1 of 2');
 });
