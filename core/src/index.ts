@@ -23,6 +23,16 @@ export type {
 export type { ConfigSetting, Origin } from './config/explain.ts';
 export { loadConfig, loadConfigs, type LoadedConfig, type LoadOptions } from './config/load.ts';
 export { parseDuration, parseSize } from './config/units.ts';
+export { runCopy, type CopiedBackup, type CopyProgress, type CopyResult, type RunCopyOptions } from './copy/copy.ts';
+export type { CopyFailure } from './copy/failures.ts';
+export {
+  planCopy,
+  type CopyOptions,
+  type CopyPlan,
+  type CopyWal,
+  type PlannedBackup,
+  type WalCount,
+} from './copy/plan.ts';
 export type { InstalledPlugin } from './plugins/discovery.ts';
 export type { Events } from './plugins/events.ts';
 export { Registry, type RegistryOptions } from './plugins/registry.ts';

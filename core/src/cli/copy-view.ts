@@ -79,7 +79,8 @@ export function printResult(output: Output, plan: CopyPlan, result: CopyResult, 
   for (const note of plan.notes) output.line(`note: ${note}`);
   printFailures(output, result.failures);
   const { stopped } = result;
-  if (stopped instanceof Error) output.line(`ended early: ${stopped.message}`);
+  // Alone it is what the command ends with, and told there.
+  if (stopped instanceof Error && result.failures.length > 0) output.line(`ended early: ${stopped.message}`);
   output.line(`from ${plan.source} to ${plan.target} in ${formatDuration(duration)}`);
 }
 

@@ -1,5 +1,6 @@
 /** Which failures are those of one object, and of which repository they tell. */
 import { ArchiveError, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
+import { isObjectFault } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 
 /** Something that could not be copied, beside which the rest went on. */
@@ -9,24 +10,18 @@ export interface CopyFailure {
   readonly error: ArchiveError;
 }
 
-/** Codes that tell of one object. With any other code, such as a storage that is away, the next object would fare no better. */
-const OF_ONE_OBJECT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'STORAGE_CORRUPT',
+/** Codes that tell of one backup or WAL file, beside those of a damaged object. */
+const OF_ONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'STORAGE_EXISTS',
-  'STORAGE_NOT_FOUND',
-  'CODEC_CORRUPT',
-  'CODEC_UNKNOWN',
-  'CODEC_KEY',
   'REPOSITORY_FORMAT',
   'BACKUP_NOT_FOUND',
   'WAL_NOT_FOUND',
   'WAL_CONFLICT',
-  'WAL_INVALID',
 ]);
 
-/** The failure of one object; throws what is none. */
+/** The failure of one thing; throws what is none, such as a storage that is away: the next thing would fare no better. */
 export function failureOf(subject: string, error: unknown): CopyFailure {
-  if (isArchiveError(error) && OF_ONE_OBJECT.has(error.code)) return { subject, error };
+  if (isArchiveError(error) && (isObjectFault(error) || OF_ONE.has(error.code))) return { subject, error };
   throw error;
 }
 
