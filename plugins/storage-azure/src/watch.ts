@@ -23,8 +23,10 @@ export class Watch {
   readonly signal: AbortSignal;
   readonly #cancel = new AbortController();
   readonly #options: WatchOptions;
-  readonly #ended: Promise<never>;
-  #fail: (error: ArchiveError) => void = () => undefined;
+  /** Why the call is over before its time. */
+  #failure: ArchiveError | undefined;
+  /** Each ends the wait for a request. */
+  readonly #waits = new Set<(error: ArchiveError) => void>();
   #timer: NodeJS.Timeout | undefined;
   #waiting = false;
   #decided = false;
@@ -33,9 +35,6 @@ export class Watch {
     throwIfAborted(options.signal, options.what);
     this.#options = options;
     this.signal = this.#cancel.signal;
-    this.#ended = new Promise((_, reject) => (this.#fail = reject));
-    // Nobody may be waiting when it fails.
-    this.#ended.catch(() => undefined);
     options.signal?.addEventListener('abort', this.#abort);
     options.stop?.addEventListener('abort', this.#stop);
   }
@@ -46,11 +45,19 @@ export class Watch {
     if (!this.#decided) throwIfAborted(signal, what);
     this.#waiting = true;
     this.progress();
+    let end: (error: ArchiveError) => void = () => undefined;
     try {
-      return await Promise.race([request(), this.#ended]);
+      // A race against one promise for the whole call would keep every answer, chunk by chunk, until the call ends.
+      return await new Promise<Value>((resolve, reject) => {
+        end = reject;
+        this.#waits.add(end);
+        request().then(resolve, reject);
+        if (this.#failure !== undefined) reject(this.#failure);
+      });
     } catch (error) {
       throw isArchiveError(error) ? error : azureError(error, what);
     } finally {
+      this.#waits.delete(end);
       this.#waiting = false;
       clearTimeout(this.#timer);
     }
@@ -87,6 +94,11 @@ export class Watch {
   #end(signal: AbortSignal | undefined): void {
     this.#fail(new ArchiveError('ABORTED', `${this.#options.what} was cancelled`, { cause: signal?.reason }));
     this.#cancel.abort();
+  }
+
+  #fail(error: ArchiveError): void {
+    this.#failure ??= error;
+    for (const end of this.#waits) end(this.#failure);
   }
 
   readonly #expire = (): void => {
