@@ -12,6 +12,9 @@ export type Fault = 'cut' | 'refuse' | 'silence';
 
 export const FAULTS: readonly Fault[] = ['cut', 'refuse', 'silence'];
 
+/** Milliseconds without progress after which a storage should give a request up that meets `silence`, which lasts three times as long. */
+export const SILENCE = 1000;
+
 /** What came of it. */
 export interface Outage {
   readonly content: Buffer;
@@ -24,7 +27,7 @@ export interface Outage {
 
 /**
  * Puts `bytes` through the whole stack from a generator, and breaks the network in a given way once `after` of them were taken, for a
- * second. The put has to succeed.
+ * second or three. The put has to succeed.
  */
 export async function putThroughOutage(
   backEnd: Storage,
@@ -47,7 +50,7 @@ export async function putThroughOutage(
     connections = proxy.open;
     if (fault === 'silence') proxy.stall();
     else proxy.cut({ refuse: fault === 'refuse' });
-    await sleep(1000);
+    await sleep(fault === 'silence' ? 3 * SILENCE : 1000);
     taken = total - after;
     // What was said into the silence is lost with its connection.
     if (fault === 'silence') proxy.cut();

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
 import { AzureServer, azureMissing } from '../../../test/support/azure-server.ts';
-import { FAULTS, putThroughOutage } from '../../../test/support/outage.ts';
+import { FAULTS, putThroughOutage, SILENCE } from '../../../test/support/outage.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 import { bytes, collect, keysOf, open, read } from './helpers.ts';
@@ -26,7 +26,8 @@ describe.skipIf(azureMissing !== undefined)('outages in the middle of an upload'
 
   test.each(FAULTS)('STOR-18 a body that comes once arrives whole through an outage (%s)', async (fault) => {
     const proxy = await Proxy.listen({ port: server.port });
-    const storage = open(server, 'outages', { ...BLOCKS, port: proxy.port, timeout: 0.3 });
+    const limit = fault === 'silence' ? { timeout: SILENCE / 1000 } : {};
+    const storage = open(server, 'outages', { ...BLOCKS, port: proxy.port, ...limit });
     const outage = await putThroughOutage(storage, proxy, fault, fault, { bytes: 24 * MIB, after: 12 * MIB });
     expect(outage.connections).toBeGreaterThan(0);
     expect(outage.retries.filter(({ what }) => /^put \w+: block \d+$/.test(what)).length).toBeGreaterThan(0);

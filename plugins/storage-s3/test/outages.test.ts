@@ -2,7 +2,7 @@
 import { isArchiveError } from '@pgark/sdk';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
-import { FAULTS, putThroughOutage } from '../../../test/support/outage.ts';
+import { FAULTS, putThroughOutage, SILENCE } from '../../../test/support/outage.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { startVersity, versityMissing, type S3Server } from '../../../test/support/s3-server.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
@@ -35,7 +35,7 @@ describe.skipIf(versityMissing !== undefined)('outages in the middle of an uploa
 
   test.each(FAULTS)('STOR-18 a body that comes once arrives whole through an outage (%s)', async (fault) => {
     const proxy = await Proxy.listen({ port: gateway.port });
-    const storage = openStorage(proxy.port, { ...PARTS, idleTimeout: '300ms', connectTimeout: '300ms' });
+    const storage = openStorage(proxy.port, { ...PARTS, ...(fault === 'silence' && { idleTimeout: `${SILENCE}ms` }) });
     const outage = await putThroughOutage(storage, proxy, fault, fault, { bytes: 48 * MIB, after: 24 * MIB });
     expect(outage.connections).toBeGreaterThan(0);
     expect(outage.retries.filter(({ what }) => /^put \w+: part \d+$/.test(what)).length).toBeGreaterThan(0);
