@@ -4,7 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { BackupEntry } from '../repository/backups.ts';
 import type { Repository } from '../repository/repository.ts';
-import { within, type CopyFailure } from './failures.ts';
+import { failureOf, namedAfter, within, type CopyFailure } from './failures.ts';
 
 /** All complete backups, or those of these ids; `latest` is the complete one that stopped last. */
 export type BackupChoice = 'all' | readonly string[];
@@ -26,7 +26,7 @@ export async function selectBackups(
   const chosen = choice === 'all' ? entries : [...new Set(choice.map((id) => find(source, entries, id)))];
   const records = chosen.flatMap((entry) => (entry.state === 'complete' ? [entry.record] : []));
   const failures = chosen.flatMap((entry) =>
-    entry.state === 'unreadable' ? [{ subject: entry.id, error: entry.error }] : [],
+    entry.state === 'unreadable' ? [failureOf(entry.id, namedAfter(source, entry.error))] : [],
   );
   if (records.length + failures.length === 0)
     throw new ArchiveError(

@@ -346,6 +346,7 @@ test('a record that cannot be read is a failure beside which the others are copi
   await damage(source, `main/${SYSTEM}/backups/${FIRST}/backup.json`, Buffer.from('{"format": 2}'));
   const { result } = await copy(source, await archive('b'));
   expect(result.failures).toMatchObject([{ subject: FIRST, error: { code: 'REPOSITORY_FORMAT' } }]);
+  expect(result.failures[0]?.error.message).toMatch(/^repository a: .*backup\.json/);
   expect(result.backups).toMatchObject([{ id: SECOND, state: 'copied' }]);
 });
 
