@@ -31,8 +31,10 @@ export interface OpenArchiveOptions {
 export interface Archive {
   readonly config: Config;
   readonly registry: Registry;
-  /** In the order of the config, which is the order of reading; all are written to. At least one. */
+  /** In the order of the config, which is the order of reading. At least one. */
   readonly repositories: readonly [Repository, ...Repository[]];
+  /** Those that are written to: all that are not `readOnly`. When each is, all of them, so that a write fails and says why. */
+  readonly writable: readonly [Repository, ...Repository[]];
   readonly events: Events;
   /** Where the server is: the config's URL, completed by the libpq environment. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */
   target(options?: { readonly applicationName?: string }): Promise<ConnectionTarget>;
@@ -96,6 +98,7 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
       opened.push(made);
       repositories.push(made);
     }
+    const writable = repositories.filter((_, at) => config.repositories[at]?.readOnly === false);
     const hooks = await Promise.all(
       config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
     );
@@ -105,6 +108,7 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
       config,
       registry,
       repositories: repositories as [Repository, ...Repository[]],
+      writable: (writable.length > 0 ? writable : repositories) as [Repository, ...Repository[]],
       events,
       target: async (target = {}) => {
         const found = await targetOf(loaded, { ...target, ...cancel });

@@ -70,6 +70,18 @@ describe('openArchive', () => {
     await reader.close();
   });
 
+  test('a repository that is only read is none of those to write to, unless there is no other', async () => {
+    const repository = (name: string, readOnly: boolean): string =>
+      `{ name: ${name}, readOnly: ${readOnly}, storage: { use: fs, path: . } }`;
+    const names = async (...list: readonly string[]): Promise<readonly (readonly string[])[]> => {
+      const archive = await open(`cluster: c\nrepositories: [ ${list.join(', ')} ]\n`);
+      await archive.close();
+      return [archive.repositories, archive.writable].map((some) => some.map(({ name }) => name));
+    };
+    expect(await names(repository('old', true), repository('new', false))).toEqual([['old', 'new'], ['new']]);
+    expect(await names(repository('old', true))).toEqual([['old'], ['old']]);
+  });
+
   test('H-62 a configured codec that cannot be had is fatal, and nothing stays open', async () => {
     let closed = 0;
     const storage: Plugin<'storage'> = {

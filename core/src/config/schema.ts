@@ -105,7 +105,7 @@ const repository = z.strictObject({
     .max(300, 'must be at most 300 letters')
     .optional()
     .describe('All keys of the archive begin with it and a slash: for a storage that others use too.'),
-  readOnly: flag().default(false).describe('Refuse to write: for hosts that only restore.'),
+  readOnly: flag().default(false).describe('Never written to, only read: for hosts that restore from it.'),
   stallTimeout: duration({ least: '1s', most: '1h' })
     .prefault('2m')
     .describe('Time without progress after which a call of the storage is cancelled and tried again.'),

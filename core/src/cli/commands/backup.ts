@@ -47,7 +47,7 @@ export function register(program: Command): void {
         const begun = performance.now();
         const options: BackupOptions = {
           target: await opened.target(),
-          repositories: opened.repositories,
+          repositories: opened.writable,
           ...(label === undefined ? {} : { label }),
           checkpoint: flags.checkpoint ?? config.backup.checkpoint,
           ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),

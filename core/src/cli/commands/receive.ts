@@ -48,7 +48,7 @@ export function register(program: Command): void {
           const { unshipped } = await receive({
             cluster: context.config.cluster,
             target: await archive.target({ applicationName: config.slot }),
-            repositories: flags.ship ? archive.repositories : [],
+            repositories: flags.ship ? archive.writable : [],
             config,
             ...(until !== undefined && { until }),
             ...(acceptTimeline !== undefined && { acceptTimeline }),

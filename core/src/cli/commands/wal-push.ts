@@ -31,7 +31,7 @@ export function register(program: Command): void {
           import('../../wal-command/push.ts'),
           archive({ retry: { deadline: 0 } }),
         ]);
-        const { repositories } = opened;
+        const { writable: repositories } = opened;
         const { systemId, timeout } = options;
         const cluster = systemId === undefined ? {} : { systemId };
         const result = await walPush({ path, name, repositories, timeout, signal, ...cluster }).catch(
