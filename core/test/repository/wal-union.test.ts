@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import { ArchiveError, isArchiveError } from '../../src/contracts/errors.ts';
 import type { CallOptions, Storage } from '../../src/contracts/storage.ts';
 import { bodyOf, collect } from '../../src/repository/objects.ts';
@@ -19,6 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), 'pgark-union-'));
 afterEach(() => {
   for (const name of readdirSync(folder)) rmSync(join(folder, name));
 });
+afterAll(() => rmSync(folder, { recursive: true }));
 
 type Mood = 'well' | 'away' | 'silent';
 
