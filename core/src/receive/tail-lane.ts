@@ -15,8 +15,8 @@ export interface TailLaneOptions {
   readonly firstMissing: () => bigint | undefined;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  /** The repository has more of the open segment. */
-  readonly onArchived: () => void;
+  /** The repository has more of the open segment, or nothing is left to archive. */
+  readonly onProgress: () => void;
 }
 
 interface OpenSegment {
@@ -69,28 +69,34 @@ export class TailLane {
     if (this.#open?.name === name) this.#open.archived = this.#options.system.segmentSize;
   }
 
-  /** Archives the open segment up to a byte that is durable in the spool; ends when nothing is left to archive. */
-  async archive(name: string, to: number): Promise<void> {
+  /** Archives the open segment up to a byte that is durable in the spool. Nobody waits for it: {@link isDone} tells. */
+  archive(name: string, to: number): void {
     const open = this.#open;
     if (open?.name !== name) return;
     open.durable = Math.max(open.durable, to);
     this.#work ??= this.#archive().finally(() => {
       this.#work = undefined;
+      this.#options.onProgress();
     });
-    await this.#work;
+  }
+
+  /** Whether the repository has the open segment up to a byte, or is not going to be given it as slices. */
+  isDone(name: string, to: number): boolean {
+    return this.#open?.name !== name || this.#open.archived >= to || this.#work === undefined;
   }
 
   /** Archives the rest of the open segment, which is durable up to an LSN. */
   async finish(durable: bigint): Promise<void> {
     await this.#work;
-    const open = this.#open;
-    if (open !== undefined) await this.archive(open.name, Number(durable - open.start));
+    if (this.#open === undefined) return;
+    this.archive(this.#open.name, Number(durable - this.#open.start));
+    await this.#work;
   }
 
   async #archive(): Promise<void> {
     for (let open = this.#open; open !== undefined && open.archived < open.durable; open = this.#open) {
       if (!(await this.#ship(open)) && open === this.#open) return;
-      this.#options.onArchived();
+      this.#options.onProgress();
     }
   }
 

@@ -36,8 +36,11 @@ export class TailShipper {
   #hurry = new AbortController();
   #hurried = false;
   #timeline: number | undefined;
-  #work: Promise<void> = Promise.resolve();
   #asked = false;
+  /** The slice that no repository has yet. */
+  #awaited: Slice | undefined;
+  /** Counts the slices: only behind the last one another is asked for. */
+  #slices = 0;
   #finishing = false;
 
   constructor(options: TailShipperOptions) {
@@ -52,8 +55,9 @@ export class TailShipper {
           firstMissing: () => firstMissing(outlet),
           logger,
           signal: this.#cancel.signal,
-          onArchived: () => {
+          onProgress: () => {
             this.#confirm();
+            this.#goOn();
           },
         }),
     );
@@ -72,6 +76,7 @@ export class TailShipper {
   shipped(outlet: Outlet, name: string): void {
     this.#lanes.find((lane) => lane.outlet === outlet)?.hasWhole(name);
     this.#confirm();
+    this.#goOn();
   }
 
   /** The server waits for a report: the next slice is wanted now. */
@@ -83,20 +88,23 @@ export class TailShipper {
   /** Archives a slice, then asks for the next one. */
   take(slice: Slice): void {
     this.#asked = false;
-    this.#work = this.#shipThenWait(slice);
+    this.#hurried = false;
+    this.#awaited = slice;
+    this.#slices += 1;
+    for (const lane of this.#lanes) lane.archive(slice.name, slice.to);
+    this.#goOn();
   }
 
   /** The receiver has ended: archives what is durable in the open segment, within a time in milliseconds. */
   async finish(durable: bigint, milliseconds: number): Promise<void> {
     this.#finishing = true;
     this.hurry();
-    await within(milliseconds, this.#shipRest(durable));
+    const rest = Promise.all(this.#lanes.map((lane) => lane.finish(durable)));
+    await within(
+      milliseconds,
+      rest.then(() => undefined),
+    );
     this.#cancel.abort();
-  }
-
-  async #shipRest(durable: bigint): Promise<void> {
-    await this.#work;
-    await Promise.all(this.#lanes.map((lane) => lane.finish(durable)));
   }
 
   #want(): void {
@@ -105,13 +113,19 @@ export class TailShipper {
     this.#options.want();
   }
 
-  async #shipThenWait({ name, to }: Slice): Promise<void> {
-    this.#hurried = false;
-    await Promise.race(this.#lanes.map((lane) => lane.archive(name, to)));
+  /** Asks for the next slice, after a time, once a repository has the last one. */
+  #goOn(): void {
+    const slice = this.#awaited;
+    if (slice === undefined || !this.#lanes.some((lane) => lane.isDone(slice.name, slice.to))) return;
+    this.#awaited = undefined;
+    void this.#wantLater(this.#slices);
+  }
+
+  async #wantLater(slices: number): Promise<void> {
     this.#hurry = new AbortController();
     const signal = AbortSignal.any([this.#cancel.signal, this.#hurry.signal]);
     if (!this.#hurried) await pause(this.#options.interval, signal);
-    this.#want();
+    if (slices === this.#slices) this.#want();
   }
 
   #confirm(): void {
