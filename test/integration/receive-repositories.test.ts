@@ -160,6 +160,12 @@ const lastSegment = (): Promise<string> =>
 const whole = ({ receiver }: Two): readonly string[] =>
   [...receiver.spooled(systemId).keys()].filter((name) => !name.endsWith('.partial'));
 
+/** Waits until all that the server has is received, and shipped into both. */
+async function shipped(receiver: Receiving): Promise<void> {
+  await flushedAll(server);
+  await receiver.shipped(systemId);
+}
+
 /** Waits until a place has the segments that the server has completed. */
 async function has(place: Place, receiver: Receiving): Promise<void> {
   const name = await lastSegment();
@@ -222,7 +228,7 @@ test('the receiver is stopped and started while a repository is down: it says wh
   const { receiver, a, b } = at;
   await receiver.stream(server.port);
   await fill(1);
-  await receiver.shipped(systemId);
+  await shipped(receiver);
   b.state = 'fails';
   await fill(4);
   await flushedAll(server);
@@ -292,7 +298,7 @@ test('a killed receiver and a repository whose folder is a file: the other is wh
 });
 
 test('with remote acknowledgement commits go on while one repository is down, whichever it is, and wait while both are', async () => {
-  const at = two({ config: { ack: 'remote', tail: 1000 } });
+  const at = two({ config: { ack: 'remote', tail: 200 } });
   const { receiver, a, b } = at;
   b.state = 'fails';
   await receiver.stream(server.port);
@@ -361,7 +367,7 @@ test('H-05 a gap while a repository is down is on record in the other, receiving
   const { receiver, a, b } = at;
   await receiver.stream(server.port);
   await fill(2);
-  await receiver.shipped(systemId);
+  await shipped(receiver);
   await receiver.stop();
   await forget();
   b.state = 'fails';
@@ -375,6 +381,7 @@ test('H-05 a gap while a repository is down is on record in the other, receiving
   await receiver.stream(server.port);
   b.state = 'works';
   await receiver.shipped(systemId);
+  await until(async () => (await b.gaps()).length > 0, 'the record in b');
   await receiver.stop();
   expect(await b.gaps()).toEqual(gaps);
   expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toHaveLength(1);
@@ -388,7 +395,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   await server.query(`SELECT pg_create_physical_replication_slot('keeper', true)`);
   await receiver.stream(server.port);
   await fill(2);
-  await receiver.shipped(systemId);
+  await shipped(receiver);
   b.state = 'fails';
   await fill(3);
   await flushedAll(server);
@@ -399,8 +406,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   // While the server still has it, it is received again from where the one ends that is behind.
   await receiver.stream(server.port);
   await fill(1);
-  await flushedAll(server);
-  await receiver.shipped(systemId);
+  await shipped(receiver);
   await receiver.stop();
   await expectSame(at, 6);
 
@@ -427,8 +433,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   }, 'the removal of WAL');
   await receiver.stream(server.port);
   await fill(1);
-  await flushedAll(server);
-  await receiver.shipped(systemId);
+  await shipped(receiver);
   await receiver.stop();
   expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toEqual([]);
   expect(receiver.states.filter((state) => state === 'REPOSITORY_BEHIND')).toHaveLength(1);
