@@ -53,6 +53,11 @@ export class Connection {
     if (socket.destroyed) lost();
   }
 
+  /** Whether it can no longer be used. */
+  get isEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
   /** Ends the connection at once, without a word to the peer, which may not be there. */
   drop(message: string, cause?: unknown): void {
     if (this.#end !== undefined) return;

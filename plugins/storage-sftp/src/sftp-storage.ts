@@ -5,6 +5,7 @@ import {
   checkedBody,
   checkKey,
   isArchiveError,
+  putStep,
   resolveRange,
   throwIfAborted,
   type CallOptions,
@@ -20,6 +21,7 @@ import {
 } from '@pgark/sdk';
 import type { Connection, Handle } from './connection.ts';
 import { dial } from './dial.ts';
+import { Draft } from './draft.ts';
 import { listFolder } from './listing.ts';
 import type { SftpStorageOptions } from './options.ts';
 import { Pool, unlessAborted } from './pool.ts';
@@ -27,8 +29,8 @@ import { publish, refuseExisting } from './publish.ts';
 import { removeObjects } from './remove.ts';
 import { full, isFile, Root, TEMPORARY_FOLDER } from './root.ts';
 import { mapped, present, sftpError, STATUS, statusOf } from './sftp-error.ts';
-import { TemporaryFiles, type TemporaryFile } from './temporary-files.ts';
-import { readRange, writeBody } from './transfer.ts';
+import { TemporaryFiles } from './temporary-files.ts';
+import { batchesOf, readRange } from './transfer.ts';
 
 /**
  * Objects as files of a folder on another host, the key being the path.
@@ -84,54 +86,104 @@ export class SftpStorage implements Storage {
     const { signal } = options;
     this.#begin(signal, what);
     this.#check(key);
-    await this.#use(signal, what, async (connection) => {
-      if (options.ifAbsent) await unlessAborted(refuseExisting(connection, this.#root, key), signal, what);
-      const creating = this.#temporary.create(connection);
-      try {
-        const temporary = await unlessAborted(creating, signal, what);
-        await unlessAborted(this.#fill(connection, temporary, key, body, options), signal, what);
+    const check = async (connection: Connection): Promise<void> => {
+      if (options.ifAbsent) await refuseExisting(connection, this.#root, key);
+    };
+    const beginning = Draft.begin(this.#pool, this.#temporary, key, check);
+    try {
+      const draft = await unlessAborted(beginning, signal, what);
+      await unlessAborted(this.#fill(draft, key, body, options), signal, what);
+      await this.#publish(draft, key, options);
+    } finally {
+      const discarded = beginning.then(
+        (draft) => draft.discard().finally(() => draft.release()),
+        () => undefined, // nothing was made, and why is on its way out
+      );
+      // A peer that may be dead does not hold a call that was cancelled.
+      if (signal?.aborted !== true) await discarded;
+    }
+  }
+
+  /** Writes the body, a batch at a time while the next one is read. */
+  async #fill(draft: Draft, key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
+    const { size, signal } = options;
+    const stop = new AbortController();
+    const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    let sending = Promise.resolve();
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      for await (const batch of batchesOf(checkedBody(body, { key, size, signal: either }))) {
+        await sending;
+        if (batch.byteLength === 0) break;
+        sending = this.#send(draft, key, batch, options, either).catch((error: unknown) => {
+          failure ??= { error };
+          stop.abort();
+        });
+      }
+      await sending;
+    } catch (error) {
+      // Before the sending is stopped: what failed first is what the caller is told.
+      const first = failure?.error ?? error;
+      stop.abort();
+      await sending;
+      throw first;
+    }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #send(draft: Draft, key: string, batch: Uint8Array, options: PutOptions, signal: AbortSignal): Promise<void> {
+    const lost = await putStep(options, { name: `bytes from ${draft.size}`, signal }, (cancel) =>
+      this.#explained(draft, `storing ${key}`, cancel, async () => {
+        if (!(await draft.restore())) return draft.lost();
+        await draft.write(batch);
+        return undefined;
+      }),
+    );
+    if (lost !== undefined) throw lost;
+    draft.confirm(batch);
+  }
+
+  /** Syncs the file and gives it its name. What comes of the last request is waited for, also after an abort. */
+  async #publish(draft: Draft, key: string, options: PutOptions): Promise<void> {
+    const { ifAbsent, signal } = options;
+    const what = `storing ${key}`;
+    let tried = false;
+    const lost = await putStep(options, { name: 'completion' }, (cancel) =>
+      this.#explained(draft, what, cancel, async () => {
+        if (!(await draft.restore())) return draft.lost();
+        // The request of an earlier attempt may have succeeded.
+        if (tried && (await draft.isAt(this.#root.join(key)))) return undefined;
+        if (draft.file.open) await unlessAborted(this.#finish(draft, key), signal, what);
         throwIfAborted(signal, what);
-        // From here on the object may be there, and an abort comes too late: the answer is waited for.
-        await publish(connection, this.#root, temporary.path, key, {
-          ifAbsent: options.ifAbsent,
+        tried = true;
+        await publish(draft.connection, this.#root, draft.file.path, key, {
+          ifAbsent,
           link: this.capabilities.conditionalPut,
           signal,
         });
-      } finally {
-        const discarded = creating.then(
-          (temporary) => this.#temporary.discard(connection, temporary),
-          () => undefined, // nothing was made, and why is on its way out
-        );
-        // A peer that may be dead does not hold a call that was cancelled.
-        if (signal?.aborted !== true) await discarded;
-      }
-    });
+        return undefined;
+      }),
+    );
+    if (lost !== undefined) throw lost;
   }
 
-  async #fill(
-    connection: Connection,
-    temporary: TemporaryFile,
-    key: string,
-    body: AsyncIterable<Uint8Array>,
-    { size, signal }: PutOptions,
-  ): Promise<void> {
-    const what = `storing ${key}`;
-    const source = watched(checkedBody(body, { key, size, signal }));
+  async #finish({ connection, file, size }: Draft, key: string): Promise<void> {
+    // Sent together: the server works on them in order.
+    const [, info] = await Promise.all([this.#sync(connection, file.handle), connection.fstat(file.handle)]);
+    if (info.size !== size) {
+      throw new ArchiveError('STORAGE_CORRUPT', `the server has ${info.size} of the ${size} bytes of ${key}`);
+    }
+    await this.#temporary.close(connection, file);
+  }
+
+  /** Runs a step, whose errors come as {@link ArchiveError}; one that is cancelled ends at once. */
+  async #explained<Value>(draft: Draft, what: string, cancel: AbortSignal, run: () => Promise<Value>): Promise<Value> {
     try {
-      const written = await writeBody(connection, temporary.handle, source);
-      // Sent together: the server works on them in order.
-      const [, info] = await Promise.all([
-        this.#sync(connection, temporary.handle),
-        connection.fstat(temporary.handle),
-      ]);
-      if (info.size !== written) {
-        throw new ArchiveError('STORAGE_CORRUPT', `the server has ${info.size} of the ${written} bytes of ${key}`);
-      }
-      await this.#temporary.close(connection, temporary);
+      return await unlessAborted(run(), cancel, what);
     } catch (error) {
-      // The body's own error goes out as it was thrown (STOR-02).
-      if (source.failure?.error === error || isArchiveError(error)) throw error;
-      if (statusOf(error) === STATUS.FAILURE && (await connection.isFull(this.#root.path))) throw full(what, error);
+      if (isArchiveError(error)) throw error;
+      if (statusOf(error) === STATUS.FAILURE && (await draft.connection.isFull(this.#root.path)))
+        throw full(what, error);
       throw sftpError(error, what);
     }
   }
@@ -258,24 +310,4 @@ export class SftpStorage implements Storage {
 
 function notFound(key: string): ArchiveError {
   return new ArchiveError('STORAGE_NOT_FOUND', `there is no object ${key}`);
-}
-
-/** The same stream, which remembers the error that it ended with. */
-function watched(
-  source: AsyncIterable<Uint8Array>,
-): AsyncIterable<Uint8Array> & { readonly failure: { readonly error: unknown } | undefined } {
-  let failure: { readonly error: unknown } | undefined;
-  return {
-    get failure() {
-      return failure;
-    },
-    async *[Symbol.asyncIterator]() {
-      try {
-        yield* source;
-      } catch (error) {
-        failure = { error };
-        throw error;
-      }
-    },
-  };
 }

@@ -9,20 +9,21 @@ const PIECE = 128 * 1024;
 const WINDOW = 16;
 
 /**
- * Writes all chunks to the beginning of the file, several requests at a time, and gives the number of bytes. Each chunk is copied,
- * since it is only valid until the next comes; the memory of a piece is used again once the server has answered.
+ * Writes all chunks into the file from `start` on, several requests at a time. Each chunk is copied, since it is only valid until the
+ * next comes; the memory of a piece is used again once the server has answered.
  */
 export async function writeBody(
   connection: Connection,
   handle: Handle,
   body: AsyncIterable<Uint8Array>,
-): Promise<number> {
+  start = 0,
+): Promise<void> {
   const free: Buffer[] = [];
   const pending = new Set<Promise<void>>();
   let failed: { readonly error: unknown } | undefined;
   let piece: Buffer | undefined;
   let filled = 0;
-  let written = 0;
+  let written = start;
   const send = async (memory: Buffer, length: number): Promise<void> => {
     if (pending.size >= WINDOW) await Promise.race(pending);
     if (failed !== undefined) throw failed.error;
@@ -55,7 +56,29 @@ export async function writeBody(
   if (piece !== undefined && filled > 0) await send(piece, filled);
   await Promise.all(pending);
   if (failed !== undefined) throw failed.error;
-  return written;
+}
+
+/** Cuts a body into batches, in memory that is used again two batches later. The last one may be empty. */
+export async function* batchesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  const size = WINDOW * PIECE;
+  const memories: Buffer[] = [];
+  let filled = 0;
+  let batch = 0;
+  for await (const chunk of body) {
+    for (let offset = 0; offset < chunk.byteLength;) {
+      const memory = (memories[batch % 2] ??= Buffer.allocUnsafeSlow(size));
+      const part = chunk.subarray(offset, offset + size - filled);
+      memory.set(part, filled);
+      filled += part.byteLength;
+      offset += part.byteLength;
+      if (filled < size) continue;
+      yield memory;
+      batch += 1;
+      filled = 0;
+    }
+    releaseChunk(chunk);
+  }
+  yield (memories[batch % 2] ?? Buffer.alloc(0)).subarray(0, filled);
 }
 
 /** Reads the bytes from `start` up to `end`, several requests ahead. Each chunk has memory of its own. */
