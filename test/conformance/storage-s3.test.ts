@@ -95,6 +95,7 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
   beforeAll(async () => {
     server = await startVersity({
       buckets: ['archive'],
+      sidecar: SCALE === 'full',
       ...(typeof small !== 'string' && { linkedBuckets: { small: small.path } }),
     });
     server.addUser('nobody', 'secret of nobody');

@@ -63,6 +63,11 @@ export interface VersityOptions {
   readonly lockedBuckets?: readonly string[];
   /** Buckets that are links to folders elsewhere, on a disk of their own. */
   readonly linkedBuckets?: Readonly<Record<string, string>>;
+  /**
+   * Keep what it knows of objects in files of their own. By default it is in extended attributes, of which ext4 takes 4 KiB for one file:
+   * too little for the list of the parts of an object of some GiB, which it then refuses with an InternalError.
+   */
+  readonly sidecar?: boolean;
   /** Certificate and key files: then it speaks TLS. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
@@ -76,7 +81,7 @@ export interface VersityServer extends S3Server {
 export async function startVersity(options: VersityOptions): Promise<VersityServer> {
   if (VERSITYGW === undefined) throw new Error(versityMissing);
   const folder = mkdtempSync(join(tmpdir(), 'pgark-versitygw-'));
-  for (const name of ['objects', 'versions', 'users']) mkdirSync(join(folder, name));
+  for (const name of ['objects', 'versions', 'users', 'sidecar']) mkdirSync(join(folder, name));
   for (const [bucket, path] of Object.entries(options.linkedBuckets ?? {})) {
     symlinkSync(path, join(folder, 'objects', bucket));
   }
@@ -94,6 +99,7 @@ export async function startVersity(options: VersityOptions): Promise<VersityServ
       join(folder, 'users'),
       'posix',
       '--bucketlinks',
+      ...(options.sidecar === true ? ['--sidecar', join(folder, 'sidecar')] : []),
       '--versioning-dir',
       join(folder, 'versions'),
       join(folder, 'objects'),
