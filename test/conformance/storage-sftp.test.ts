@@ -17,7 +17,7 @@ import { smallDisk } from '../support/small-disk.ts';
 const PACE = { bytes: 32_768, pause: 20 };
 
 /** Milliseconds for a connection to stand, which goes to and fro often. */
-const CONNECT_TIMEOUT = 2 * STALL_TIMEOUT;
+const CONNECT_TIMEOUT = 1.5 * STALL_TIMEOUT;
 
 describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
   let server: SftpServer;

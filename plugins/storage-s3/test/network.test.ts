@@ -39,7 +39,7 @@ test('H-54 a peer that accepts and says nothing fails every call in time', async
 });
 
 test('but a peer that reads slowly is none, however long the upload takes', async () => {
-  const length = 32 * MIB;
+  const length = 20 * MIB;
   let pauses = 0;
   const server = createHttpServer((request, response) => {
     let came = 0;
@@ -56,8 +56,8 @@ test('but a peer that reads slowly is none, however long the upload takes', asyn
   const storage = openStorage((server.address() as AddressInfo).port, { idleTimeout: '1s', singlePut: '64MiB' });
   const begun = performance.now();
   await storage.put('slowly', randomBody(length).body, { ifAbsent: false });
-  expect(pauses).toBe(5);
-  expect(performance.now() - begun).toBeGreaterThan(1500);
+  expect(pauses).toBe(3);
+  expect(performance.now() - begun).toBeGreaterThan(1100);
   await storage.close();
   server.closeAllConnections();
   server.close();
