@@ -23,7 +23,7 @@ describe.skipIf(versityMissing !== undefined)('Object Lock', () => {
         region: 'us-east-1',
         pathStyle: true,
       });
-    expect(await runStorageClause(clause, { create }, provider.length)).toEqual({ outcome: 'passed' });
+    expect(await runStorageClause(clause, { create }, provider.length)).toMatchObject({ outcome: 'passed' });
   });
 
   test.each(['governance', 'compliance'] as const)(
