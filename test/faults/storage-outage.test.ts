@@ -116,7 +116,7 @@ test(
       started.destroy(),
     );
     // Files that the server knows nothing of are copied too; random ones stay large when they are compressed.
-    const files = Array.from({ length: 10 }, (_, at) => ({ name: `ballast-${at}`, bytes: randomBytes(16 << 20) }));
+    const files = Array.from({ length: 14 }, (_, at) => ({ name: `ballast-${at}`, bytes: randomBytes(16 << 20) }));
     for (const { name, bytes } of files) {
       writeFileSync(join(server.data, name), bytes);
       giveToServer(join(server.data, name));
