@@ -1,14 +1,18 @@
 /** Restores from two repositories, each of which lacks something or holds it damaged. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { ArchiveError, type Storage } from '@pgark/sdk';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { takeBackup } from '../../core/src/backup/backup.ts';
 import { resolveTarget } from '../../core/src/postgres/target.ts';
+import { parseLsn } from '../../core/src/postgres/lsn.ts';
+import type { Repository } from '../../core/src/repository/repository.ts';
+import type { RestorePlan } from '../../core/src/restore/plan-types.ts';
 import { planRestore } from '../../core/src/restore/plan.ts';
+import type { RecoveryTarget } from '../../core/src/restore/target.ts';
 import { restore } from '../../core/src/restore/restore.ts';
 import { serverUser } from '../support/binaries.ts';
 import { runCli, type CliOptions, type CliResult } from '../support/cli.ts';
@@ -77,6 +81,10 @@ beforeAll(async () => {
     for (const repository of repositories)
       for (const name of names) await repository.wal(systemId).push(name, { path: join(server.data, 'pg_wal', name) });
   }
+  // All that there is, in one place.
+  cpSync(join(folder, 'b'), join(folder, 'whole'), { recursive: true });
+  const whole = await fsRepository(join(folder, 'whole'), { name: 'whole', compressed: false });
+  await whole.wal(systemId).push(segments.a, { path: join(server.data, 'pg_wal', segments.a) });
   following = await server.value('SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
   await server.stop();
 
@@ -132,6 +140,7 @@ interface Plan {
   readonly data: { readonly bytes: number };
   readonly wal: { readonly missing?: { readonly names: readonly string[] } };
   readonly settings: Readonly<Record<string, string>>;
+  readonly problems: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   readonly warnings: readonly string[];
 }
 
@@ -163,17 +172,49 @@ test('what one repository lacks or holds damaged comes from the other, and the s
   expect(server.log).toMatch(new RegExp(`repository a: .*${segments.damaged}.*; another repository is used`));
 });
 
-test('a repository that cannot be read is left out of plan and restore_command, with its name', async () => {
+test('while a repository cannot be read nothing is restored whose end it may know, until the operator does without it', async () => {
   away('b');
-  const result = await pgark(['--json', 'restore', '--plan']);
-  expect(result.code, result.stderr).toBe(0);
-  const plan = JSON.parse(result.stdout) as Plan;
-  expect(plan).toMatchObject({ reachable: true, repositories: ['a'], backup: { id: backup, repositories: ['a'] } });
+  const data = newFolder('truncated');
+  const [planned, restored, immediate, behind, alone] = await Promise.all([
+    pgark(['--json', 'restore', '--plan']),
+    pgark(['restore', '--no-sync', data]),
+    pgark(['--json', 'restore', '--plan', '--target', 'immediate']),
+    pgark(['--json', 'restore', '--plan', '--target-lsn', 'FFFF/0']),
+    pgark(['--json', 'restore', '--plan', '--repository', 'a']),
+  ]);
+  const plan = JSON.parse(planned.stdout) as Plan;
+  expect(planned.code, planned.stderr).not.toBe(0);
+  expect(plan).toMatchObject({ reachable: false, repositories: ['a'], backup: { id: backup, repositories: ['a'] } });
   expect(plan.warnings).toContainEqual(
     expect.stringMatching(/^repository b could not be read \(.*\): left out; what only it holds is unknown$/),
   );
+  expect(plan.problems).toEqual([
+    {
+      code: 'STORAGE_MISCONFIGURED',
+      message: expect.stringMatching(/^the hole in the WAL may be none; repository b could not be read/) as string,
+      hint: expect.stringMatching(/name what to restore from: --repository a\.$/) as string,
+    },
+  ]);
   expect(plan.wal.missing?.names).toEqual([segments.b]);
-  expect(plan.settings['restore_command']).toContain(' wal-fetch --repository a ');
+  expect(restored).toMatchObject({ code: 2 });
+  expect(restored.stderr).toMatch(/repository b could not be read[^]*--repository a\./);
+  expect(existsSync(data)).toBe(false);
+
+  // A target that no other repository can lead to may lie in this one: unreachable is not what is known.
+  const [problem, ...others] = (JSON.parse(behind.stdout) as Plan).problems;
+  expect(problem).toMatchObject({ code: 'STORAGE_MISCONFIGURED' });
+  expect(problem?.message).toMatch(/lies behind the last WAL record.*; repository b could not be read/);
+  expect(problem?.hint).not.toContain('latest');
+  expect([behind.code, others]).toEqual([2, []]);
+
+  // With the hole behind the target all the same; see below for a target without one.
+  expect(immediate.code).toBe(2);
+
+  expect(alone.code, alone.stderr).toBe(0);
+  const chosen = JSON.parse(alone.stdout) as Plan;
+  expect(chosen).toMatchObject({ reachable: true, problems: [] });
+  expect(chosen.wal.missing?.names).toEqual([segments.b]);
+  expect(chosen.settings['restore_command']).toContain(' wal-fetch --repository a ');
 
   // What is not in the one may be in the other.
   const unknown = await pgark(['restore', '--plan', '--backup', '20200101T000000Z-0000']);
@@ -276,33 +317,74 @@ test('a repository that takes connections and says nothing does not hold up a fe
   expect(performance.now() - begun).toBeLessThan(50_000);
 });
 
-test('a repository that dies at any moment of the planning is left out, and the plan is that of the other', async () => {
-  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
-  let calls = 0;
-  let alive = 0;
-  const dying = (storage: Storage): Storage => ({
+/** Its reads fail while `dead` says so. */
+function dying(storage: Storage, dead: () => boolean): Storage {
+  const check = (): void => {
+    if (dead()) throw new ArchiveError('STORAGE_UNAVAILABLE', 'dead');
+  };
+  return {
     capabilities: storage.capabilities,
     put: (...call) => storage.put(...call),
     stat: (...call) => storage.stat(...call),
     remove: (...call) => storage.remove(...call),
     close: () => storage.close(),
     list: async function* (...call) {
-      if (++calls > alive) throw new ArchiveError('STORAGE_UNAVAILABLE', 'dead');
+      check();
       yield* storage.list(...call);
     },
     get: async function* (...call) {
-      if (++calls > alive) throw new ArchiveError('STORAGE_UNAVAILABLE', 'dead');
+      check();
       yield* storage.get(...call);
     },
+  };
+}
+
+test('a target that those which answer reach for certain needs no other; the end of the WAL does, also without a hole', async () => {
+  const whole = await fsRepository(join(folder, 'whole'), { name: 'whole', compressed: false });
+  const dead = await fsRepository(join(folder, 'a'), { name: 'a', wrap: (storage) => dying(storage, () => true) });
+  const plans = async (repositories: readonly [Repository, ...Repository[]]): Promise<readonly RestorePlan[]> => {
+    const latest = await planRestore({ repositories, target: { kind: 'latest' } });
+    const lsn = parseLsn(latest.backup.stopLsn);
+    const certain: readonly RecoveryTarget[] = [{ kind: 'immediate' }, { kind: 'lsn', lsn, exclusive: false }];
+    return [latest, ...(await Promise.all(certain.map((target) => planRestore({ repositories, target }))))];
+  };
+  const codes = ({ problems }: RestorePlan): readonly string[] => problems.map(({ code }) => code);
+  const one = await plans([whole]);
+  expect(one.map(({ wal }) => wal.gap)).toEqual([undefined, undefined, undefined]);
+  expect(one.map(codes)).toEqual([[], [], []]);
+
+  const two = await plans([dead, whole]);
+  expect(two.map(codes)).toEqual([['STORAGE_UNAVAILABLE'], [], []]);
+  for (const { warnings } of two)
+    expect(warnings).toContain('repository a could not be read (dead): left out; what only it holds is unknown');
+  const [latest] = two;
+  if (latest === undefined) throw new Error('no plan');
+  await expect(restore(latest, { fetchCommand: ['/bin/false'] })).rejects.toMatchObject({
+    code: 'STORAGE_UNAVAILABLE',
+    message: 'there may be more WAL than was found; repository a could not be read (dead): left out',
   });
-  const a = await fsRepository(join(folder, 'a'), { name: 'a', wrap: dying });
+
+  // The folder of a disk that is not mounted answers too.
+  const empty = await fsRepository(join(folder, 'unmounted'), { name: 'empty' });
+  expect((await plans([empty, whole])).map(codes)).toEqual([['REPOSITORY_NOT_FOUND'], [], []]);
+});
+
+test('a repository that dies at any moment of the planning is left out, and the plan is that of the other', async () => {
+  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  let calls = 0;
+  let alive = 0;
+  const a = await fsRepository(join(folder, 'a'), {
+    name: 'a',
+    wrap: (storage) => dying(storage, () => ++calls > alive),
+  });
   const deaths: string[] = [];
   for (; alive < 200; alive++) {
     calls = 0;
     const plan = await planRestore({ repositories: [a, b], target: { kind: 'latest' } });
     const used = plan.sources.repositories.map(({ name }) => name).join();
     expect(plan.backup.id).toBe(backup);
-    expect(plan.problems).toEqual([]);
+    // Without a there is a hole, which a may fill.
+    expect(plan.problems.map(({ code }) => code)).toEqual(used === 'b' ? ['STORAGE_UNAVAILABLE'] : []);
     expect(plan.wal.gap?.names, `after ${alive} calls`).toEqual(used === 'b' ? [segments.a] : undefined);
     if (calls <= alive) break;
     expect(plan.warnings).toContainEqual(expect.stringMatching(/repository a.*dead/));

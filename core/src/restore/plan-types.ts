@@ -1,4 +1,5 @@
 /** What a restore is going to do, before it does anything. */
+import type { ErrorCode } from '../contracts/errors.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { TimelineRange } from '../postgres/timeline.ts';
 import type { BackupCopy } from './backup-source.ts';
@@ -6,8 +7,10 @@ import type { RestoreSources } from './sources.ts';
 import type { RecoveryTarget, TargetAction } from './target.ts';
 import type { WalGap, WalPiece } from './wal-pieces.ts';
 
-/** Why the target cannot be reached. */
+/** Why the target cannot be reached, or why nobody can tell. */
 export interface PlanProblem {
+  /** `RESTORE_UNREACHABLE`; or that of a repository which could not be read, when what is wanted may be there. */
+  readonly code: ErrorCode;
   readonly message: string;
   /** What would do instead. */
   readonly hint: string;
@@ -67,7 +70,7 @@ export interface RestorePlan {
   /** The target folder first. Empty when none was named. */
   readonly folders: readonly PlanFolder[];
   readonly tablespaces: readonly PlanTablespace[];
-  /** Empty when the target can be reached. */
+  /** Empty when the target can be reached for certain. */
   readonly problems: readonly PlanProblem[];
   readonly warnings: readonly string[];
 }

@@ -11,11 +11,11 @@ import { planFolders, type FolderOptions } from './folders.ts';
 import { resolveGoal, type Goal } from './goal.ts';
 import { readLineage, type Lineage } from './lineage.ts';
 import type { PlanContext } from './plan-context.ts';
-import type { RestorePlan } from './plan-types.ts';
+import type { PlanProblem, RestorePlan } from './plan-types.ts';
 import { checkReach } from './reach.ts';
 import { RestoreSources } from './sources.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
-import { walkWal, type WalPiece } from './wal-pieces.ts';
+import { walkWal, type WalPiece, type WalRun } from './wal-pieces.ts';
 
 export interface PlanOptions extends FolderOptions, CallOptions {
   /** In the order in which they are read. */
@@ -41,8 +41,9 @@ export interface PlanOptions extends FolderOptions, CallOptions {
 /**
  * Plans a restore. A target that the WAL does not lead to is a plan with problems, which says what is missing.
  *
- * Of several repositories those that answer are planned with; the others are a warning. What is not found in these may be in one of those:
- * the error is then that of the repository which could not be read.
+ * Of several repositories those that answer are planned with; the others are a warning, as long as the answer cannot depend on them.
+ * What is not found in these may be in one of those, and more WAL than these have, too: the error, or the problem of the plan, is then
+ * that of the repository which could not be read. Who wants to do without it gives the others only.
  *
  * Errors: `RESTORE_UNREACHABLE` when no backup comes before the target, or nothing in the WAL is the target; `BACKUP_NOT_FOUND`;
  * `USAGE`; those of the repository.
@@ -111,7 +112,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
     },
     folders: folders.folders,
     tablespaces: folders.tablespaces,
-    problems: reach.problems,
+    problems: certain(reach.problems, { sources, target, run }),
     warnings: [
       ...sources.warnings,
       ...warnings,
@@ -123,6 +124,23 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       ...(backup.suspect === undefined ? [] : [`backup ${backup.id} is suspect: ${backup.suspect.message}`]),
     ],
   };
+}
+
+/**
+ * The problems of a plan for which repositories may have been left out. To the end of the WAL only all of them together lead, a hole may
+ * be filled by any of them, and so may all else that is missing: PostgreSQL would take what is left for all that there is, and promote.
+ */
+function certain(
+  problems: readonly PlanProblem[],
+  { sources, target, run }: { readonly sources: RestoreSources; readonly target: RecoveryTarget; readonly run: WalRun },
+): readonly PlanProblem[] {
+  if (target.kind !== 'latest' && run.gap === undefined && problems.length === 0) return [];
+  const said =
+    problems.length > 0
+      ? problems.map(({ message }) => message)
+      : [run.gap === undefined ? 'there may be more WAL than was found' : 'the hole in the WAL may be none'];
+  const doubt = sources.doubt(said);
+  return doubt === undefined ? problems : [doubt];
 }
 
 type BaseContext = Omit<PlanContext, 'lineage'>;

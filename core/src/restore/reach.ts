@@ -31,7 +31,8 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
   const last = pieces.at(-1);
   const own = lastSegmentNumber(parseLsn(backup.stopLsn), segmentSize);
   if (last === undefined || last.number < own) {
-    const problem = {
+    const problem: PlanProblem = {
+      code: 'RESTORE_UNREACHABLE',
       message: `the WAL of backup ${backup.id} itself is not complete: ${missing(gap) ?? `it ends with ${last?.name ?? 'nothing'}`}`,
       hint: 'This backup cannot be made consistent: choose another one with --backup.',
     };
@@ -48,7 +49,7 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
     gap === undefined ? '' : `; WAL from ${gap.behind.from} to ${gap.behind.to} lies behind a hole: ${missing(gap)}`;
   const warnings = gap === undefined ? [] : [`the WAL ends at ${end}${behind}`];
   const unreachable = (message: string, hint: string): Reach => ({
-    problems: [{ message: `${message}${behind}`, hint }],
+    problems: [{ code: 'RESTORE_UNREACHABLE', message: `${message}${behind}`, hint }],
     warnings: [],
     frontier,
   });

@@ -75,13 +75,13 @@ export interface RestoreResult {
  * Restores a data directory. Until it returns the folder has no `global/pg_control`, so that no server starts from it; a restore that
  * was interrupted is resumed by the same call.
  *
- * Errors: `RESTORE_UNREACHABLE` for a plan with problems, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`, `USAGE`,
+ * Errors: that of the first problem for a plan with problems, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`, `USAGE`,
  * `ABORTED`, those of the repository.
  */
 export async function restore(plan: RestorePlan, options: RestoreOptions): Promise<RestoreResult> {
   const [problem] = plan.problems;
   if (problem !== undefined)
-    throw new ArchiveError('RESTORE_UNREACHABLE', problem.message, {
+    throw new ArchiveError(problem.code, problem.message, {
       hint: problem.hint,
       details: { missing: plan.wal.gap?.names, last_transaction: plan.wal.lastTransaction },
     });

@@ -12,9 +12,13 @@ import {
 import type { Repository } from '../repository/repository.ts';
 import type { WalReader } from '../repository/wal.ts';
 import { walReader } from '../repository/wal-union.ts';
+import type { PlanProblem } from './plan-types.ts';
 
 /** Milliseconds that the others have to answer in, once one repository has. */
 const OTHERS = 15_000;
+
+/** In place of the hint to create the repository, which is wrong where an archive is looked for. */
+const NOT_THERE = 'Check that its storage is mounted, and bucket, path and prefix in the config.';
 
 export interface OpenSourcesOptions extends CallOptions {
   /** Milliseconds that the others have to answer in, once one repository has. Default 15 s. */
@@ -86,12 +90,30 @@ export class RestoreSources {
     return true;
   }
 
-  /** Goes on without repositories that answered that they hold nothing which is wanted. */
+  /**
+   * Goes on without repositories that answered that they hold nothing which is wanted. That may be the folder of a disk which is not
+   * mounted: what they should hold is as unknown as with those that do not answer.
+   */
   leaveOutEmpty(names: readonly string[], systemId: string): void {
     for (const repository of names) {
       const text = `repository ${repository} holds nothing of the cluster ${systemId}`;
       this.#drop({ repository, error: new ArchiveError('REPOSITORY_NOT_FOUND', text) });
     }
+  }
+
+  /** The problem that what was found, `said`, may be wrong because of a repository that is left out; undefined when all were read. */
+  doubt(said: readonly string[]): PlanProblem | undefined {
+    const [first] = this.#unread;
+    if (first === undefined) return undefined;
+    const message = [...said, ...this.#unread.map(leftOutText)].join('; ');
+    return { code: first.error.code, message, hint: this.#wayOut(first) };
+  }
+
+  /** What helps against a repository that cannot be read: that it can, or that the operator decides to do without it. */
+  #wayOut({ error }: RepositoryFailure): string {
+    const hint = error.code === 'REPOSITORY_NOT_FOUND' ? NOT_THERE : error.hint;
+    const rest = this.#repositories.map(({ name }) => `--repository ${name}`).join(' ');
+    return `${hint} To do without it, name what to restore from: ${rest}.`;
   }
 
   /** Says with an error which repositories are left out. What is not found may be there: then the error is theirs. */
@@ -100,7 +122,8 @@ export class RestoreSources {
     if (first === undefined || !isArchiveError(error)) return error;
     if (error.code === 'ABORTED' || error.code === 'USAGE') return error;
     const unknown = error.code === 'BACKUP_NOT_FOUND' || error.code === 'RESTORE_UNREACHABLE';
-    const { code, hint, details } = unknown ? first.error : error;
+    const { code, details } = unknown ? first.error : error;
+    const hint = unknown ? this.#wayOut(first) : error.hint;
     const said = [error.message, ...this.#unread.map(leftOutText)];
     return new ArchiveError(code, said.join('; '), { hint, details, cause: error });
   }
@@ -109,13 +132,14 @@ export class RestoreSources {
     const [first, ...more] = this.#repositories.filter(({ name }) => name !== failure.repository);
     if (first === undefined) return;
     this.#repositories = [first, ...more];
-    if (isArchiveError(failure.error, 'REPOSITORY_NOT_FOUND')) return this.warn(`${failureText(failure)}: left out`);
     this.#unread.push(failure);
     this.warn(`${leftOutText(failure)}; what only it holds is unknown`);
   }
 }
 
-function leftOutText({ repository, error }: RepositoryFailure): string {
+function leftOutText(failure: RepositoryFailure): string {
+  const { repository, error } = failure;
+  if (error.code === 'REPOSITORY_NOT_FOUND') return `${failureText(failure)}: left out`;
   return `repository ${repository} could not be read (${error.message}): left out`;
 }
 

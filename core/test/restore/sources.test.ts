@@ -122,6 +122,11 @@ test('repositories that answer are read, one that does not is left out with a wa
     'repository a could not be read (fails with STORAGE_DENIED): left out; what only it holds is unknown',
   ]);
   places[1].fault = 'STORAGE_UNAVAILABLE';
+  expect(sources.doubt(['there may be more'])).toEqual({
+    code: 'STORAGE_DENIED',
+    message: 'there may be more; repository a could not be read (fails with STORAGE_DENIED): left out',
+    hint: expect.stringMatching(/^Check credentials .* name what to restore from: --repository b\.$/) as string,
+  });
   await expect(open(places)).rejects.toMatchObject({
     code: 'STORAGE_UNAVAILABLE',
     message: 'repository a: fails with STORAGE_DENIED; repository b: fails with STORAGE_UNAVAILABLE',
@@ -174,14 +179,30 @@ test('a repository that fails as a whole while the plan is made is left out; dam
   expect(sources.withDoubt(new ArchiveError('BACKUP_CORRUPT', 'torn'))).toMatchObject({ code: 'BACKUP_CORRUPT' });
 });
 
-test('a repository without the cluster is left out, and leaves nothing in doubt', async () => {
+test('a repository without the cluster is left out, and what it should hold is in doubt: its disk may not be mounted', async () => {
   const places = await two();
   for (const key of await keysOf(places[0].storage)) await places[0].storage.remove([key]);
   const sources = await open(places);
   expect(names(sources)).toEqual(['b']);
-  expect(sources.warnings).toEqual(['repository a has no cluster "main": left out']);
-  const missing = new ArchiveError('BACKUP_NOT_FOUND', 'there is no backup');
-  expect(sources.withDoubt(missing)).toBe(missing);
+  expect(sources.warnings).toEqual(['repository a has no cluster "main": left out; what only it holds is unknown']);
+  const hint = expect.stringMatching(/mounted.* name what to restore from: --repository b\.$/) as string;
+  expect(sources.withDoubt(new ArchiveError('BACKUP_NOT_FOUND', 'there is no backup'))).toMatchObject({
+    code: 'REPOSITORY_NOT_FOUND',
+    message: 'there is no backup; repository a has no cluster "main": left out',
+    hint,
+  });
+  expect(sources.doubt(['x'])).toMatchObject({ code: 'REPOSITORY_NOT_FOUND', hint });
+});
+
+test('a repository that has its marker, and nothing else of the cluster, leaves the same doubt', async () => {
+  const sources = await open(await two());
+  expect(sources.doubt(['x'])).toBeUndefined();
+  sources.leaveOutEmpty(['a'], SYSTEM);
+  expect(names(sources)).toEqual(['b']);
+  expect(sources.doubt(['x'])).toMatchObject({
+    code: 'REPOSITORY_NOT_FOUND',
+    message: `x; repository a holds nothing of the cluster ${SYSTEM}: left out`,
+  });
 });
 
 test('a backup that both hold is one, with two copies; what only one has, or has damaged, is found all the same', async () => {

@@ -137,7 +137,8 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
   if (flags.plan === true) {
     if (output.isJson) output.json(planDocument(plan, settings));
     else for (const line of planLines(plan, settings)) output.line(line);
-    return plan.problems.length === 0 ? 0 : 1;
+    const [problem] = plan.problems;
+    return problem === undefined ? 0 : new ArchiveError(problem.code, problem.message).exitCode;
   }
   if (!output.isJson) for (const line of planLines(plan, settings)) output.write(`${line}\n`);
   const begun = performance.now();
