@@ -12,6 +12,8 @@ export class KnownRepositories {
   /** The file, for messages. */
   readonly path: string;
   #ids: ReadonlyMap<string, string> | undefined;
+  /** Names of this run; others may be what a repository was called before. */
+  readonly #used = new Set<string>();
 
   /** In the folder of the cluster in the spool, which exists. */
   constructor(folder: string) {
@@ -30,6 +32,13 @@ export class KnownRepositories {
       writeDurably(this.path, Buffer.from(text));
     });
     this.#ids = ids;
+  }
+
+  /** Says that a repository is used in this run; gives the name of another one that is and has the same id. */
+  use(name: string): string | undefined {
+    const id = this.idOf(name);
+    this.#used.add(name);
+    return [...this.#used].find((other) => other !== name && this.idOf(other) === id);
   }
 
   #read(): ReadonlyMap<string, string> {

@@ -112,9 +112,14 @@ export class Outlet {
   }
 
   async #make(signal: AbortSignal): Promise<void> {
-    const { repository, known } = this.#options;
-    if (known.idOf(repository.name) !== undefined) return;
-    known.remember(repository.name, (await repository.open({ create: true, signal })).id);
+    const { repository, known, logger } = this.#options;
+    const { name } = repository;
+    if (known.idOf(name) === undefined) known.remember(name, (await repository.open({ create: true, signal })).id);
+    const twin = known.use(name);
+    if (twin === undefined) return;
+    // Not refused: a copy by other means is an archive like any other, and what is confirmed is kept apart by name and id.
+    const hint = `If both are one place, remove one from the config: there is one copy less than it says. Else it is a copy that was not made by "pgark copy"; it is used as it is.`;
+    logger.warn({ repository: name, hint }, `repository ${name} has the id of repository ${twin}`);
   }
 
   /** The disk of a storage may be gone from one file to the next, and the spool must not be emptied into its mount point. */

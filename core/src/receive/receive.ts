@@ -124,7 +124,7 @@ class Reception {
           ...(retry !== undefined && { retry }),
         }),
     );
-    this.#confirmed = new ConfirmedFiles(this.#spool);
+    this.#confirmed = new ConfirmedFiles(this.#spool, this.#logger);
     this.#gaps = new GapRecords({
       folder: this.#spool.folder,
       outlets: this.#outlets,

@@ -72,8 +72,7 @@ export class Shipper {
     const { spool, systemId, confirmed, outlets } = this.#options;
     for (const { file } of spool.files(systemId)) {
       if (file.kind === 'partial') continue;
-      const have = confirmed.of(systemId, file.name);
-      const lacking = have.size === 0 ? outlets : outlets.filter(({ id }) => id === undefined || !have.has(id));
+      const lacking = outlets.filter((outlet) => !confirmed.has(systemId, file.name, outlet));
       // What all have confirmed is asked for once more: it was to be removed, and is not lost for want of an object.
       this.#add(file.name, lacking.length > 0 ? lacking : outlets);
     }
@@ -132,7 +131,7 @@ export class Shipper {
     queued.lacking -= 1;
     if (queued.lacking > 0) {
       try {
-        confirmed.add(systemId, file.name, outlet.id);
+        confirmed.add(systemId, file.name, outlet);
       } catch (error) {
         logger.debug({ file: file.name }, `that it is shipped is not on record: ${asArchiveError(error).message}`);
       }
@@ -146,6 +145,7 @@ export class Shipper {
       throw spoolError(path, error);
     }
     this.#files.delete(file.name);
+    confirmed.drop(systemId, file.name);
     onEvent('wal.shipped', { file: file.name, bytes });
   }
 

@@ -26,6 +26,8 @@ interface OpenSegment {
   durable: number;
   /** Bytes that the repository has. */
   archived: number;
+  /** Tries for which its file was not in the spool. */
+  absent: number;
   /** Fires when another segment is open: then nothing waits to archive slices of this one. */
   readonly left: AbortController;
 }
@@ -61,7 +63,7 @@ export class TailLane {
   opened(name: string, start: bigint): void {
     if (name === this.#open?.name) return;
     this.#open?.left.abort();
-    this.#open = { name, start, durable: 0, archived: 0, left: new AbortController() };
+    this.#open = { name, start, durable: 0, archived: 0, absent: 0, left: new AbortController() };
   }
 
   /** The repository has the whole segment. */
@@ -106,15 +108,17 @@ export class TailLane {
     const { name, archived: from } = open;
     const path = spool.path(system.systemId, name);
     let to = from;
+    let present = false;
     try {
       await outlet.run(
         async (repository) => {
+          present = false;
           if (open.left.signal.aborted) return;
           // Read at each try: what waits for a repository would fill the memory, and there is more by now.
           to = Math.min(open.durable, from + MOST_OF_SLICE);
           const bytes = await readSlice(path, from, to);
-          // Only what the last repository has, this one, is no longer in the spool.
           if (bytes === undefined) return;
+          present = true;
           await repository.wal(system.systemId).pushTail(name, from, to, bytes, { signal });
         },
         { subject: `${name}.tail`, signal, last: open.left.signal },
@@ -125,8 +129,22 @@ export class TailLane {
       logger.debug({ repository: outlet.name, file: name, from, to }, message);
       return false;
     }
+    // A segment that the repository has leaves the spool, which hasWhole tells in a moment. Whatever else took it has archived nothing.
+    if (!present) {
+      if (!open.left.signal.aborted) this.#isAbsent(open, path);
+      return false;
+    }
     open.archived = Math.max(open.archived, to);
     return to > from;
+  }
+
+  #isAbsent(open: OpenSegment, path: string): void {
+    open.absent += 1;
+    // Once it may be on its way out, for the repository has it.
+    if (open.absent !== 2) return;
+    const { logger, outlet } = this.#options;
+    const hint = 'Start the receiver again: it receives the segment anew, as long as the server has it.';
+    logger.error({ repository: outlet.name, file: open.name, hint }, `${path}.partial was removed from the spool`);
   }
 }
 

@@ -58,7 +58,7 @@ function shipper(outlets: readonly Outlet[], concurrency = 2): { spool: Spool; m
     spool,
     systemId: SYSTEM,
     outlets,
-    confirmed: new ConfirmedFiles(spool),
+    confirmed: new ConfirmedFiles(spool, silentLogger),
     concurrency,
     onEvent,
     logger: silentLogger,

@@ -139,7 +139,7 @@ export class Scene {
       spool: this.spool,
       systemId: SYSTEM,
       outlets,
-      confirmed: new ConfirmedFiles(this.spool),
+      confirmed: new ConfirmedFiles(this.spool, this.logger),
       concurrency: 2,
       onEvent: this.onEvent,
       logger: this.logger,

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { segmentName } from '../../src/postgres/wal-file.ts';
 import type { Outlet } from '../../src/receive/outlet.ts';
@@ -22,6 +22,8 @@ afterEach(() => {
 });
 
 function shipper(outlets: readonly Outlet[]): TailShipper {
+  // That of this test, also for what ends late.
+  const seen = confirmed;
   return new TailShipper({
     spool: scene.spool,
     system: { systemId: SYSTEM, segmentSize: SIZE },
@@ -30,7 +32,7 @@ function shipper(outlets: readonly Outlet[]): TailShipper {
     firstMissing: (outlet) => missing.get(outlet),
     want: () => (wanted += 1),
     logger: scene.logger,
-    onConfirmed: (position) => confirmed.push(position),
+    onConfirmed: (position) => seen.push(position),
   });
 }
 
@@ -153,4 +155,36 @@ test('at the end one that says nothing takes the time that there is, and the oth
   expect(await tailOf(up, 5)).toBe(5000);
   expect(other.underWay).toBe(1);
   other.hung = false;
+});
+
+test('H-04 a slice whose segment was removed from the spool is not archived, and is not confirmed: that is said', async () => {
+  const [up, other] = [new Faulty('up'), new Faulty('other')];
+  const tail = shipper(scene.outlets(up.repository, other.repository));
+  open(tail, 5);
+  await give(tail, 5, 0, 1000);
+  rmSync(scene.spool.path(SYSTEM, `${name(5)}.partial`));
+  await give(tail, 5, 1000, 2000);
+  await give(tail, 5, 2000, 3000);
+  await tail.finish(BigInt(5 * SIZE + 8192), 10_000);
+  expect(reached(5)).toBe(1000);
+  expect(await tailOf(up, 5)).toBe(1000);
+  const told = scene.logs.filter(
+    (line) => line.startsWith('error:') && line.includes(`${name(5)}.partial was removed`),
+  );
+  expect(told).toHaveLength(2);
+});
+
+test('a segment that has left the spool because the repository has it is confirmed once that is said', async () => {
+  const up = new Faulty('up');
+  const [outlet] = scene.outlets(up.repository);
+  const tail = shipper([outlet]);
+  open(tail, 5);
+  await give(tail, 5, 0, 1000);
+  rmSync(scene.spool.path(SYSTEM, `${name(5)}.partial`));
+  await give(tail, 5, 1000, 2000);
+  expect(reached(5)).toBe(1000);
+  tail.shipped(outlet, name(5));
+  expect(reached(5)).toBe(SIZE);
+  await give(tail, 5, 2000, SIZE);
+  expect(scene.logs.filter((line) => line.startsWith('error:'))).toEqual([]);
 });
