@@ -1,14 +1,17 @@
 /** Opens what a config describes: the repositories, the hooks, the server. For the command line and for programs that embed pgark. */
 import { homedir } from 'node:os';
-import type { Config } from './config/config.ts';
+import type { Config, RepositoryConfig } from './config/config.ts';
 import type { LoadedConfig } from './config/load.ts';
 import { readSecret } from './config/secrets.ts';
 import type { Codec } from './contracts/codec.ts';
+import { ArchiveError } from './contracts/errors.ts';
 import type { Logger, Plugin } from './contracts/plugin.ts';
 import type { Secret } from './contracts/secret.ts';
 import { Events } from './plugins/events.ts';
 import { Registry } from './plugins/registry.ts';
 import { resolveTarget, type ConnectionTarget } from './postgres/target.ts';
+import { LateCodec } from './repository/late-parts.ts';
+import { makeParts } from './repository-parts.ts';
 import { Repository } from './repository/repository.ts';
 import type { StorageCall } from './storage/observe.ts';
 import type { RetryOptions } from './storage/retry.ts';
@@ -18,6 +21,8 @@ export interface OpenArchiveOptions {
   readonly logger: Logger;
   /** Plugins that the program brings itself; the config names them by their `name`. */
   readonly plugins?: readonly Plugin[];
+  /** The names of the repositories that are wanted; nothing is needed for the others. Default, or empty: all of the config. */
+  readonly repositories?: readonly string[];
   /**
    * How long calls of a storage are tried again; default 5 minutes without progress. `{ deadline: 0 }` is for work that has its own
    * way of waiting, such as receiving.
@@ -31,7 +36,7 @@ export interface OpenArchiveOptions {
 export interface Archive {
   readonly config: Config;
   readonly registry: Registry;
-  /** In the order of the config, which is the order of reading. At least one. */
+  /** Those that are wanted, in the order of the config, which is the order of reading. At least one. */
   readonly repositories: readonly [Repository, ...Repository[]];
   /** Those that are written to: all that are not `readOnly`. When each is, all of them, so that a write fails and says why. */
   readonly writable: readonly [Repository, ...Repository[]];
@@ -45,12 +50,17 @@ export interface Archive {
 /**
  * Loads the plugins of a config and makes its repositories. Nothing is read from a storage and no server is asked.
  *
- * Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`). A configured codec that cannot be had is fatal.
+ * Of several wanted repositories one whose secret or plugin cannot be had is like one that is down: all that is asked of it fails with the
+ * reason, and the others work. It is tried again while it is used.
+ *
+ * Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`) when no repository can be made; `PLUGIN_OPTIONS` of any repository, and
+ * all of hooks; `USAGE` for an unknown name. Without a configured codec nothing is ever written.
  */
 export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOptions): Promise<Archive> {
   const { config, directory, env } = loaded;
   const { logger, onStorageCall, signal } = options;
   const cancel = signal === undefined ? {} : { signal };
+  const sections = wanted(config.repositories, options.repositories ?? []);
   let identities: Promise<readonly Secret[]> | undefined;
   const registry = new Registry({
     directory,
@@ -74,31 +84,34 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
   };
 
   try {
-    const codecs = await Promise.all(
-      config.repositories.map((repository) =>
-        Promise.all(repository.codecs.map((codec) => registry.createCodec(codec))),
-      ),
-    );
-    const configured = new Map<string, Codec>(codecs.flat().map((codec) => [codec.suffix, codec]));
-    const repositories: Repository[] = [];
-    for (const [at, { name, storage, codecs: _, ...limits }] of config.repositories.entries()) {
-      const made = new Repository({
+    const alone = sections.length === 1;
+    const making = await Promise.allSettled(sections.map((section) => makeParts(section, registry, { alone })));
+    const parts = making.flatMap((made) => (made.status === 'fulfilled' ? [made.value] : []));
+    opened.push(...parts.map(({ storage }) => storage));
+    for (const made of making) if (made.status === 'rejected') throw made.reason;
+    const [first] = parts;
+    if (first?.failure !== undefined && parts.every(({ failure }) => failure !== undefined)) throw first.failure;
+    // What could not be made on this host reads nothing: an object of its codec may be read by that of another repository.
+    const working = parts.flatMap(({ codecs }) => codecs).filter((codec) => !(codec instanceof LateCodec));
+    const configured = new Map<string, Codec>(working.map((codec) => [codec.suffix, codec]));
+    const repositories = parts.map(({ storage, codecs }, at) => {
+      const { name, storage: _, codecs: __, ...limits } = sections[at] as RepositoryConfig;
+      return new Repository({
         cluster: config.cluster,
         name,
-        storage: storageStack(await registry.createStorage(storage), {
+        storage: storageStack(storage, {
           ...limits,
           logger,
           ...(onStorageCall === undefined ? {} : { onCall: (call) => onStorageCall(name, call) }),
           ...(options.retry === undefined ? {} : { retry: options.retry }),
         }),
-        codecs: codecs[at] ?? [],
+        codecs,
         codecFor: async (suffix) => configured.get(suffix) ?? registry.codecForSuffix(suffix),
         concurrency: config.concurrency,
       });
-      opened.push(made);
-      repositories.push(made);
-    }
-    const writable = repositories.filter((_, at) => config.repositories[at]?.readOnly === false);
+    });
+    opened.splice(0, opened.length, ...repositories);
+    const writable = repositories.filter((_, at) => sections[at]?.readOnly === false);
     const hooks = await Promise.all(
       config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
     );
@@ -121,6 +134,17 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
     await close();
     throw error;
   }
+}
+
+/** The sections of the repositories of these names; all without a name. */
+function wanted(sections: readonly RepositoryConfig[], names: readonly string[]): readonly RepositoryConfig[] {
+  for (const name of names) {
+    if (sections.some((section) => section.name === name)) continue;
+    throw new ArchiveError('USAGE', `the config has no repository "${name}"`, {
+      hint: `It has: ${sections.map((section) => section.name).join(', ')}.`,
+    });
+  }
+  return names.length === 0 ? sections : sections.filter(({ name }) => names.includes(name));
 }
 
 /** The server that a config means, by its URL and password or the libpq environment. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */

@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { openArchive, type Archive, type OpenArchiveOptions } from '../src/archive.ts';
 import { API_VERSION, type Plugin } from '../src/contracts/plugin.ts';
 import { Secret } from '../src/contracts/secret.ts';
@@ -8,10 +8,11 @@ import { loadConfig } from '../src/config/load.ts';
 import type { StorageCall } from '../src/storage/observe.ts';
 import { folder } from './config/support.ts';
 import { recordingLogger } from './plugins/support.ts';
+import { memoryStorage } from './repository/repository.ts';
 
 async function open(
   text: string,
-  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall'> & {
+  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall' | 'repositories'> & {
     readonly env?: NodeJS.ProcessEnv;
     readonly directory?: string;
   } = {},
@@ -108,6 +109,153 @@ describe('openArchive', () => {
       code: 'PLUGIN_NOT_FOUND',
     });
     expect(closed).toBe(1);
+  });
+
+  /** Two folders, the second with what cannot be had. */
+  async function two(far: string, options: Parameters<typeof open>[1] = {}): Promise<Archive> {
+    const directory = options.directory ?? folder();
+    for (const name of ['near', 'far']) mkdirSync(join(directory, name), { recursive: true });
+    const near = '{ name: near, storage: { use: fs, path: ./near } }';
+    return open(`cluster: c\nrepositories: [ ${near}, { name: far, ${far} } ]\n`, { ...options, directory });
+  }
+  const SECRET = 'storage: { use: s3, bucket: b, region: r, accessKeyId: a, secretAccessKey: { file: ./key } }';
+  const CODEC = 'storage: { use: fs, path: ./far }, codecs: [ { use: gzip }, { use: sealed, key: { file: ./key } } ]';
+
+  /** A codec with a key, which marks what it writes. */
+  const sealed: Plugin<'codec'> = {
+    name: 'sealed',
+    kind: 'codec',
+    apiVersion: API_VERSION,
+    suffix: 'sealed',
+    secrets: ['key'],
+    options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } },
+    create: (options) => ({
+      id: 'sealed',
+      suffix: 'sealed',
+      keyIds: [(options as { readonly key: Secret }).key.reveal()],
+      encode: async function* (source) {
+        yield Buffer.from('sealed:');
+        yield* source;
+      },
+      decode: (source) => source,
+    }),
+  };
+
+  test.each([
+    ['a secret of the storage', SECRET, 'SECRET_UNAVAILABLE'],
+    ['a key of a codec', CODEC, 'SECRET_UNAVAILABLE'],
+    ['the plugin of the storage', 'storage: { use: nowhere }', 'PLUGIN_NOT_FOUND'],
+    ['the plugin of a codec', 'storage: { use: fs, path: ./far }, codecs: [ { use: agee } ]', 'PLUGIN_NOT_FOUND'],
+  ] as const)('%s that cannot be had fails one of two repositories and not the other', async (_, far, code) => {
+    const directory = folder();
+    const archive = await two(far, { directory, plugins: [sealed] });
+    expect(archive.repositories.map(({ name }) => name)).toEqual(['near', 'far']);
+    const [near, broken] = archive.repositories;
+    await near.open({ create: true });
+    expect(await near.wal(SYSTEM).push('00000002.history', { bytes: HISTORY })).toBe('stored');
+    const push = async (): Promise<unknown> => {
+      await broken?.open({ create: true });
+      return broken?.wal(SYSTEM).push('00000002.history', { bytes: HISTORY });
+    };
+    await expect(push()).rejects.toMatchObject({ code });
+    // Nothing of the WAL is there, in any form.
+    const stored = readdirSync(join(directory, 'far'), { recursive: true, encoding: 'utf8' });
+    expect(stored.filter((path) => path.includes('00000002'))).toEqual([]);
+    await archive.close();
+
+    // By its name it is alone: the error is at once. The other one needs nothing of it.
+    await expect(two(far, { directory, plugins: [sealed], repositories: ['far'] })).rejects.toMatchObject({ code });
+    const alone = await two(far, { directory, plugins: [sealed], repositories: ['near'] });
+    expect(alone.repositories.map(({ name }) => name)).toEqual(['near']);
+    expect(alone.writable).toEqual(alone.repositories);
+    await alone.close();
+  });
+
+  test('what could not be made is made when it can be, and nothing was written past its codec', async () => {
+    const directory = folder();
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const archive = await two(CODEC, { directory, plugins: [sealed] });
+      const [, far] = archive.repositories;
+      if (far === undefined) throw new Error('there is no second repository');
+      await far.open({ create: true });
+      const push = (): Promise<unknown> => far.wal(SYSTEM).push('00000002.history', { bytes: HISTORY });
+      await expect(push()).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+      writeFileSync(join(directory, 'key'), 'mine');
+      // Not at once: a secret may come from a command that takes its time.
+      await expect(push()).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+      vi.advanceTimersByTime(10_000);
+      expect(await push()).toBe('stored');
+      expect((await far.wal(SYSTEM).find('00000002.history'))?.codecs).toEqual(['gz', 'sealed']);
+      expect(far.codecs.map(({ keyIds }) => keyIds)).toEqual([undefined, ['mine']]);
+      const names = readdirSync(join(directory, 'far'), { recursive: true, encoding: 'utf8' });
+      const [file = ''] = names.filter((path) => path.includes('00000002.history'));
+      expect(
+        readFileSync(join(directory, 'far', file))
+          .subarray(0, 7)
+          .toString(),
+      ).toBe('sealed:');
+      await archive.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('a storage that was made late is used, and closed', async () => {
+    let closed = 0;
+    const storage: Plugin<'storage'> = {
+      name: 'keyed',
+      kind: 'storage',
+      apiVersion: API_VERSION,
+      secrets: ['key'],
+      options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } },
+      create: async () => {
+        const made = await memoryStorage();
+        return {
+          capabilities: made.capabilities,
+          put: (...call) => made.put(...call),
+          get: (...call) => made.get(...call),
+          stat: (...call) => made.stat(...call),
+          list: (...call) => made.list(...call),
+          remove: (...call) => made.remove(...call),
+          close: () => {
+            closed += 1;
+            return made.close();
+          },
+        };
+      },
+    };
+    const directory = folder();
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const archive = await two('storage: { use: keyed, key: { file: ./key } }', { directory, plugins: [storage] });
+      const [, far] = archive.repositories;
+      await expect(far?.open({ create: true })).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+      writeFileSync(join(directory, 'key'), 'mine');
+      vi.advanceTimersByTime(10_000);
+      await far?.open({ create: true });
+      expect(await far?.wal(SYSTEM).push('00000002.history', { bytes: HISTORY })).toBe('stored');
+      expect(await far?.wal(SYSTEM).history(2)).toBeDefined();
+      await archive.close();
+      expect(closed).toBe(1);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('a wrong option is a mistake of the config whatever the others are; when none can be made the first says why', async () => {
+    await expect(two('storage: { use: fs, pth: ./far }')).rejects.toMatchObject({ code: 'PLUGIN_OPTIONS' });
+    const none = open(
+      'repositories: [ { name: a, storage: { use: nowhere } }, { name: b, storage: { use: not-there } } ]\n',
+    );
+    await expect(none).rejects.toMatchObject({
+      code: 'PLUGIN_NOT_FOUND',
+      message: expect.stringContaining('nowhere') as string,
+    });
+    await expect(two(SECRET, { repositories: ['c'] })).rejects.toMatchObject({
+      code: 'USAGE',
+      hint: 'It has: near, far.',
+    });
   });
 
   test('the server is asked for only when it is wanted (H-80), with secrets from their sources', async () => {

@@ -286,6 +286,63 @@ test('H-20 wal-fetch: 0 for a file of any repository, 1 only when all have answe
   expect(await codes([following])).toEqual([2]);
 });
 
+test('a host without the key of one repository works with the others', async () => {
+  const keyless = join(folder, 'keyless.json');
+  const key = { accessKeyId: 'test', secretAccessKey: { file: './no-such-key' } };
+  const gone = { name: 'gone', storage: { use: 's3', bucket: 'b', region: 'us-east-1', ...key }, codecs: [] };
+  const [, b] = (JSON.parse(readFileSync(config, 'utf8')) as { readonly repositories: readonly object[] }).repositories;
+  const content = { cluster: 'main', repositories: [gone, b], receive: { spool: join(folder, 'spool') } };
+  writeFileSync(keyless, JSON.stringify(content));
+  giveToServer(keyless);
+  const segment = join(folder, segments.b);
+  cleanup.push(() => rmSync(segment, { force: true }));
+  const run = (...args: readonly string[]): Promise<CliResult> =>
+    runCli(['--config', keyless, '--json', ...args], {
+      ...serverUser(),
+      cwd: folder,
+      env: { PGARK_RESTORE_WAL_RETRY: '0s' },
+    });
+  const fetch = ['wal-fetch', '--system-id', systemId];
+
+  const [list, plan, all, fetched, check] = await Promise.all([
+    run('list'),
+    run('restore', '--plan', '--repository', 'b'),
+    run('restore', '--plan'),
+    run(...fetch, '--repository', 'b', segments.b, segment),
+    run('check', '--no-server'),
+  ]);
+  expect(list.stdout).toContain(backup);
+  expect(list.stderr).toMatch(/repository gone: .*no-such-key/);
+  expect(plan.code, plan.stderr).toBe(0);
+  expect(JSON.parse(plan.stdout)).toMatchObject({ reachable: true, repositories: ['b'] });
+  expect((JSON.parse(plan.stdout) as Plan).settings['restore_command']).toContain(' wal-fetch --repository b ');
+  expect((JSON.parse(all.stdout) as Plan).problems).toMatchObject([{ code: 'SECRET_UNAVAILABLE' }]);
+  expect(all.code).toBe(3);
+  expect(fetched.code, fetched.stderr).toBe(0);
+  const { findings } = JSON.parse(check.stdout) as { readonly findings: readonly object[] };
+  expect(findings).toContainEqual(expect.objectContaining({ subject: 'repository gone', state: 'failed' }));
+  expect(findings).toContainEqual(expect.objectContaining({ subject: 'repository b', check: 'archive', state: 'ok' }));
+  expect(check.code).toBe(1);
+
+  const [pushed, unknown, anyway] = await Promise.all([
+    run('wal-push', segment, segments.b),
+    run(...fetch, following, join(folder, 'nothing')),
+    run(...fetch, segments.b, `${segment}.anyway`),
+  ]);
+  cleanup.push(() => rmSync(`${segment}.anyway`, { force: true }));
+  expect(pushed).toMatchObject({ code: 2 });
+  expect(JSON.parse(pushed.stdout)).toMatchObject({
+    repositories: [
+      { name: 'gone', code: 'SECRET_UNAVAILABLE' },
+      { name: 'b', outcome: 'present' },
+    ],
+  });
+  expect(anyway.code, anyway.stderr).toBe(0);
+  // That there is none is not said while one cannot be asked.
+  expect(unknown).toMatchObject({ code: 2 });
+  expect(unknown.stderr).toContain('no-such-key');
+});
+
 test('a repository that takes connections and says nothing does not hold up a fetch that another one can do', async () => {
   const sockets = new Set<Socket>();
   const mute = createServer((socket) => void sockets.add(socket.on('error', () => undefined)));

@@ -6,7 +6,7 @@ import type { Setting } from '../../restore/recovery-settings.ts';
 import type { RestoreOptions, RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
 import { count } from '../backup-view.ts';
-import { chooseRepositories, repositoryOption } from '../choose-repositories.ts';
+import { repositoryOption } from '../repository-option.ts';
 import { formatBytes, formatDuration } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
@@ -104,18 +104,18 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
       import('../restore-progress.ts'),
       import('../restore-view.ts'),
     ]);
-  const opened = await context.archive();
+  const opened = await context.archive({ repositories: flags.repository });
   const plan = await planRestore({
     ...(await planOptions(directory, flags)),
-    repositories: chooseRepositories(opened.repositories, flags.repository),
+    repositories: opened.repositories,
     spool: config.receive.spool,
     signal,
     onProgress: (text) => output.progress(() => text),
   });
   output.progressDone();
   const { repositories } = plan.sources;
-  // What the plan leaves out must not be asked in the recovery either: it could not answer.
-  const used = repositories.length === opened.repositories.length ? [] : repositories.map(({ name }) => name);
+  // What was not named, or the plan leaves out, must not be asked in the recovery either: it could not answer.
+  const used = repositories.length === config.repositories.length ? [] : repositories.map(({ name }) => name);
   const fetchCommand = await fetchCommandOf(context, used);
   const options: RestoreOptions = {
     fetchCommand,

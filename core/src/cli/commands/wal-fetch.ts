@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { dataDirectories, recoveryMode } from '../../wal-command/data-directory.ts';
 import { fetchExitCode } from '../../wal-command/exit-code.ts';
-import { chooseRepositories, repositoryOption } from '../choose-repositories.ts';
+import { repositoryOption } from '../repository-option.ts';
 import { examples } from '../help.ts';
 import { failWith, runCommand } from '../run.ts';
 
@@ -29,12 +29,12 @@ export function register(program: Command): void {
       await runCommand(command, async ({ config, archive, output, logger, signal }) => {
         const [{ walFetch }, opened] = await Promise.all([
           import('../../wal-command/fetch.ts'),
-          archive({ retry: { deadline: 0 } }), // walFetch tries again in its own way
+          archive({ repositories: options.repository, retry: { deadline: 0 } }), // walFetch tries again in its own way
         ]);
         const result = await walFetch({
           name,
           path,
-          repositories: chooseRepositories(opened.repositories, options.repository),
+          repositories: opened.repositories,
           spool: config.receive.spool,
           dataDirectories: directories,
           mode: recoveryMode(directories),
