@@ -61,19 +61,19 @@ function resultLines({ record, repositories }: BackupResult, duration: number): 
   ];
 }
 
-/** What the command fails with although there is a backup: damage in it, or a repository that does not have it. */
+/** What the command fails with although there is a backup: damage in it, or a repository that does not have it; damage comes first. */
 export function backupFailure({ record, repositories }: BackupResult): ArchiveError | undefined {
-  if (record.suspect !== undefined) return suspectError(record);
   const [has] = repositories.filter((outcome) => 'record' in outcome);
   const failed = repositories.filter((outcome): outcome is Failed => 'error' in outcome);
-  return has === undefined || failed.length === 0 ? undefined : behindError(record.id, has.name, failed);
+  const behind = has === undefined || failed.length === 0 ? undefined : behindError(record.id, has.name, failed);
+  return record.suspect === undefined ? behind : suspectError(record, behind);
 }
 
 function behindError(id: string, from: string, failed: readonly Failed[]): ArchiveError {
   const why = failed.map(({ name, error }) => `${name} does not have it: ${error.message}`).join('; ');
   const commands = failed.map(({ name }) => `"pgark copy --from ${from} --to ${name} --backup ${id}"`);
   return new ArchiveError('REPOSITORY_BEHIND', `backup ${id} is not in every repository: ${why}`, {
-    hint: `The backup in the others is whole. Mend what failed, then run ${commands.join(' and ')}.`,
+    hint: `What the others have is complete. Mend what failed, then run ${commands.join(' and ')}.`,
     details: {
       id,
       repositories: failed.map(({ name, error: { code, message } }) => ({ name, code, message })),
@@ -81,10 +81,15 @@ function behindError(id: string, from: string, failed: readonly Failed[]): Archi
   });
 }
 
-function suspectError(record: BackupRecord): ArchiveError {
+function suspectError(record: BackupRecord, behind: ArchiveError | undefined): ArchiveError {
   const files = record.suspect?.files ?? [];
   const named = files.length === 0 ? '' : `: ${files.slice(0, 5).join(', ')}${files.length > 5 ? ', ...' : ''}`;
-  return new ArchiveError('BACKUP_SUSPECT', `the server found damaged pages${named}`, {
+  const error = new ArchiveError('BACKUP_SUSPECT', `the server found damaged pages${named}`, {
     details: { id: record.id, files },
+  });
+  if (behind === undefined) return error;
+  return new ArchiveError(error.code, `${error.message}; ${behind.message}`, {
+    hint: `${error.hint} ${behind.hint}`,
+    details: { ...behind.details, ...error.details },
   });
 }

@@ -123,6 +123,18 @@ test('damage on the server is more important than a repository that does not hav
       { name: 'b', error: gone },
     ]),
   );
-  expect(failure?.code).toBe('BACKUP_SUSPECT');
-  expect(failure?.message).toContain('base/5/16384');
+  expect(failure).toMatchObject({ code: 'BACKUP_SUSPECT', exitCode: 4 });
+  // And hides nothing of it.
+  expect(failure?.message).toBe(
+    `the server found damaged pages: base/5/16384; backup ${ID} is not in every repository: b does not have it: no route to b`,
+  );
+  expect(failure?.hint).toContain(`"pgark copy --from a --to b --backup ${ID}"`);
+  expect(failure?.details).toEqual({
+    id: ID,
+    files: ['base/5/16384'],
+    repositories: [{ name: 'b', code: 'STORAGE_UNAVAILABLE', message: 'no route to b' }],
+  });
+  const alone = backupFailure(result([{ name: 'a', record: record(500, suspect) }]));
+  expect(alone?.message).toBe('the server found damaged pages: base/5/16384');
+  expect(alone?.details).toEqual({ id: ID, files: ['base/5/16384'] });
 });
