@@ -33,6 +33,7 @@ export class Watch {
 
   constructor(options: WatchOptions) {
     throwIfAborted(options.signal, options.what);
+    throwIfAborted(options.stop, options.what);
     this.#options = options;
     this.signal = this.#cancel.signal;
     options.signal?.addEventListener('abort', this.#abort);

@@ -36,6 +36,11 @@ test('an abort ends a request that is waited for, and one that begins later', as
   }
 });
 
+test.each(['signal', 'stop'])('nothing is begun when the %s has fired before', (name) => {
+  const options = { what: 'storing', timeout: 60_000, [name]: AbortSignal.abort() };
+  expect(() => new Watch(options)).toThrow(expect.toSatisfy((error) => isArchiveError(error, 'ABORTED')));
+});
+
 test('a request that stands still ends when its time is up, and so does what comes after it', async () => {
   const watch = new Watch({ what: 'reading', timeout: 20 });
   await expect(watch.during(never)).rejects.toEqual(code('STORAGE_UNAVAILABLE'));
