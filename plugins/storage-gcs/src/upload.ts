@@ -188,9 +188,10 @@ export class Upload {
     let sent = false;
     const lost = await putStep(this.#options, { name: `chunk at ${begin}`, ...cancel }, async (stop) => {
       if (block.last ? this.#session === undefined : this.#sent === part.end) return undefined; // it has arrived
-      if (sent && (await this.#isSent(part, stop, md5))) return undefined;
+      const again = sent;
+      if (again && (await this.#isSent(part, stop, md5))) return undefined;
       sent = true;
-      return this.#trySend(part, { signal, stop }, md5);
+      return this.#trySend(part, { signal, stop, again }, md5);
     });
     // Nothing that is left of it in memory helps: only another upload does.
     if (lost !== undefined) throw lost;
@@ -214,7 +215,7 @@ export class Upload {
       // Where the server has less than it said before, the next request finds that out.
       return !block.last && persisted === end;
     }
-    if (block.last && isGone(reply)) return this.#isStored(() => this.#hasDigest(end, md5));
+    if (block.last && (isGone(reply) || isExisting(reply))) return this.#isStored(() => this.#hasDigest(end, md5));
     if (block.last && reply.status < 300) {
       this.#finish(reply, end);
       return true;
@@ -223,10 +224,10 @@ export class Upload {
     throw this.#error(reply);
   }
 
-  /** Gives the error of an upload that cannot go on, and throws any other. */
+  /** Gives the error of an upload that cannot go on, and throws any other. `again` says that the part was sent before. */
   async #trySend(
     { block, session, begin, end }: Part,
-    signals: { readonly signal: AbortSignal; readonly stop: AbortSignal },
+    { again, ...signals }: { readonly signal: AbortSignal; readonly stop: AbortSignal; readonly again: boolean },
     md5: string | undefined,
   ): Promise<ArchiveError | undefined> {
     while (this.#sent < end || (block.last && this.#session !== undefined)) {
@@ -247,6 +248,9 @@ export class Upload {
       if (reply.status !== 308) {
         // Before the last block there is nothing to be finished.
         if (!block.last && reply.status < 300) return this.#lost(this.#sent);
+        // The request of an earlier attempt can take effect as late as this.
+        const mayBeOurs = again && block.last && (isGone(reply) || isExisting(reply));
+        if (mayBeOurs && (await this.#isStored(() => this.#hasDigest(end, md5)))) return undefined;
         if (isGone(reply)) return this.#error(reply);
         this.#finish(reply, end);
         return undefined;
