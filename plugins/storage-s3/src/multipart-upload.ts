@@ -12,6 +12,9 @@ const GRACE = 2000;
 /** Milliseconds after which a part that was cut off has arrived or never will. */
 const LATE = 1000;
 
+/** Milliseconds for the end of an upload that failed: the caller waits for his error so long. */
+const END = 30_000;
+
 /** What stays the same over one upload. */
 export interface UploadContext {
   readonly s3: S3;
@@ -189,31 +192,37 @@ export class MultipartUpload {
    *
    * A part whose last byte the service has stays if it is put away after the upload was aborted. So those on their way may arrive
    * first; where that takes too long they are cut off, and the upload is aborted once more when a late one would be there. `persistent`
-   * says to try again where the service does not answer.
+   * says to try again where the service does not answer; whoever gave the body has his error after `END` at the latest.
    */
   async abandon({ persistent }: { readonly persistent: boolean }): Promise<void> {
     const timer = setTimeout(() => this.#cancel.abort(), GRACE);
     await Promise.all(this.#sending);
     clearTimeout(timer);
-    await this.#abort(persistent);
-    if (!this.#cancel.signal.aborted) return;
+    if (!(await this.#abort(persistent)) || !this.#cancel.signal.aborted) return;
     await sleep(LATE);
     await this.#abort(persistent);
   }
 
-  async #abort(persistent: boolean): Promise<void> {
+  /** Whether the service has forgotten the upload. */
+  async #abort(persistent: boolean): Promise<boolean> {
     const { s3, target, warn, options } = this.#context;
     const upload = { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id };
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), END);
     try {
-      await putStep(persistent ? options : {}, { name: 'end of the upload' }, async (signal) => {
+      await putStep(persistent ? options : {}, { name: 'end of the upload', signal: over.signal }, async (signal) => {
         await s3.abortMultipartUpload(upload, { abortSignal: signal }).catch((error: unknown) => this.#lostOr(error));
       });
+      return true;
     } catch (error) {
       // The error that led here says more to the caller.
       warn(
         { key: target.Key, uploadId: this.#id, error },
         'parts of an upload that failed were left in the bucket; a lifecycle rule should remove such parts',
       );
+      return false;
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

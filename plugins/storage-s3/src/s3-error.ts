@@ -1,4 +1,4 @@
-import { ArchiveError, errnoOf, type ErrorCode } from '@pgark/sdk';
+import { ArchiveError, errnoOf, isArchiveError, type ErrorCode } from '@pgark/sdk';
 
 /** What a request was about: S3 says 404 for a missing key and for a missing bucket. */
 export type Subject = 'object' | 'bucket';
@@ -93,6 +93,12 @@ export function codeOf(error: unknown): string {
 /** Whether the code says all there is to know. Answers to HEAD have none, and a proxy in between knows none. */
 export function isExplained(error: unknown): boolean {
   return Object.hasOwn(CODES, codeOf(error)) || statusOf(error) === undefined;
+}
+
+/** Whether a put was refused for what is under its key, or for an upload that is over: an earlier attempt may have done both. */
+export function isInTheWay(error: unknown): boolean {
+  if (isArchiveError(error)) return error.code === 'STORAGE_EXISTS' || error.code === 'STORAGE_DENIED';
+  return statusOf(error) === 412 || statusOf(error) === 409 || codeOf(error) === 'NoSuchUpload';
 }
 
 /** Whether the service closed the connection instead of answering. */

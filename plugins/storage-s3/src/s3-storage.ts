@@ -28,7 +28,7 @@ import { MultipartUpload } from './multipart-upload.ts';
 import { settingsOf, type S3StorageOptions, type Settings } from './options.ts';
 import { partSizes } from './part-sizes.ts';
 import { removeObjects, retentionOf } from './remove-objects.ts';
-import { codeOf, isExplained, isReset, s3Error, statusOf } from './s3-error.ts';
+import { codeOf, isExplained, isInTheWay, isReset, s3Error, statusOf } from './s3-error.ts';
 
 /** What each object is stored with. */
 interface Target {
@@ -173,16 +173,15 @@ export class S3Storage implements Storage {
         return found === 'ours';
       };
       if (await settled()) return undefined;
-      await this.#checkReplaceable(s3, key, options);
-      throwIfAborted(options.signal, `storing ${key}`);
-      sent = true;
       try {
+        await this.#checkReplaceable(s3, key, options);
+        throwIfAborted(options.signal, `storing ${key}`);
+        sent = true;
         await request(this.#condition(options), signal);
       } catch (error) {
-        // The request of an earlier attempt can take effect as late as this.
-        const isOver = statusOf(error) === 412 || codeOf(error) === 'NoSuchUpload';
-        if (isOver && (await settled())) return undefined;
-        const failure = isArchiveError(error) ? error : await this.#putError(s3, key, error, options);
+        // The request of an earlier attempt can take effect as late as this: what stands in the way may be its object.
+        if (isInTheWay(error) && (await settled())) return undefined;
+        const failure = isArchiveError(error) ? error : await this.#putError(s3, key, error, { ...options, again });
         if (codeOf(error) === 'NoSuchUpload') return failure;
         throw failure;
       }
@@ -228,11 +227,18 @@ export class S3Storage implements Storage {
     };
   }
 
-  /** For a conflict with another request on the key S3 does not say which of the two won. */
-  async #putError(s3: S3, key: string, error: unknown, options: PutOptions): Promise<ArchiveError> {
-    const status = statusOf(error);
-    if (status === 412) return exists(key);
-    if (status === 409 && options.ifAbsent && (await this.#head(s3, key, undefined)) !== undefined) return exists(key);
+  /**
+   * For a conflict with another request S3 does not say which of the two won; with `again` the other may be ours, and was looked for.
+   */
+  async #putError(
+    s3: S3,
+    key: string,
+    error: unknown,
+    { ifAbsent, again }: { ifAbsent: boolean; again: boolean },
+  ): Promise<ArchiveError> {
+    if (statusOf(error) === 412) return exists(key);
+    const isDecided = statusOf(error) === 409 && ifAbsent && !again;
+    if (isDecided && (await this.#head(s3, key, undefined)) !== undefined) return exists(key);
     return s3Error(error, `storing ${key}`, 'bucket');
   }
 

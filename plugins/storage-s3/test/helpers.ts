@@ -1,15 +1,19 @@
 import { once } from 'node:events';
-import { createServer, request, type IncomingMessage, type Server } from 'node:http';
+import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { isArchiveError, Secret, type ArchiveError, type Storage } from '@pgark/sdk';
+import { isArchiveError, Secret, type ArchiveError, type Logger, type Storage } from '@pgark/sdk';
 import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 
 export const MIB = 1024 * 1024;
 
 /** A storage on the bucket `archive` of a server, or of whatever listens on the port. */
-export function openStorage(port: number, options: Partial<S3StorageOptions> = {}): S3Storage {
+export function openStorage(
+  port: number,
+  options: Partial<S3StorageOptions> = {},
+  logger: Logger = silentLogger,
+): S3Storage {
   return new S3Storage(
     {
       bucket: 'archive',
@@ -19,7 +23,7 @@ export function openStorage(port: number, options: Partial<S3StorageOptions> = {
       secretAccessKey: new Secret('pgark-test-secret'),
       ...options,
     },
-    { directory: '/', logger: silentLogger },
+    { directory: '/', logger },
   );
 }
 
@@ -71,15 +75,23 @@ const OPERATIONS = [
   ['delete', 'DeleteObjects'],
 ] as const;
 
+/** Answers of S3 that the {@link Gateway} can give in place of the server's. */
+type Refusal = 'NoSuchUpload' | 'ConditionalRequestConflict';
+
+function refuse(outgoing: ServerResponse, code: Refusal): void {
+  const answer = `<Error><Code>${code}</Code><Message>so the test wants it</Message></Error>`;
+  outgoing.writeHead(code === 'NoSuchUpload' ? 404 : 409, { 'content-type': 'application/xml' }).end(answer);
+}
+
 /** Passes HTTP requests on to a server, as they are, and sees them. */
 export class Gateway {
   readonly passed: Passed[] = [];
   /** Requests of this operation that are on their way now, and the most there were at once. */
   readonly inFlight = new Map<string, { now: number; most: number }>();
   /** Told of each request before it is passed on; `cut` closes its connection instead, a code of S3 is the answer to it. */
-  before: (request: Passed) => Promise<'cut' | 'pass' | 'NoSuchUpload'> = async () => 'pass';
-  /** Told of each request that was answered, before its answer is passed back; `cut` closes the connection instead. */
-  after: (request: Passed) => Promise<'cut' | 'pass'> = async () => 'pass';
+  before: (request: Passed) => Promise<'cut' | 'pass' | Refusal> = async () => 'pass';
+  /** Told of each request that was answered, before its answer is passed back; may cut the connection or answer otherwise. */
+  after: (request: Passed) => Promise<'cut' | 'pass' | Refusal> = async () => 'pass';
   readonly #server: Server;
 
   private constructor(target: number) {
@@ -96,14 +108,17 @@ export class Gateway {
       void this.before(passed).then((decision) => {
         if (decision === 'cut') return incoming.socket.resetAndDestroy();
         if (decision !== 'pass') {
-          const answer = `<Error><Code>${decision}</Code><Message>so the test wants it</Message></Error>`;
-          incoming.on('end', () => outgoing.writeHead(404, { 'content-type': 'application/xml' }).end(answer));
+          incoming.on('end', () => refuse(outgoing, decision));
           return incoming.resume();
         }
         const { method, url: path, headers } = incoming;
         const onward = request({ host: '127.0.0.1', port: target, method, path, headers }, (answer) => {
           void this.after(passed).then((next) => {
             if (next === 'cut') return incoming.socket.resetAndDestroy();
+            if (next !== 'pass') {
+              answer.resume();
+              return refuse(outgoing, next);
+            }
             outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
             return answer.pipe(outgoing);
           });

@@ -1,6 +1,7 @@
 /** The network breaks in the middle of an upload whose body comes only once: it is sent on, part by part. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isArchiveError } from '@pgark/sdk';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
 import { FAULTS, putThroughOutage, SILENCE } from '../../../test/support/outage.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
@@ -93,6 +94,112 @@ describe.skipIf(versityMissing !== undefined)('outages in the middle of an uploa
     },
   );
 
+  test.each<[string, string, number, Partial<S3StorageOptions>]>([
+    ['in parts', 'POST', 12 * MIB, PARTS],
+    ['in one request', 'PutObject', MIB, {}],
+  ])('STOR-18 a conflict with an attempt of its own is none: %s', async (name, operation, bytes, options) => {
+    const storage = openStorage(gateway.port, options);
+    const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 1 } });
+    const { body, sent } = randomBody(bytes);
+    let attempts = 0;
+    gateway.before = async (passed) => (passed.operation === operation && ++attempts === 1 ? 'cut' : 'pass');
+    // What takes effect just before this answer is the first attempt, which nobody found until then.
+    gateway.after = async (passed) => {
+      return passed.operation === operation && attempts === 2 ? 'ConditionalRequestConflict' : 'pass';
+    };
+    await stack.put(`conflict ${name}`, body, { ifAbsent: true });
+    expect(attempts).toBe(2);
+    expect((await contentOf(`conflict ${name}`)).equals(sent())).toBe(true);
+    expect(await uploadsLeft()).toEqual([]);
+    await storage.close();
+  });
+
+  test.each([1, 2])("STOR-18 a conflict with another writer in attempt %i is the other's object", async (conflict) => {
+    const storage = openStorage(gateway.port);
+    const direct = openStorage(server.port);
+    const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 1 } });
+    let attempts = 0;
+    gateway.before = async ({ operation }) => {
+      if (operation !== 'PutObject') return 'pass';
+      if (++attempts < conflict) return 'cut';
+      await direct.put(`conflict ${conflict}`, randomBody(MIB).body, { ifAbsent: true });
+      return 'ConditionalRequestConflict';
+    };
+    const error = await failure(stack.put(`conflict ${conflict}`, randomBody(MIB).body, { ifAbsent: true }));
+    expect([error.code, attempts]).toEqual(['STORAGE_EXISTS', conflict]);
+    await storage.close();
+    await direct.close();
+  });
+
+  test('a body whose upload was forgotten while another part stands still is sent anew, if it can be read again', async () => {
+    const storage = openStorage(gateway.port, PARTS);
+    const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 1 } });
+    const { sent } = randomBody(12 * MIB);
+    const body = { [Symbol.asyncIterator]: () => chunksOf(sent(), MIB)[Symbol.asyncIterator]() };
+    let parts = 0;
+    let isCut = (): void => undefined;
+    gateway.before = async ({ operation }) => {
+      if (operation !== 'UploadPart') return 'pass';
+      parts++;
+      if (parts === 1) {
+        // Not before the other one is on its way.
+        await new Promise<void>((resolve) => (isCut = resolve));
+        return 'NoSuchUpload';
+      }
+      if (parts !== 2) return 'pass';
+      isCut();
+      return new Promise<never>(() => undefined);
+    };
+    await stack.put('anew', body, { ifAbsent: true });
+    expect(count('CreateMultipartUpload')).toBe(2);
+    expect((await contentOf('anew')).equals(sent())).toBe(true);
+    expect(await uploadsLeft()).toEqual([]);
+    await storage.close();
+  });
+
+  test('the error of a body is not held back by a service that is gone', async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: unknown, message: string) => void warnings.push(message) };
+    const storage = openStorage(gateway.port, PARTS, logger);
+    const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 1, longestDelay: 50 } });
+    let ends = 0;
+    let [hangs, refused] = [(): void => undefined, (): void => undefined];
+    const isHanging = new Promise<void>((resolve) => (hangs = resolve));
+    const isRefused = new Promise<void>((resolve) => (refused = resolve));
+    gateway.before = async ({ operation, method }) => {
+      if (operation === 'UploadPart') {
+        hangs();
+        return new Promise<never>(() => undefined);
+      }
+      if (method !== 'DELETE') return 'pass';
+      if (++ends === 3) refused();
+      return 'cut';
+    };
+    async function* source(): AsyncGenerator<Uint8Array, void, undefined> {
+      yield* randomBody(6 * MIB).body;
+      await isHanging;
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      throw new Error('the server is gone too');
+    }
+    const failed = stack.put('gone', source(), { ifAbsent: true }).catch((error: unknown) => error);
+    try {
+      await isHanging;
+      // The part on its way gets its time, and is cut off.
+      while (!gateway.passed.some(({ method }) => method === 'DELETE')) {
+        await sleep(5);
+        if (vi.isFakeTimers()) vi.advanceTimersByTime(100);
+      }
+      await isRefused;
+      vi.advanceTimersByTime(30_000);
+      expect(await failed).toEqual(new Error('the server is gone too'));
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(ends).toBeGreaterThanOrEqual(3);
+    expect(warnings).toEqual([expect.stringContaining('parts of an upload that failed were left')]);
+    await storage.close();
+  });
+
   test('after the deadline it fails, and leaves nothing', async () => {
     const storage = openStorage(gateway.port, PARTS);
     const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 50, deadline: 500 } });
@@ -123,3 +230,7 @@ describe.skipIf(versityMissing !== undefined)('outages in the middle of an uploa
     await storage.close();
   });
 });
+
+async function* chunksOf(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let start = 0; start < bytes.byteLength; start += length) yield bytes.subarray(start, start + length);
+}
