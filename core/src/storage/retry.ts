@@ -129,7 +129,8 @@ async function put(
       // Without the signal of the put: what makes the object visible is not cancelled any more.
       return await own.run(() => call(step.signal ?? new AbortController().signal));
     } catch (error) {
-      stepFailed = true;
+      // One that was cancelled, because another one failed, says nothing of the storage.
+      if (isArchiveError(error) && error.retriable) stepFailed = true;
       throw error;
     }
   };

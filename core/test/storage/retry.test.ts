@@ -284,6 +284,30 @@ describe('withRetry, steps of a put', () => {
     expect(puts).toBe(1);
   });
 
+  test('a step that was cancelled because another one failed does not keep the put from beginning anew', async () => {
+    let puts = 0;
+    let cancelled: unknown;
+    const storage: Storage = {
+      ...failingStorage('INTERNAL'),
+      put: async (_key, body, call) => {
+        for await (const chunk of body) expect(chunk.byteLength).toBe(1);
+        if (++puts > 1) return;
+        const cancel = new AbortController();
+        const other = putStep(call, { name: 'part 2', signal: cancel.signal }, async (signal) => {
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          throw unavailable();
+        }).catch((error: unknown) => (cancelled = error));
+        const lost = await putStep(call, { name: 'part 1' }, async () => unavailable());
+        cancel.abort();
+        await other;
+        throw lost;
+      },
+    };
+    await withRetry(storage, fakeTime().options).put('key', readableAgain('a'), { ifAbsent: true });
+    expect(cancelled).toMatchObject({ code: 'ABORTED' });
+    expect(puts).toBe(2);
+  });
+
   test.each(['the put', 'the step'])('the signal of %s ends the pause and the attempts', async (whose) => {
     const abort = new AbortController();
     const own: PutStep = { name: 'part', ...(whose === 'the step' && { signal: abort.signal }) };
