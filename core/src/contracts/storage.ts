@@ -40,12 +40,19 @@ export interface PutStep {
  * Runs a step of a `put`, once more after each failure that may pass (`retriable`), for as long as whoever gave it sees fit.
  *
  * `call` gets a signal that fires when the step has stood still for too long and when its own `signal` fires, and cancels what the call
- * does. It may be called again although it had succeeded: an answer can be lost. So it must not matter how often a step took effect,
- * and one that makes the object visible looks on a second call whether the object is there already, and is its own.
+ * does: from then on the call changes nothing more. It calls `moved` whenever the storage has taken some of the bytes, from where its time
+ * counts anew; one that never does has the whole of `stallTimeout` for everything, and no more.
+ *
+ * It may be called again although it had succeeded, since an answer can be lost, and while the storage still works on what a cancelled call
+ * has sent. So it must not matter how often a step took effect, nor how late, and one that makes the object visible looks on a second call
+ * whether the object is there already, and is its own.
  *
  * What no other attempt of the step can heal is no matter for `call` to throw: an upload that the storage has forgotten, say.
  */
-export type Attempt = <Value>(step: PutStep, call: (signal: AbortSignal) => Promise<Value>) => Promise<Value>;
+export type Attempt = <Value>(
+  step: PutStep,
+  call: (signal: AbortSignal, moved?: () => void) => Promise<Value>,
+) => Promise<Value>;
 
 export interface PutOptions extends CallOptions {
   /** Fail with `STORAGE_EXISTS` when the key exists. pgark always sets it. */

@@ -80,7 +80,7 @@ export function withObserver(
       const counted = count(body, (chunk) => (bytes += chunk.byteLength));
       const observed = withAttempt(options, (attempt): Attempt => async (step, call) => {
         const told = { call: 'put', key, step: step.name } as const;
-        return attempt(step, (signal) => once(begin(told), () => call(signal)));
+        return attempt(step, (signal, moved) => once(begin(told), () => call(signal, moved)));
       });
       return once(
         begin({ call: 'put', key }),

@@ -9,9 +9,10 @@ export interface WatchdogOptions {
 /**
  * Ends calls that stand still: a peer that is gone without a word must not hold a backup, or a segment, for ever (H-54).
  *
- * Progress is a chunk or an entry that came, a chunk that was asked for, a step of a `put` that began or ended, or the end of the call;
- * while this side makes the other wait no time counts. Where steps stand still, those are cancelled, and the `put` goes on as
- * their next attempts do. A call that stands still is cancelled by its signal and fails with `STORAGE_UNAVAILABLE`, which the
+ * Progress is a chunk or an entry that came, a chunk that was asked for, a step of a `put` that ended, or the end of the call; while this
+ * side makes the other wait no time counts. Each attempt of a step has a time of its own, which counts from the last bytes that the
+ * storage took, whatever the body and the other steps do. One that stands still is cancelled, and the `put` goes on as the next attempt
+ * does. A call that stands still is cancelled by its signal and fails with `STORAGE_UNAVAILABLE`, which the
  * retries above take up, at once and whether the back end heeds the signal or not.
  */
 export function withWatchdog(storage: Storage, { stall }: WatchdogOptions): Storage {
@@ -67,10 +68,8 @@ class Watch {
   #called = false;
   /** Whether the body of a put is waited for. */
   #asking = false;
-  /** Steps of a put between their first attempt and their last. */
+  /** Steps of a put between their first attempt and their last: they have times of their own. */
   #steps = 0;
-  /** Those that the back end works on just now: how each is ended. */
-  readonly #running = new Set<(error: ArchiveError) => void>();
 
   constructor(what: string, stall: number, signal: AbortSignal | undefined) {
     this.#what = what;
@@ -122,27 +121,31 @@ class Watch {
     };
   }
 
-  async #step<Value>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+  async #step<Value>(
+    signal: AbortSignal,
+    call: (signal: AbortSignal, moved: () => void) => Promise<Value>,
+  ): Promise<Value> {
     const cancel = new AbortController();
     const abort = (): void => cancel.abort(signal.reason);
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort);
     let end: (error: ArchiveError) => void = () => undefined;
     const stalled = new Promise<never>((_resolve, reject) => (end = reject));
-    const fail = (error: ArchiveError): void => {
+    const timer = setTimeout(() => {
+      const error = this.#stalled();
       end(error);
       cancel.abort(error);
-    };
-    this.#running.add(fail);
-    this.#progress();
+    }, this.#stall);
+    let over = false;
     try {
-      const answer = call(cancel.signal);
+      // One that goes on regardless must not start a time that nobody stops.
+      const answer = call(cancel.signal, () => void (over || timer.refresh()));
       answer.catch(() => undefined); // as above
       return await Promise.race([answer, stalled]);
     } finally {
+      over = true;
+      clearTimeout(timer);
       signal.removeEventListener('abort', abort);
-      this.#running.delete(fail);
-      this.#progress();
     }
   }
 
@@ -182,22 +185,21 @@ class Watch {
   /** The time starts anew, if it counts now. */
   #progress(): void {
     clearTimeout(this.#timer);
-    const isOurs = this.#asking || this.#steps > 0;
-    if (!this.#called || (isOurs && this.#running.size === 0)) return;
+    if (!this.#called || this.#asking || this.#steps > 0) return;
     this.#timer = setTimeout(() => this.#expired(), this.#stall);
   }
 
   #expired(): void {
-    const error = new ArchiveError(
+    const error = this.#stalled();
+    this.#fail(error);
+    this.#cancel.abort(error);
+  }
+
+  #stalled(): ArchiveError {
+    return new ArchiveError(
       'STORAGE_UNAVAILABLE',
       `${this.#what}: no progress for ${this.#stall / 1000} s, the storage does not answer`,
       { hint: 'Look at the network and at the storage; "stallTimeout" of the repository says how long to wait.' },
     );
-    if (this.#running.size > 0) {
-      for (const fail of this.#running) fail(error);
-      return;
-    }
-    this.#fail(error);
-    this.#cancel.abort(error);
   }
 }

@@ -208,6 +208,61 @@ describe('withWatchdog', () => {
     await expect(storage(deafAfter).put('key', chunks(1), { ifAbsent: true })).rejects.toEqual(stalls);
   });
 
+  test('a step that stands still is noticed while the body trickles and other steps begin and end', async () => {
+    let trickled = 0;
+    let ended = 0;
+    const noticed = new AbortController();
+    const backEnd: Storage = {
+      ...deaf(),
+      put: async (_key, source, options) => {
+        let attempts = 0;
+        const dead = putStep(options, { name: 'dead' }, async () => (++attempts === 1 ? never() : undefined));
+        void dead.then(() => noticed.abort());
+        for await (const _ of source) {
+          await putStep(options, { name: 'alive' }, async () => ended++);
+        }
+        await dead;
+      },
+    };
+    async function* trickle(): AsyncGenerator<Uint8Array, void, undefined> {
+      const since = performance.now();
+      // Far longer than a stall, should nobody notice.
+      while (!noticed.signal.aborted && performance.now() - since < STALL * 50) {
+        await sleep(STALL / 10);
+        trickled++;
+        yield Buffer.alloc(1);
+      }
+    }
+    const storage = storageStack(backEnd, { logger: silentLogger, stallTimeout: STALL, retry: { firstDelay: 1 } });
+    await storage.put('key', trickle(), { ifAbsent: true });
+    expect([noticed.signal.aborted, ended]).toEqual([true, trickled]);
+    expect(trickled).toBeLessThan(200);
+  });
+
+  test('a step whose bytes move has all the time it needs, and no more than a stall after the last of them', async () => {
+    const backEnd = (moves: number, after: () => Promise<unknown>): Storage => ({
+      ...deaf(),
+      put: (_key, _body, options) =>
+        putStep(options, { name: 'part' }, async (_signal, moved) => {
+          for (let at = 0; at < moves; at++) {
+            await sleep(STALL * 0.4);
+            moved();
+          }
+          await after();
+          // Of no concern any more.
+          moved();
+        }),
+    });
+    const open = (moves: number, after: () => Promise<unknown>): Storage =>
+      storageStack(backEnd(moves, after), { logger: silentLogger, stallTimeout: STALL, retry: { deadline: 0 } });
+    const since = performance.now();
+    await open(6, async () => undefined).put('key', chunks(1), { ifAbsent: true });
+    expect(performance.now() - since).toBeGreaterThan(STALL * 2);
+    await expect(open(6, never).put('key', chunks(1), { ifAbsent: true })).rejects.toEqual(stalls);
+    const late = open(0, () => sleep(STALL * 3));
+    await expect(late.put('key', chunks(1), { ifAbsent: true })).rejects.toEqual(stalls);
+  });
+
   test('in the stack, a call that stood still is tried again', async () => {
     const memory = new MemoryStorage();
     await memory.put('key', chunks(2), { ifAbsent: true });
