@@ -15,6 +15,8 @@ export interface ArchiveEndsOptions extends CallOptions {
   readonly lineage: readonly TimelineRange[];
   /** Gaps that are about to be recorded in the repository, as facts. */
   readonly owed?: readonly Fact[];
+  /** Segments, by timeline and number, that are on their way into the repository: they count as there. */
+  readonly coming?: (timeline: number, number: bigint) => boolean;
 }
 
 /** A gap as it is recorded among the facts of the WAL. */
@@ -49,10 +51,12 @@ export async function archiveEnds(
     if (newest === undefined) continue;
     const from = end > WINDOW ? end - WINDOW : 0n;
     const gaps = await recordedGaps(repository, systemId, options);
+    const comes = (number: bigint): boolean => options.coming?.(timeline, number) ?? false;
     let expected: bigint | undefined;
     for await (const object of archive.segments(timeline, { ...call, from, segmentSize })) {
       if (object.file.kind !== 'segment') continue;
       const number = segmentNumberOf(object.file, segmentSize);
+      while (expected !== undefined && expected < number && comes(expected)) expected += 1n;
       if (expected !== undefined && number > expected && !covered(gaps, timeline, expected * size, number * size))
         break;
       expected = number + 1n;

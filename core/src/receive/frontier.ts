@@ -2,7 +2,7 @@
 import type { TimelineRange } from '../postgres/timeline.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
-import { archiveEnds, recordedGaps, type ArchiveEndsOptions } from './archive-ends.ts';
+import { archiveEnds, recordedGaps, type ArchiveEndsOptions, type RecordedGap } from './archive-ends.ts';
 import type { ArchiveEnds } from './messages.ts';
 import type { WalPosition } from './spool.ts';
 import { holdings, precedes } from './start-position.ts';
@@ -66,6 +66,13 @@ export interface Hole {
   readonly to: WalPosition;
 }
 
+/** What was found before a position. */
+export interface Look {
+  /** The archive holds nothing of the history. */
+  readonly empty: boolean;
+  readonly hole: Hole | undefined;
+}
+
 /**
  * Looks whether an archive that holds WAL of a history lacks some of it before the start of a segment. To be asked before the segment is
  * archived: later the hole may lie too far back to be seen.
@@ -75,15 +82,31 @@ export async function holeBefore(
   systemId: string,
   to: WalPosition,
   options: ArchiveEndsOptions,
-): Promise<Hole | undefined> {
+): Promise<Look> {
+  const { lineage } = options;
   const end = nextPosition(await archiveEnds(repository, systemId, options), options);
-  if (end === undefined || !precedes(end, to, options.lineage)) return undefined;
+  if (end === undefined) return { empty: true, hole: undefined };
+  if (!precedes(end, to, lineage)) return { empty: false, hole: undefined };
+  const gaps = await recordedGaps(repository, systemId, options);
+  let from: WalPosition = end;
+  for (let next: WalPosition | undefined = end; next !== undefined; next = stepFrom(from, gaps, options)) from = next;
+  return { empty: false, hole: precedes(from, to, lineage) ? { from, to } : undefined };
+}
+
+/** Where an archive goes on without lacking anything: behind a segment that is on its way, a gap, or the end of a timeline. */
+function stepFrom(
+  from: WalPosition,
+  gaps: readonly RecordedGap[],
+  { lineage, segmentSize, coming }: ArchiveEndsOptions,
+): WalPosition | undefined {
+  const { timeline, lsn } = from;
+  const size = BigInt(segmentSize);
+  if (coming?.(timeline, lsn / size)) return { timeline, lsn: lsn + size };
   // What is lost for all is not behind in this one.
-  let from = end;
-  for (const gap of await recordedGaps(repository, systemId, options)) {
-    const leads = gap.timeline === from.timeline && gap.from <= from.lsn;
+  for (const gap of gaps) {
     const past = { timeline: gap.toTimeline, lsn: gap.to };
-    if (leads && precedes(from, past, options.lineage)) from = past;
+    if (gap.timeline === timeline && gap.from <= lsn && precedes(from, past, lineage)) return past;
   }
-  return precedes(from, to, options.lineage) ? { from, to } : undefined;
+  const next = nextPosition(new Map([[timeline, lsn]]), { lineage, segmentSize });
+  return next !== undefined && precedes(from, next, lineage) ? next : undefined;
 }

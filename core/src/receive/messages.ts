@@ -32,6 +32,9 @@ export interface SystemInfo {
 /** What the archive holds, per timeline the end of its WAL (the start of a segment). */
 export type ArchiveEnds = ReadonlyMap<number, bigint>;
 
+/** The line of descent of the server's timeline, oldest first. */
+export type Lineage = readonly TimelineRange[];
+
 /** WAL that is lost between two positions. */
 export interface Gap {
   readonly from: WalPosition;
@@ -71,7 +74,7 @@ export type FromThread =
   | { readonly type: 'system'; readonly info: SystemInfo }
   | { readonly type: 'event'; readonly event: ThreadEvent }
   | { readonly type: 'file'; readonly systemId: string; readonly name: string }
-  | { readonly type: 'opened'; readonly name: string; readonly start: bigint }
+  | { readonly type: 'opened'; readonly name: string; readonly start: bigint; readonly lineage: Lineage }
   | { readonly type: 'slice'; readonly slice: Slice }
   | { readonly type: 'hurry' }
   | { readonly type: 'ask'; readonly id: number; readonly question: Question }

@@ -1,11 +1,12 @@
 /** `pgark receive`: runs the receiving thread and ships what it finishes. */
 import { isAbsolute, join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { ReceiveConfig } from '../config/config.ts';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { formatLsn } from '../postgres/lsn.ts';
+import { parseWalFileName } from '../postgres/wal-file.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -20,18 +21,17 @@ import {
   asArchiveError,
   errorOf,
   plainError,
-  plainTarget,
   type ArchiveEnds,
   type FromThread,
   type Question,
   type SystemInfo,
-  type ThreadData,
   type ToThread,
 } from './messages.ts';
 import { Outlet, type OutletOptions } from './outlet.ts';
 import { Shipper } from './shipper.ts';
 import { SpoolLock } from './spool-lock.ts';
 import { Spool, type WalPosition } from './spool.ts';
+import { startThread } from './start-thread.ts';
 import { TailShipper } from './tail-shipper.ts';
 
 export interface ReceiveOptions {
@@ -104,6 +104,8 @@ class Reception {
   /** Ends what waits for a repository on behalf of the thread. */
   readonly #cancel = new AbortController();
   readonly #worker: Worker;
+  /** Systems of which no repository that answered at the start held any WAL. */
+  readonly #new = new Set<string>();
   #tail: TailShipper | undefined;
   #system: SystemInfo | undefined;
 
@@ -227,7 +229,7 @@ class Reception {
         this.#shipper(message.systemId).add(message.name);
         break;
       case 'opened':
-        this.#tail?.opened(message.name, message.start);
+        this.#opened(message);
         break;
       case 'slice':
         this.#tail?.take(message.slice);
@@ -256,6 +258,9 @@ class Reception {
       outlets: this.#outlets,
       interval,
       firstMissing: (outlet) => shipper.firstMissing(outlet),
+      ...(this.#outlets.length > 1 && {
+        isWhole: (outlet, to, signal) => shipper.isWhole(outlet, to, system.segmentSize, signal),
+      }),
       logger: this.#logger,
       want: () => {
         this.#post({ type: 'want-slice' });
@@ -266,19 +271,34 @@ class Reception {
     });
   }
 
+  #opened({ name, start, lineage }: Extract<FromThread, { readonly type: 'opened' }>): void {
+    const timeline = parseWalFileName(name)?.timeline;
+    if (this.#system !== undefined && timeline !== undefined) {
+      this.#shipper(this.#system.systemId).descent(timeline, lineage);
+    }
+    this.#tail?.opened(name, start);
+  }
+
   #shipper(systemId: string): Shipper {
     const known = this.#shippers.get(systemId);
     if (known !== undefined) return known;
     const { config } = this.#options;
     const [onEvent, logger] = [this.#onEvent, this.#logger];
-    const owed = (outlet: Outlet): readonly Fact[] => this.#gaps.owedBy(outlet, systemId);
+    const watch = {
+      systemId,
+      outlets: this.#outlets,
+      owed: (outlet: Outlet): readonly Fact[] => this.#gaps.owedBy(outlet, systemId),
+      isNew: (): boolean => this.#new.has(systemId),
+      onEvent,
+      logger,
+    };
     const shipper = new Shipper({
       spool: this.#spool,
       systemId,
       outlets: this.#outlets,
       confirmed: this.#confirmed,
       concurrency: config.shipConcurrency,
-      ...(this.#outlets.length > 1 && { holes: new HoleWatch({ systemId, owed, onEvent, logger }) }),
+      ...(this.#outlets.length > 1 && { holes: new HoleWatch(watch) }),
       onEvent,
       logger,
       onShipped: (outlet, { name }) => {
@@ -344,6 +364,7 @@ class Reception {
       );
     }
     const all = [...answers.values()];
+    if (!furthest && all.every(({ size }) => size === 0)) this.#new.add(systemId);
     return furthest ? furthestEnds(all) : leastEnds(all, { segmentSize, lineage });
   }
 
@@ -361,24 +382,4 @@ class Reception {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker, not a window
     this.#worker.postMessage(message);
   }
-}
-
-function startThread(options: ReceiveOptions): Worker {
-  const { config, cluster, target, until, acceptTimeline } = options;
-  const data: ThreadData = {
-    target: plainTarget(target),
-    root: config.spool,
-    cluster,
-    slot: config.slot,
-    createSlot: config.createSlot,
-    // Without a repository nobody ever confirms anything.
-    ack: options.repositories.length === 0 ? 'local' : config.ack,
-    statusInterval: config.statusInterval,
-    onGap: config.onGap,
-    until,
-    acceptTimeline,
-  };
-  // Built, the modules are chunks in one folder, and the thread is an entry of its own.
-  const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './receive-thread.js';
-  return new Worker(new URL(file, import.meta.url), { workerData: data, execArgv: [], name: 'pgark receive' });
 }

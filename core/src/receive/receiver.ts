@@ -12,6 +12,7 @@ import {
   targetOf,
   type ArchiveEnds,
   type FromThread,
+  type Lineage,
   type Question,
   type SystemInfo,
   type ThreadData,
@@ -78,6 +79,7 @@ export class Receiver {
   /** The server said that it no longer has the WAL at this position. */
   #removed: WalPosition | undefined;
   #slotInvalidated = false;
+  #lineage: Lineage = [];
   #running: { readonly stream: WalStream; readonly acknowledger: Acknowledger; readonly timeline: number } | undefined;
 
   constructor(data: ThreadData, port: ReceiverPort) {
@@ -239,6 +241,7 @@ export class Receiver {
     const writer = this.#writer;
     if (writer === undefined) throw new ArchiveError('INTERNAL', 'a stream was begun without a spool');
     const { timeline, lsn } = position;
+    this.#lineage = server.lineage;
     writer.begin(timeline, lsn);
     this.#confirmed = { timeline, lsn: agreedUpTo(this.#confirmed, server) ?? 0n };
     let connected = false;
@@ -353,7 +356,7 @@ export class Receiver {
    * WAL before a gap. Only now may they leave: without this segment they would be what the next start goes on from (H-04).
    */
   #opened(systemId: string, name: string): void {
-    this.#port.post({ type: 'opened', name, start: this.#writer?.written ?? 0n });
+    this.#port.post({ type: 'opened', name, start: this.#writer?.written ?? 0n, lineage: this.#lineage });
     this.#slices.opened(name);
     for (const { file } of this.#spool.files(systemId)) {
       if (file.kind === 'partial' && file.name !== `${name}.partial`) {

@@ -6,13 +6,13 @@ import type { Logger } from '../contracts/plugin.ts';
 import { isSegmentSize, parseWalFileName, segmentNumberOf, type WalFile } from '../postgres/wal-file.ts';
 import { within } from './backoff.ts';
 import type { ConfirmedFiles } from './confirmed-files.ts';
-import type { HoleWatch } from './hole-watch.ts';
-import { asArchiveError } from './messages.ts';
+import type { Coming, HoleWatch } from './hole-watch.ts';
+import { asArchiveError, type Lineage } from './messages.ts';
 import type { Outlet } from './outlet.ts';
 import { writtenBytes } from './partial-segment.ts';
 import { shipFile } from './ship-file.ts';
 import { ShippingLane, type SpooledFile } from './shipping-lane.ts';
-import type { Spool } from './spool.ts';
+import type { Spool, WalPosition } from './spool.ts';
 import { guard, spoolError } from './spool-error.ts';
 
 export interface ShipperOptions {
@@ -65,6 +65,20 @@ export class Shipper {
   /** The lowest number of a segment that a repository does not have yet; undefined when it has all. */
   firstMissing(outlet: Outlet): bigint | undefined {
     return this.#lanes.get(outlet)?.firstMissing;
+  }
+
+  /**
+   * Whether a repository has all WAL of a line of descent before a position, but for what it gets from the spool. With one
+   * repository it has: where to begin was decided by it alone. Throws as {@link Outlet.run}.
+   */
+  async isWhole(outlet: Outlet, to: WalPosition, segmentSize: number, signal: AbortSignal): Promise<boolean> {
+    const coming = (): Coming => this.#lanes.get(outlet)?.segments ?? ((): boolean => false);
+    return (await this.#options.holes?.isWhole(outlet, to, { segmentSize, coming }, signal)) ?? true;
+  }
+
+  /** Remembers the line of descent of the server's timeline. */
+  descent(timeline: number, lineage: Lineage): void {
+    this.#options.holes?.descent(timeline, lineage);
   }
 
   /** Takes the whole segments and histories that an earlier run left; partial segments are the receiver's to give (H-04). */

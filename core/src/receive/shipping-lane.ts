@@ -67,6 +67,12 @@ export class ShippingLane<File extends SpooledFile> {
     return this.#least;
   }
 
+  /** The segments that this repository does not have yet, at this moment; asked by timeline and number. */
+  get segments(): (timeline: number, number: bigint) => boolean {
+    const names = new Set(this.#queue.map(({ file }) => `${file.file.timeline} ${String(file.number)}`));
+    return (timeline, number) => names.has(`${timeline} ${number}`);
+  }
+
   /** Takes a file: at the end, but a history before the segments of its timeline. */
   add(file: File): void {
     const { kind, timeline } = file.file;

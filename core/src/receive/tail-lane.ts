@@ -1,10 +1,11 @@
 import { open } from 'node:fs/promises';
 import type { Logger } from '../contracts/plugin.ts';
 import { errnoOf } from '../contracts/errors.ts';
+import { parseWalFileName } from '../postgres/wal-file.ts';
 import { asArchiveError, MOST_OF_SLICE, type SystemInfo } from './messages.ts';
 import type { Outlet } from './outlet.ts';
 import { readBytes } from './partial-segment.ts';
-import type { Spool } from './spool.ts';
+import type { Spool, WalPosition } from './spool.ts';
 import { spoolError } from './spool-error.ts';
 
 export interface TailLaneOptions {
@@ -13,6 +14,8 @@ export interface TailLaneOptions {
   readonly outlet: Outlet;
   /** The lowest number of a whole segment in the spool that the repository does not have. */
   readonly firstMissing: () => bigint | undefined;
+  /** With several repositories: whether this one lacks nothing before a position. Tries until that is known. */
+  readonly isWhole?: (to: WalPosition, signal: AbortSignal) => Promise<boolean>;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   /** The repository has more of the open segment, or nothing is left to archive. */
@@ -40,19 +43,23 @@ export class TailLane {
   readonly #options: TailLaneOptions;
   #open: OpenSegment | undefined;
   #work: Promise<void> | undefined;
+  /** Whether it lacks nothing before the open segment but what it gets from the spool; undefined while that is not known. */
+  #whole: boolean | undefined;
+  #looks = 0;
 
   constructor(options: TailLaneOptions) {
     this.#options = options;
+    if (options.isWhole === undefined) this.#whole = true;
   }
 
   get outlet(): Outlet {
     return this.#options.outlet;
   }
 
-  /** The end of what the repository has without a hole; undefined before a segment is open. */
+  /** The end of what the repository has without a hole; undefined before a segment is open, and while it is not known to have none. */
   get reached(): bigint | undefined {
     const open = this.#open;
-    if (open === undefined) return undefined;
+    if (open === undefined || this.#whole !== true) return undefined;
     const reached = open.start + BigInt(open.archived);
     const missing = this.#options.firstMissing();
     const start = missing === undefined ? reached : missing * BigInt(this.#options.system.segmentSize);
@@ -62,8 +69,35 @@ export class TailLane {
   /** A segment is open, anew or again. */
   opened(name: string, start: bigint): void {
     if (name === this.#open?.name) return;
+    this.#look(name, start);
     this.#open?.left.abort();
     this.#open = { name, start, durable: 0, archived: 0, absent: 0, left: new AbortController() };
+  }
+
+  /**
+   * Asks whether the repository lacks WAL: when the first segment is open, and when one does not follow on the last. A hole that is found
+   * keeps it out for the whole run: later it may lie too far back to be seen.
+   */
+  #look(name: string, start: bigint): void {
+    const { isWhole, system, outlet, logger, signal, onProgress } = this.#options;
+    const follows = this.#open !== undefined && start <= this.#open.start + BigInt(system.segmentSize);
+    const timeline = parseWalFileName(name)?.timeline;
+    if (isWhole === undefined || timeline === undefined || follows || this.#whole === false) return;
+    this.#whole = undefined;
+    this.#looks += 1;
+    const look = this.#looks;
+    const looking = async (): Promise<void> => {
+      try {
+        const whole = await isWhole({ timeline, lsn: start }, signal);
+        if (whole && look !== this.#looks) return;
+        this.#whole = whole;
+        onProgress();
+      } catch (error) {
+        const message = `whether it has all WAL was not found out: ${asArchiveError(error).message}`;
+        logger.debug({ repository: outlet.name }, message);
+      }
+    };
+    void looking();
   }
 
   /** The repository has the whole segment. */

@@ -16,6 +16,8 @@ export interface TailShipperOptions {
   readonly interval: number;
   /** The lowest number of a whole segment in the spool that a repository does not have. */
   readonly firstMissing: (outlet: Outlet) => bigint | undefined;
+  /** As that of {@link import('./tail-lane.ts').TailLaneOptions}. */
+  readonly isWhole?: (outlet: Outlet, to: WalPosition, signal: AbortSignal) => Promise<boolean>;
   /** Asks the receiver for the next slice. */
   readonly want: () => void;
   readonly logger: Logger;
@@ -45,7 +47,7 @@ export class TailShipper {
 
   constructor(options: TailShipperOptions) {
     this.#options = options;
-    const { spool, system, outlets, firstMissing, logger } = options;
+    const { spool, system, outlets, firstMissing, isWhole, logger } = options;
     this.#lanes = outlets.map(
       (outlet) =>
         new TailLane({
@@ -53,6 +55,7 @@ export class TailShipper {
           system,
           outlet,
           firstMissing: () => firstMissing(outlet),
+          ...(isWhole !== undefined && { isWhole: (to, signal) => isWhole(outlet, to, signal) }),
           logger,
           signal: this.#cancel.signal,
           onProgress: () => {

@@ -310,7 +310,9 @@ describe('a hole in one repository', () => {
     scene.shipper(outlets, {
       holes: new HoleWatch({
         systemId: SYSTEM,
+        outlets,
         owed: () => owed,
+        isNew: () => false,
         onEvent: scene.onEvent,
         logger: scene.logger,
       }),

@@ -36,11 +36,14 @@ export class Faulty {
   calls = 0;
   /** Keys that were put, in order. */
   readonly stored: string[] = [];
+  /** Prefixes that were listed, in order. */
+  readonly listed: string[] = [];
   /** `put`s under way, and the most there were at once. */
   underWay = 0;
   most = 0;
 
   constructor(name: string, memory = new MemoryStorage()) {
+    const { listed } = this;
     const call = async (): Promise<void> => {
       this.calls += 1;
       while (this.hung) await sleep(2);
@@ -68,6 +71,7 @@ export class Faulty {
         return memory.stat(key, options);
       },
       list: async function* (prefix, options) {
+        listed.push(prefix);
         await call();
         yield* memory.list(prefix, options);
       },
