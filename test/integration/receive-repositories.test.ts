@@ -389,6 +389,19 @@ test('H-05 a gap while a repository is down is on record in the other, receiving
   expect(await b.archived()).toEqual(await a.archived());
 });
 
+/** Waits until the server has removed what a place lacks and no slot keeps. */
+async function removed(place: Place): Promise<void> {
+  await until(async () => {
+    await server.query('CHECKPOINT');
+    const needed = `'${[...(await place.archived()).keys()].toSorted().at(-1)}'`;
+    return (
+      (await server.value(
+        `SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name > ${needed} AND name < pg_walfile_name((SELECT restart_lsn FROM pg_replication_slots))`,
+      )) === '0'
+    );
+  }, 'the removal of WAL');
+}
+
 test('the spool is lost while a repository lacks what was in it: no WAL is called lost that the other has, and who lacks it is told', async () => {
   const at = two();
   const { receiver, a, b } = at;
@@ -422,15 +435,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   // Its own slot keeps no more than what the receiver has not got.
   await server.query(`SELECT pg_drop_replication_slot('keeper')`);
   const held = (await b.archived()).size;
-  await until(async () => {
-    await server.query('CHECKPOINT');
-    const needed = `'${[...(await b.archived()).keys()].toSorted().at(-1)}'`;
-    return (
-      (await server.value(
-        `SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name > ${needed} AND name < pg_walfile_name((SELECT restart_lsn FROM pg_replication_slots))`,
-      )) === '0'
-    );
-  }, 'the removal of WAL');
+  await removed(b);
   await receiver.stream(server.port);
   await fill(1);
   await shipped(receiver);
@@ -442,4 +447,26 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   expect(inB.size).toBeGreaterThan(held);
   expect(inA.size - inB.size).toBe(3);
   for (const [name, hash] of inB) expect(inA.get(name)).toBe(hash);
+
+  // And while the other one cannot say that it has it: nobody knows that it is lost, so that no gap hides what it can give.
+  b.state = 'fails';
+  await receiver.stream(server.port);
+  await fill(2);
+  await flushedAll(server);
+  await has(a, receiver);
+  await receiver.stop();
+  rmSync(join(receiver.spool, 'main'), { recursive: true });
+  b.state = 'works';
+  await removed(b);
+  a.state = 'fails';
+  await receiver.stream(server.port);
+  await fill(1);
+  await has(b, receiver);
+  expect(receiver.logs).toContainEqual(expect.stringMatching(/^error: .* is not known, for a did not answer: no gap/));
+  a.state = 'works';
+  await receiver.shipped(systemId);
+  await receiver.stop();
+  expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toEqual([]);
+  expect([await a.gaps(), await b.gaps()]).toEqual([[], []]);
+  expect((await a.archived()).size - (await b.archived()).size).toBe(5);
 });

@@ -43,9 +43,17 @@ async function freshReservation(connection: ReplicationConnection, name: string)
   return state;
 }
 
+/** What is said of a gap; with the repositories that did not answer, which may hold the WAL. */
+export function gapText({ reason }: Gap, unasked: readonly string[]): string {
+  if (unasked.length === 0) return reason;
+  return `${reason}; whether it is lost is not known, for ${unasked.join(', ')} did not answer: no gap is recorded`;
+}
+
 /** The error for a gap that must not be stepped over. */
-export function gapError({ from, to, reason }: Gap): ArchiveError {
-  return new ArchiveError('WAL_GAP', reason, {
+export function gapError(gap: Gap, unasked: readonly string[]): ArchiveError {
+  const { from, to } = gap;
+  return new ArchiveError('WAL_GAP', gapText(gap, unasked), {
+    ...(unasked.length > 0 && { hint: `Start the receiver again when ${unasked.join(', ')} can be reached.` }),
     details: { timeline: from.timeline, from: formatLsn(from.lsn), to: formatLsn(to.lsn) },
   });
 }

@@ -68,6 +68,8 @@ export type Question =
       readonly gap: Gap;
       /** That it is about to be stepped over, which the archive has to know. */
       readonly record: boolean;
+      /** That it begins where this run or the spool ends, not where the archive does. */
+      readonly own: boolean;
     };
 
 export type FromThread =

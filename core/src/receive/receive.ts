@@ -14,6 +14,7 @@ import { archiveEnds } from './archive-ends.ts';
 import { askOutlets } from './ask-outlets.ts';
 import { ConfirmedFiles } from './confirmed-files.ts';
 import { furthestEnds, leastEnds } from './frontier.ts';
+import { gapText } from './gap.ts';
 import { GapRecords } from './gap-records.ts';
 import { HoleWatch } from './hole-watch.ts';
 import { KnownRepositories } from './known-repositories.ts';
@@ -106,6 +107,8 @@ class Reception {
   readonly #worker: Worker;
   /** Systems of which no repository that answered at the start held any WAL. */
   readonly #new = new Set<string>();
+  /** Repositories that did not say how far they go when the server lacked WAL. */
+  #unasked: readonly string[] = [];
   #tail: TailShipper | undefined;
   #system: SystemInfo | undefined;
 
@@ -364,18 +367,29 @@ class Reception {
       );
     }
     const all = [...answers.values()];
+    if (furthest) this.#unasked = [...silent.keys()].map(({ name }) => name);
     if (!furthest && all.every(({ size }) => size === 0)) this.#new.add(systemId);
     return furthest ? furthestEnds(all) : leastEnds(all, { segmentSize, lineage });
   }
 
-  /** A gap is told, and is on record in every repository that answers before it is stepped over. */
-  async #recordGap({ systemId, gap, record }: Extract<Question, { readonly kind: 'gap' }>): Promise<void> {
+  /**
+   * A gap is told, and is on record in every repository that answers before it is stepped over. What one may hold that did not say
+   * how far it goes is no gap: on record it would hide what that one can give. Gives their names.
+   */
+  async #recordGap(question: Extract<Question, { readonly kind: 'gap' }>): Promise<readonly string[]> {
+    const { systemId, gap, record, own } = question;
     const { from, to, reason } = gap;
+    if (!own && this.#unasked.length > 0) {
+      const hint = 'Run "pgark copy" when all repositories can be reached.';
+      this.#logger.error({ repositories: this.#unasked, hint }, gapText(gap, this.#unasked));
+      return this.#unasked;
+    }
     const data = { timeline: from.timeline, from: formatLsn(from.lsn), to: formatLsn(to.lsn), reason };
     this.#logger.error(data, `WAL is lost: ${reason}`);
     this.#onEvent('wal.gap', data);
-    if (!record) return;
-    await this.#gaps.record(systemId, { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } });
+    if (record)
+      await this.#gaps.record(systemId, { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } });
+    return [];
   }
 
   #post(message: ToThread): void {

@@ -6,13 +6,12 @@ import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream
 import { segmentStart } from '../postgres/wal-file.ts';
 import { Acknowledger } from './acknowledger.ts';
 import { Backoff, pause, unlessAborted } from './backoff.ts';
-import { gapError, measureGap } from './gap.ts';
+import { gapError, gapText, measureGap } from './gap.ts';
 import {
   asArchiveError,
   targetOf,
   type ArchiveEnds,
   type FromThread,
-  type Lineage,
   type Question,
   type SystemInfo,
   type ThreadData,
@@ -79,7 +78,9 @@ export class Receiver {
   /** The server said that it no longer has the WAL at this position. */
   #removed: WalPosition | undefined;
   #slotInvalidated = false;
-  #lineage: Lineage = [];
+  #lineage: ServerState['lineage'] = [];
+  /** That what is held is held by this run or the spool. */
+  #own = false;
   #running: { readonly stream: WalStream; readonly acknowledger: Acknowledger; readonly timeline: number } | undefined;
 
   constructor(data: ThreadData, port: ReceiverPort) {
@@ -211,9 +212,10 @@ export class Receiver {
 
     const gap = await measureGap(connection, server, { name: slot, state }, position);
     const stepOver = this.#data.onGap === 'continue';
-    await this.#ask({ kind: 'gap', systemId: server.systemId, gap, record: stepOver });
-    if (!stepOver) throw gapError(gap);
-    this.#enter('WAL_GAP', gap.reason);
+    const question = { kind: 'gap', systemId: server.systemId, gap, record: stepOver, own: this.#own } as const;
+    const unasked = (await this.#ask(question)) as readonly string[];
+    if (!stepOver) throw gapError(gap, unasked);
+    this.#enter(unasked.length === 0 ? 'WAL_GAP' : 'REPOSITORY_BEHIND', gapText(gap, unasked));
     this.#removed = undefined;
     this.#reached = undefined;
     this.#position = gap.to;
@@ -226,7 +228,8 @@ export class Receiver {
       this.#position === undefined
         ? holdings(this.#spool.positions(server.systemId, server.segmentSize), server.lineage)
         : { position: this.#position, newestTimeline: this.#position.timeline };
-    if (own.position !== undefined && this.#removed === undefined) return own;
+    this.#own = own.position !== undefined;
+    if (this.#own && this.#removed === undefined) return own;
     const { systemId, segmentSize, lineage } = server;
     const furthest = this.#removed !== undefined;
     const ends = (await this.#ask({ kind: 'archive', systemId, segmentSize, lineage, furthest })) as ArchiveEnds;
