@@ -14,7 +14,7 @@ import { faultIn, isTaken } from './azure-error.ts';
 import { Blocks } from './blocks.ts';
 import { download } from './download.ts';
 import { encodeMetadata } from './metadata.ts';
-import { watched, type Watch } from './watch.ts';
+import { watched, type Watch, type WatchOptions } from './watch.ts';
 
 /** Blocks on their way at once. One more is held while it is not known whether a body goes on. */
 const AT_ONCE = 4;
@@ -75,8 +75,8 @@ export async function upload(
       key,
       request,
       () => compareBlocks(blob, ids, request),
-      (stop) =>
-        watched({ ...request, stop }, async (watch) => {
+      (attempt) =>
+        watched({ ...request, ...attempt }, async (watch) => {
           watch.decide();
           await blob.commitBlockList(ids, { ...headers, abortSignal: watch.signal });
         }),
@@ -109,10 +109,10 @@ async function decide(
   key: string,
   { options }: Request,
   find: () => Promise<Finding>,
-  send: (stop: AbortSignal) => Promise<void>,
+  send: (attempt: Required<Pick<WatchOptions, 'stop' | 'moved'>>) => Promise<void>,
 ): Promise<void> {
   let sent = false;
-  const lost = await putStep(options, { name: 'completion' }, async (stop) => {
+  const lost = await putStep(options, { name: 'completion' }, async (stop, moved) => {
     const again = sent;
     const settled = async (): Promise<boolean> => {
       const found = again ? await find() : 'none';
@@ -122,7 +122,7 @@ async function decide(
     if (await settled()) return undefined;
     sent = true;
     try {
-      await send(stop);
+      await send({ stop, moved });
     } catch (error) {
       // The request of an earlier attempt can take effect as late as this.
       const fault = faultIn(error);
@@ -191,8 +191,8 @@ async function putWhole(
       key,
       request,
       () => compareBytes(blob, key, blocks, request.timeout),
-      (stop) =>
-        watched({ ...request, stop }, async (watch) => {
+      (attempt) =>
+        watched({ ...request, ...attempt }, async (watch) => {
           await blob.upload(streamOf(blocks, watch, { last: true }), length, {
             ...headers,
             ...checksumOf(blocks),
@@ -251,8 +251,8 @@ async function stageAll(
   };
   const stage = async ({ number, id, block }: NumberedBlock): Promise<string> => {
     try {
-      await putStep(options.options, { name: `block ${number}`, signal }, (stop) =>
-        watched({ what, signal: stop, timeout }, (watch) =>
+      await putStep(options.options, { name: `block ${number}`, signal }, (stop, moved) =>
+        watched({ what, signal: stop, timeout, moved }, (watch) =>
           blob.stageBlock(id, streamOf([block], watch, { last: false }), block.byteLength, {
             ...checksumOf([block]),
             abortSignal: watch.signal,

@@ -9,6 +9,8 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Ends the request like {@link signal}, and even when it was decided: what comes of it is found out later. */
   readonly stop?: AbortSignal | undefined;
+  /** Told of each {@link Watch.progress} too. */
+  readonly moved?: (() => void) | undefined;
 }
 
 /**
@@ -66,6 +68,7 @@ export class Watch {
 
   /** Bytes moved. */
   progress(): void {
+    this.#options.moved?.();
     clearTimeout(this.#timer);
     // The rest of a body may still be taken when the answer has come.
     if (!this.#waiting) return;

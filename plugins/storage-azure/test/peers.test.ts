@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Storage } from '@pgark/sdk';
+import { Secret, type Storage } from '@pgark/sdk';
+import { AzureStorage } from '@pgark/storage-azure';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
-import { AzureServer, azureMissing } from '../../../test/support/azure-server.ts';
+import { ACCOUNT, ACCOUNT_KEY, AzureServer, azureMissing } from '../../../test/support/azure-server.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { listenSlowly } from '../../../test/support/slow-reader.ts';
 import { bytes, collect, keysOf, open, put, read } from './helpers.ts';
 
 const MIB = 1024 * 1024;
@@ -15,6 +17,27 @@ async function until(holds: () => boolean): Promise<void> {
   for (let waited = 0; waited < 5000 && !holds(); waited += 20) await sleep(20);
   expect(holds()).toBe(true);
 }
+
+test('a peer that reads slowly is none that fails: a step has its time from the last bytes that were taken', async () => {
+  const peer = await listenSlowly({ every: 4 * MIB, pause: 300 }, (response, came) => {
+    response.writeHead(came === 32 * MIB ? 201 : 400, { etag: '"0"', 'last-modified': new Date().toUTCString() }).end();
+  });
+  const endpoint = `http://127.0.0.1:${peer.port}/${ACCOUNT}`;
+  const storage = new AzureStorage({
+    account: ACCOUNT,
+    container: 'peers',
+    endpoint,
+    accountKey: new Secret(ACCOUNT_KEY),
+    blockSize: 16 * MIB,
+  });
+  const stack = storageStack(storage, { logger: silentLogger, stallTimeout: 1000, retry: { deadline: 0 } });
+  const begun = performance.now();
+  await stack.put('slowly', bytes(32 * MIB, MIB), { ifAbsent: true });
+  expect(peer.pauses).toBeGreaterThanOrEqual(7);
+  expect(performance.now() - begun).toBeGreaterThan(2000);
+  await storage.close();
+  await peer.close();
+});
 
 describe.skipIf(azureMissing !== undefined)('peers that fail', () => {
   let server: AzureServer;

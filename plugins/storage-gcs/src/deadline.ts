@@ -9,6 +9,8 @@ export interface DeadlineWork {
   readonly signal?: AbortSignal | undefined;
   /** Ends the work like `signal`, and at once even when it is committed. */
   readonly stop?: AbortSignal | undefined;
+  /** Told each time something moved. */
+  readonly moved?: (() => void) | undefined;
 }
 
 /** Ends a piece of work when its signal fires, or when nothing has moved for the time of the limit. */
@@ -21,6 +23,7 @@ export class Deadline {
   readonly #stopSignal: AbortSignal | undefined;
   readonly #abort = (): void => this.#aborted();
   readonly #halt = (): void => this.#fail(this.#abortError());
+  readonly #moved: (() => void) | undefined;
   #stop: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #committed = false;
@@ -32,6 +35,7 @@ export class Deadline {
     this.#limit = limit;
     this.#signal = work.signal;
     this.#stopSignal = work.stop;
+    this.#moved = work.moved;
     this.#signal?.addEventListener('abort', this.#abort);
     this.#stopSignal?.addEventListener('abort', this.#halt);
     this.resume();
@@ -44,6 +48,7 @@ export class Deadline {
 
   /** Something moved: the time starts anew. */
   progress(): void {
+    this.#moved?.();
     if (!this.#isAwaited()) this.#timer?.refresh();
   }
 

@@ -22,6 +22,8 @@ export interface HttpCall {
   readonly signal?: AbortSignal | undefined;
   /** Ends the request like {@link signal}, and even after the last piece: what comes of it is found out later. */
   readonly stop?: AbortSignal | undefined;
+  /** Told each time the server has taken a piece of the body. */
+  readonly moved?: (() => void) | undefined;
 }
 
 /** An answer whose body is still to be read. */

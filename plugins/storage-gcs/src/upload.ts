@@ -2,6 +2,7 @@ import { createHash, getFips, randomBytes, type Hash } from 'node:crypto';
 import { ArchiveError, checkedBody, isArchiveError, putStep, type PutOptions } from '@pgark/sdk';
 import { blocksOf, withoutFirst, type Block } from './body-blocks.ts';
 import type { GcsClient } from './gcs-client.ts';
+import type { HttpCall } from './http-client.ts';
 import { bucketMissing, isExisting, replyError, type Reply } from './gcs-error.ts';
 
 /** What all new objects of a storage have in common. */
@@ -105,11 +106,11 @@ export class Upload {
       signal,
     } as const;
     let sent = false;
-    await putStep(this.#options, { name: 'completion' }, async (stop) => {
+    await putStep(this.#options, { name: 'completion' }, async (stop, moved) => {
       const again = sent;
       if (again && (await this.#isStored(() => this.#hasBytes(block)))) return;
       sent = true;
-      const reply = await this.#client.call({ ...request, stop });
+      const reply = await this.#client.call({ ...request, stop, moved });
       // The request of an earlier attempt can take effect as late as this.
       if (again && isExisting(reply) && (await this.#isStored(() => this.#hasBytes(block)))) return;
       this.#finish(reply, block.byteLength);
@@ -186,12 +187,12 @@ export class Upload {
     const md5 = block.last ? this.#md5?.digest('base64') : undefined;
     const cancel = block.last ? {} : { signal };
     let sent = false;
-    const lost = await putStep(this.#options, { name: `chunk at ${begin}`, ...cancel }, async (stop) => {
+    const lost = await putStep(this.#options, { name: `chunk at ${begin}`, ...cancel }, async (stop, moved) => {
       if (block.last ? this.#session === undefined : this.#sent === part.end) return undefined; // it has arrived
       const again = sent;
       if (again && (await this.#isSent(part, stop, md5))) return undefined;
       sent = true;
-      return this.#trySend(part, { signal, stop, again }, md5);
+      return this.#trySend(part, { signal, stop, moved, again }, md5);
     });
     // Nothing that is left of it in memory helps: only another upload does.
     if (lost !== undefined) throw lost;
@@ -227,7 +228,7 @@ export class Upload {
   /** Gives the error of an upload that cannot go on, and throws any other. `again` says that the part was sent before. */
   async #trySend(
     { block, session, begin, end }: Part,
-    { again, ...signals }: { readonly signal: AbortSignal; readonly stop: AbortSignal; readonly again: boolean },
+    { again, ...call }: Sending & { readonly again: boolean },
     md5: string | undefined,
   ): Promise<ArchiveError | undefined> {
     while (this.#sent < end || (block.last && this.#session !== undefined)) {
@@ -243,7 +244,7 @@ export class Upload {
         },
         body: withoutFirst(block.pieces, this.#sent - begin),
         commits: block.last,
-        ...signals,
+        ...call,
       });
       if (reply.status !== 308) {
         // Before the last block there is nothing to be finished.
@@ -318,6 +319,9 @@ interface Part {
   readonly begin: number;
   readonly end: number;
 }
+
+/** What one attempt of a step gives to its request. */
+type Sending = Required<Pick<HttpCall, 'signal' | 'stop' | 'moved'>>;
 
 /** Whether the server does not know the upload any more, or says that it is over. */
 function isGone(reply: Reply): boolean {

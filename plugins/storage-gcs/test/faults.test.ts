@@ -7,7 +7,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { storageStack } from '../../../core/src/storage/stack.ts';
 import { CertificateAuthority } from '../../../test/support/certificates.ts';
+import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { listenSlowly } from '../../../test/support/slow-reader.ts';
 import { answer, body, CALLS, openOn, read, refuse, scriptedServer } from './scripted-server.ts';
 
 const MIB = 1024 * 1024;
@@ -168,6 +171,22 @@ test('but a peer that reads slowly is none, however long the upload takes', asyn
   await storage.put('key', body(Buffer.alloc(16 * MIB)), { ifAbsent: true });
   expect(pauses).toBeGreaterThanOrEqual(3);
   expect(Date.now() - started).toBeGreaterThan(2000);
+});
+
+test('nor is it one for the stack, which counts the time of a step from the last bytes that were taken', async () => {
+  let came = 0;
+  const peer = await listenSlowly({ every: 4 * MIB, pause: 300 }, (response, bytes) => {
+    came = bytes;
+    answer(response, 200, { size: String(32 * MIB) });
+  });
+  onTestFinished(() => peer.close());
+  const storage = openOn({ endpoint: `http://127.0.0.1:${peer.port}` }, { chunkSize: 64 * MIB });
+  const stack = storageStack(storage, { logger: silentLogger, stallTimeout: 1000, retry: { deadline: 0 } });
+  const begun = performance.now();
+  await stack.put('key', body(Buffer.alloc(32 * MIB)), { ifAbsent: true });
+  expect(came).toBeGreaterThan(32 * MIB);
+  expect(peer.pauses).toBeGreaterThanOrEqual(7);
+  expect(performance.now() - begun).toBeGreaterThan(2000);
 });
 
 /** Serves the first `given` bytes of `bytes`, then does `then`. */

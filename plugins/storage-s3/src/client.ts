@@ -1,6 +1,7 @@
 import type { S3, S3ClientConfig } from '@aws-sdk/client-s3';
 import type { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Agents } from './agents.ts';
+import { inSlices } from './body-slices.ts';
 import type { Settings } from './options.ts';
 
 /** What this plugin needs of the requests that pass the SDK's middleware. */
@@ -77,7 +78,7 @@ function oneOf(reading: NodeHttpHandler, other: NodeHttpHandler): NonNullable<S3
   return {
     metadata: other.metadata,
     handle: (...[request, options]: Parameters<NodeHttpHandler['handle']>) =>
-      (request.query?.['x-id'] === 'GetObject' ? reading : other).handle(request, options),
+      (request.query?.['x-id'] === 'GetObject' ? reading : other).handle(inSlices(request, options), options),
     // The SDK would set timeouts of its own.
     updateHttpClientConfig: () => undefined,
     httpHandlerConfigs: () => ({}),

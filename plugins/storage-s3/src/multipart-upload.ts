@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { CompletedPart, CreateMultipartUploadCommandInput, S3 } from '@aws-sdk/client-s3';
 import { isArchiveError, putStep, throwIfAborted, type ArchiveError, type PutOptions } from '@pgark/sdk';
+import { sending } from './body-slices.ts';
 import { allocate, type BlockReader } from './block-reader.ts';
 import type { Settings } from './options.ts';
 import { codeOf, s3Error } from './s3-error.ts';
@@ -147,13 +148,17 @@ export class MultipartUpload {
   async #sendPart(number: number, bytes: Uint8Array): Promise<void> {
     const { s3, settings, target, options } = this.#context;
     const part = { Bucket: target.Bucket, Key: target.Key, UploadId: this.#id, PartNumber: number, Body: bytes };
-    const sent = await putStep(options, { name: `part ${number}`, signal: this.#cancel.signal }, async (signal) => {
-      try {
-        return await s3.uploadPart(part, { abortSignal: signal });
-      } catch (error) {
-        return this.#lostOr(error);
-      }
-    });
+    const sent = await putStep(
+      options,
+      { name: `part ${number}`, signal: this.#cancel.signal },
+      async (signal, moved) => {
+        try {
+          return await s3.uploadPart(part, sending(signal, moved));
+        } catch (error) {
+          return this.#lostOr(error);
+        }
+      },
+    );
     if (isArchiveError(sent)) throw sent;
     const { ETag, ChecksumCRC32 } = sent;
     if (ETag === undefined) throw s3Error(new Error(`the answer to part ${number} has no ETag`), this.#what, 'bucket');

@@ -21,6 +21,7 @@ import {
 } from '@pgark/sdk';
 import { makeAgents } from './agents.ts';
 import { BlockReader } from './block-reader.ts';
+import { sending } from './body-slices.ts';
 import { openClient, type Client } from './client.ts';
 import { readObject } from './read-object.ts';
 import { decodeMetadata, encodeMetadata, UPLOAD_MARK } from './metadata.ts';
@@ -90,9 +91,9 @@ export class S3Storage implements Storage {
   async #putWhole(s3: S3, key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
     throwIfAborted(options.signal, `storing ${key}`);
     const find = (): Promise<Finding> => this.#compare(key, bytes);
-    await this.#decide(s3, key, options, find, async (condition, signal) => {
+    await this.#decide(s3, key, options, find, async (condition, signal, moved) => {
       try {
-        await s3.putObject({ ...this.#target(key, options), Body: bytes, ...condition }, { abortSignal: signal });
+        await s3.putObject({ ...this.#target(key, options), Body: bytes, ...condition }, sending(signal, moved));
       } catch (error) {
         // Some services close the connection on an upload whose key is taken before they have read it, and the answer is lost.
         const found = options.ifAbsent && isReset(error) ? await find().catch(() => 'none') : 'none';
@@ -162,10 +163,10 @@ export class S3Storage implements Storage {
     key: string,
     options: PutOptions,
     find: () => Promise<Finding>,
-    request: (condition: { readonly IfNoneMatch?: '*' }, signal: AbortSignal) => Promise<void>,
+    request: (condition: { readonly IfNoneMatch?: '*' }, signal: AbortSignal, moved: () => void) => Promise<void>,
   ): Promise<void> {
     let sent = false;
-    const lost = await putStep(options, { name: 'completion' }, async (signal) => {
+    const lost = await putStep(options, { name: 'completion' }, async (signal, moved) => {
       const again = sent;
       const settled = async (): Promise<boolean> => {
         const found = again ? await find() : 'none';
@@ -177,7 +178,7 @@ export class S3Storage implements Storage {
         await this.#checkReplaceable(s3, key, options);
         throwIfAborted(options.signal, `storing ${key}`);
         sent = true;
-        await request(this.#condition(options), signal);
+        await request(this.#condition(options), signal, moved);
       } catch (error) {
         // The request of an earlier attempt can take effect as late as this: what stands in the way may be its object.
         if (isInTheWay(error) && (await settled())) return undefined;
@@ -227,9 +228,7 @@ export class S3Storage implements Storage {
     };
   }
 
-  /**
-   * For a conflict with another request S3 does not say which of the two won; with `again` the other may be ours, and was looked for.
-   */
+  /** For a conflict with another request S3 does not say which of the two won; with `again` the other may be ours, and was looked for. */
   async #putError(
     s3: S3,
     key: string,

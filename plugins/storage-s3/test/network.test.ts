@@ -4,8 +4,11 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { storageStack } from '../../../core/src/storage/stack.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { startFauxS3, type S3Server } from '../../../test/support/s3-server.ts';
+import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { listenSlowly } from '../../../test/support/slow-reader.ts';
 import { failure, MIB, openStorage, randomBody, readBack } from './helpers.ts';
 
 const QUICK = { idleTimeout: '400ms', connectTimeout: '400ms' };
@@ -61,6 +64,20 @@ test('but a peer that reads slowly is none, however long the upload takes', asyn
   await storage.close();
   server.closeAllConnections();
   server.close();
+});
+
+test('nor is it one for the stack, which counts the time of a step from the last bytes that were taken', async () => {
+  const peer = await listenSlowly({ every: 4 * MIB, pause: 300 }, (response, came) => {
+    response.writeHead(came === 32 * MIB ? 200 : 400, { etag: '"0"' }).end();
+  });
+  const storage = openStorage(peer.port, { singlePut: '64MiB' });
+  const stack = storageStack(storage, { logger: silentLogger, stallTimeout: 1000, retry: { deadline: 0 } });
+  const begun = performance.now();
+  await stack.put('slowly', randomBody(32 * MIB).body, { ifAbsent: false });
+  expect(peer.pauses).toBeGreaterThanOrEqual(7);
+  expect(performance.now() - begun).toBeGreaterThan(2000);
+  await storage.close();
+  await peer.close();
 });
 
 describe('on a server behind a bad network', () => {
