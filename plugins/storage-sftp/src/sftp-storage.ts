@@ -19,9 +19,9 @@ import {
   type Storage,
   type StorageCapabilities,
 } from '@pgark/sdk';
-import type { Connection, Handle } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
-import { Draft } from './draft.ts';
+import { Draft, type Look } from './draft.ts';
 import { listFolder } from './listing.ts';
 import type { SftpStorageOptions } from './options.ts';
 import { Pool, unlessAborted } from './pool.ts';
@@ -29,7 +29,7 @@ import { publish, refuseExisting } from './publish.ts';
 import { removeObjects } from './remove.ts';
 import { full, isFile, Root, TEMPORARY_FOLDER } from './root.ts';
 import { mapped, present, sftpError, STATUS, statusOf } from './sftp-error.ts';
-import { TemporaryFiles } from './temporary-files.ts';
+import { TemporaryFiles, type TemporaryFile } from './temporary-files.ts';
 import { batchesOf, readRange } from './transfer.ts';
 
 /**
@@ -89,14 +89,14 @@ export class SftpStorage implements Storage {
     const check = async (connection: Connection): Promise<void> => {
       if (options.ifAbsent) await refuseExisting(connection, this.#root, key);
     };
-    const beginning = Draft.begin(this.#pool, this.#temporary, key, check);
+    const beginning = Draft.begin(this.#pool, this.#temporary, key, { check, signal });
     try {
       const draft = await unlessAborted(beginning, signal, what);
       await unlessAborted(this.#fill(draft, key, body, options), signal, what);
       await this.#publish(draft, key, options);
     } finally {
       const discarded = beginning.then(
-        (draft) => draft.discard().finally(() => draft.release()),
+        (draft) => draft.end(),
         () => undefined, // nothing was made, and why is on its way out
       );
       // A peer that may be dead does not hold a call that was cancelled.
@@ -132,63 +132,114 @@ export class SftpStorage implements Storage {
   }
 
   async #send(draft: Draft, key: string, batch: Uint8Array, options: PutOptions, signal: AbortSignal): Promise<void> {
-    const lost = await putStep(options, { name: `bytes from ${draft.size}`, signal }, (cancel) =>
-      this.#explained(draft, `storing ${key}`, cancel, async () => {
-        if (!(await draft.restore())) return draft.lost();
-        await draft.write(batch);
-        return undefined;
-      }),
-    );
-    if (lost !== undefined) throw lost;
+    const step = { name: `bytes from ${draft.size}`, signal };
+    await this.#onWhole(draft, key, options, step, () => draft.write(batch));
     draft.confirm(batch);
   }
 
   /** Syncs the file and gives it its name. What comes of the last request is waited for, also after an abort. */
   async #publish(draft: Draft, key: string, options: PutOptions): Promise<void> {
     const { ifAbsent, signal } = options;
-    const what = `storing ${key}`;
-    let tried = false;
-    const lost = await putStep(options, { name: 'completion' }, (cancel) =>
-      this.#explained(draft, what, cancel, async () => {
-        if (!(await draft.restore())) return draft.lost();
+    const never = new AbortController().signal;
+    const sync = { name: 'sync', signal: signal ?? never };
+    const file = await this.#onWhole(draft, key, options, sync, (cancel) => this.#finish(draft, key, cancel));
+    const path = this.#root.join(key);
+    let sent = false;
+    let taken: unknown;
+    let look: Look | undefined;
+    /** False when the next step goes on. */
+    const attempt = async (cancel: AbortSignal): Promise<boolean> => {
+      const connection = await draft.connect(sent ? cancel : AbortSignal.any([cancel, signal ?? never]));
+      if (sent) {
         // The request of an earlier attempt may have succeeded.
-        if (tried && (await draft.isAt(this.#root.join(key)))) return undefined;
-        if (draft.file.open) await unlessAborted(this.#finish(draft, key), signal, what);
-        throwIfAborted(signal, what);
-        tried = true;
-        await publish(draft.connection, this.#root, draft.file.path, key, {
-          ifAbsent,
-          link: this.capabilities.conditionalPut,
-          signal,
-        });
-        return undefined;
-      }),
-    );
-    if (lost !== undefined) throw lost;
+        look ??= draft.lookAt(path);
+        const found = await look.next(connection);
+        throwIfAborted(cancel, `storing ${key}`);
+        if (found !== 'other') return found === 'same';
+        look = undefined;
+        if (taken !== undefined) throw taken;
+      }
+      throwIfAborted(signal, `storing ${key}`);
+      const again = sent;
+      sent = true;
+      try {
+        const link = this.capabilities.conditionalPut;
+        await publish(connection, this.#root, file.path, key, { ifAbsent, link, signal });
+        return true;
+      } catch (error) {
+        // A server that hung may work off the request of a connection that has ended after we have looked.
+        if (!again || !isArchiveError(error, 'STORAGE_EXISTS')) throw error;
+        taken = error;
+        return false;
+      }
+    };
+    const step = { name: 'completion' };
+    while (!(await putStep(options, step, (cancel) => this.#explained(draft, key, { cancel }, () => attempt(cancel)))));
   }
 
-  async #finish({ connection, file, size }: Draft, key: string): Promise<void> {
+  /** Runs a step on a file that has all confirmed bytes. After a loss these are copied first, a piece a step. */
+  async #onWhole<Value>(
+    draft: Draft,
+    key: string,
+    options: PutOptions,
+    step: { readonly name: string; readonly signal: AbortSignal },
+    work: (cancel: AbortSignal) => Promise<Value>,
+  ): Promise<Value> {
+    const { signal } = step;
+    for (;;) {
+      const result = await putStep(options, { name: draft.nameOf(step.name), signal }, (cancel) =>
+        this.#explained(draft, key, { cancel, over: signal }, async () => {
+          const restored = await draft.restore(cancel);
+          return restored === 'ready' ? { value: await work(cancel) } : restored;
+        }),
+      );
+      if (result === 'more') continue;
+      if ('value' in result) return result.value;
+      throw result;
+    }
+  }
+
+  /** Makes sure that the file is whole and on the disk, and gives it. */
+  async #finish(draft: Draft, key: string, cancel: AbortSignal): Promise<TemporaryFile> {
+    const { file, size } = draft;
+    if (draft.isComplete) return file;
+    const { connection, handle } = file;
+    const syncing = this.#sync(file).catch((error: unknown) => {
+      if (statusOf(error) !== undefined) file.spoilt = true;
+      throw error;
+    });
     // Sent together: the server works on them in order.
-    const [, info] = await Promise.all([this.#sync(connection, file.handle), connection.fstat(file.handle)]);
+    const [, info] = await Promise.all([syncing, connection.fstat(handle)]);
+    throwIfAborted(cancel, `storing ${key}`);
     if (info.size !== size) {
       throw new ArchiveError('STORAGE_CORRUPT', `the server has ${info.size} of the ${size} bytes of ${key}`);
     }
-    await this.#temporary.close(connection, file);
+    draft.complete();
+    await this.#temporary.close(file);
+    return file;
   }
 
-  /** Runs a step, whose errors come as {@link ArchiveError}; one that is cancelled ends at once. */
-  async #explained<Value>(draft: Draft, what: string, cancel: AbortSignal, run: () => Promise<Value>): Promise<Value> {
-    try {
-      return await unlessAborted(run(), cancel, what);
-    } catch (error) {
-      if (isArchiveError(error)) throw error;
-      if (statusOf(error) === STATUS.FAILURE && (await draft.connection.isFull(this.#root.path)))
-        throw full(what, error);
-      throw sftpError(error, what);
-    }
+  /** Runs an attempt of a step as a turn of the draft; its errors come as {@link ArchiveError}. */
+  #explained<Value>(
+    draft: Draft,
+    key: string,
+    { cancel, over }: { readonly cancel: AbortSignal; readonly over?: AbortSignal },
+    work: () => Promise<Value>,
+  ): Promise<Value> {
+    const what = `storing ${key}`;
+    return draft.turn(cancel, over, async () => {
+      try {
+        return await work();
+      } catch (error) {
+        if (isArchiveError(error)) throw error;
+        if (statusOf(error) === STATUS.FAILURE && (await draft.connection.isFull(this.#root.path)))
+          throw full(what, error);
+        throw sftpError(error, what);
+      }
+    });
   }
 
-  async #sync(connection: Connection, handle: Handle): Promise<void> {
+  async #sync({ connection, handle }: TemporaryFile): Promise<void> {
     if (!this.#fsync) return;
     try {
       await connection.fsync(handle);

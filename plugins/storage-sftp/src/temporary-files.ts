@@ -11,8 +11,12 @@ const STALE = 24 * 3600;
 
 export interface TemporaryFile {
   readonly path: string;
+  /** Counts on this connection alone: another one may have the same handle for another file. */
   readonly handle: Handle;
+  readonly connection: Connection;
   open: boolean;
+  /** The server failed to sync it. Another sync would say nothing about the bytes that this one gave up. */
+  spoilt: boolean;
 }
 
 /** Files that become objects by a link: in the root, because a link does not cross file systems. */
@@ -29,15 +33,19 @@ export class TemporaryFiles {
     this.#logger = logger;
   }
 
-  async create(connection: Connection): Promise<TemporaryFile> {
-    const path = this.#root.join(`${TEMPORARY_FOLDER}/put-${randomBytes(12).toString('hex')}`);
+  /** A path that no other file has. */
+  newPath(): string {
+    return this.#root.join(`${TEMPORARY_FOLDER}/put-${randomBytes(12).toString('hex')}`);
+  }
+
+  async create(connection: Connection, path: string): Promise<TemporaryFile> {
     const handle = await this.#open(connection, path);
     this.#root.mark();
     if (!this.#swept) {
       this.#swept = true;
       await this.#sweep(connection, handle);
     }
-    return { path, handle, open: true };
+    return { path, handle, connection, open: true, spoilt: false };
   }
 
   async #open(connection: Connection, path: string): Promise<Handle> {
@@ -52,17 +60,28 @@ export class TemporaryFiles {
     return mapped(connection.open(path, 'wx', this.#mode), `${what} in ${this.#root.path}`);
   }
 
-  async close(connection: Connection, file: TemporaryFile): Promise<void> {
+  /** Closes it, at most once. */
+  async close(file: TemporaryFile): Promise<void> {
+    if (!file.open) return;
     file.open = false;
-    await connection.close(file.handle);
+    if (!file.connection.isEnded) await file.connection.close(file.handle);
   }
 
   /** Closes and deletes a temporary file, whatever state it is in; a failure leaves it to a later sweep. */
   async discard(connection: Connection, file: TemporaryFile): Promise<void> {
     try {
-      await Promise.all([file.open ? this.close(connection, file) : undefined, connection.unlink(file.path)]);
+      await Promise.all([this.close(file), connection.unlink(file.path)]);
     } catch (error) {
       this.#complain(error, file.path);
+    }
+  }
+
+  /** Deletes one whose connection has ended; a failure leaves it to a later sweep. */
+  async remove(connection: Connection, path: string): Promise<void> {
+    try {
+      await connection.unlink(path);
+    } catch (error) {
+      this.#complain(error, path);
     }
   }
 

@@ -1,0 +1,265 @@
+/** A step of a put is cancelled and begun again, as the stack does with one that stands still: no attempt meets its successor. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isArchiveError, type PutOptions } from '@pgark/sdk';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { RetryEvent } from '../../../core/src/storage/retry.ts';
+import { storageStack } from '../../../core/src/storage/stack.ts';
+import { Proxy } from '../../../test/support/proxy.ts';
+import { unavailable } from '../../../test/support/require.ts';
+import { noSshd, SftpServer } from '../../../test/support/sftp-server.ts';
+import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { Connection } from '../src/connection.ts';
+import { body, keysOf, MIB, open, put, read, temporaryFiles } from './helpers.ts';
+
+const noStrace = existsSync('/usr/bin/strace') ? undefined : unavailable('strace', 'apt-get install strace');
+
+/** A server whose sessions have this fault by strace; `log` gives what they synced. */
+async function faultyServer(fault: string): Promise<{ readonly server: SftpServer; readonly log: () => string }> {
+  const server = await SftpServer.start();
+  const path = join(server.folder, 'strace.log');
+  const pid = readFileSync(join(server.folder, 'sshd.pid'), 'utf8').trim();
+  const args = ['-f', '-qq', '-y', '-o', path, '-e', 'trace=fsync', '-e', `inject=${fault}`, '-p', pid];
+  const strace = spawn('strace', args, { stdio: 'ignore' });
+  const ended = once(strace, 'exit');
+  onTestFinished(async () => {
+    await server.stop();
+    strace.kill();
+    await ended;
+  });
+  await until('strace is attached', () => /^TracerPid:\s+[1-9]/mu.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+  return { server, log: () => readFileSync(path, 'utf8') };
+}
+
+async function until(what: string, state: () => boolean): Promise<void> {
+  for (const end = performance.now() + 30_000; !state(); await sleep(5)) {
+    if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
+  }
+}
+
+interface InSteps {
+  readonly put: Promise<void>;
+  readonly content: Buffer;
+  readonly steps: readonly { readonly name: string; readonly received: number }[];
+}
+
+describe.skipIf(noSshd !== undefined)(`attempts that are cancelled ${noSshd ?? ''}`, () => {
+  let server: SftpServer;
+  beforeAll(async () => {
+    server = await SftpServer.start();
+  });
+  afterAll(() => server.stop());
+
+  test.skipIf(noStrace !== undefined)(
+    'STOR-18 attempts that were cancelled in their dial do not touch the file of the one that succeeds',
+    async () => {
+      const { server: slow, log } = await faultyServer('fsync:delay_exit=400000');
+      await put(open(slow, 'archive'), 'before');
+      const round = async (key: string): Promise<void> => {
+        const proxy = await Proxy.listen({ port: slow.port });
+        const content = randomBytes(3 * MIB);
+        const stalls: RetryEvent[] = [];
+        const storage = open(slow, 'archive', { port: proxy.port, hostKey: slow.fingerprint() });
+        const onRetry = (event: RetryEvent): void => {
+          if (event.error.message.includes('no progress')) stalls.push(event);
+        };
+        const stack = storageStack(storage, {
+          logger: silentLogger,
+          stallTimeout: 2000,
+          retry: { firstDelay: 10, longestDelay: 20, onRetry },
+        });
+        let before: number | undefined;
+        const breaking = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+          yield content.subarray(0, 5 * (MIB / 2));
+          expect(proxy.cut()).toBeGreaterThan(0);
+          proxy.stall();
+          before = stalls.length;
+          yield content.subarray(5 * (MIB / 2));
+        };
+        const call = stack.put(key, breaking(), { ifAbsent: true });
+        const cancelled = (): boolean => before !== undefined && stalls.length >= before + 2;
+        await Promise.race([until('two attempts are cancelled', cancelled), call]);
+        expect(cancelled()).toBe(true);
+        const dialling = proxy.open;
+        proxy.resume();
+        await call;
+        expect(dialling).toBeGreaterThan(0);
+        expect((await read(storage, key)).equals(content), `the bytes of ${key}`).toBe(true);
+        await storage.close();
+        await proxy.close();
+      };
+      const keys = Array.from({ length: 5 }, (_, index) => `round/${index}`);
+      await Promise.all(keys.map(round));
+      expect(log().match(/fsync.* = 0 \(DELAYED\)/gu)?.length).toBeGreaterThanOrEqual(6);
+      expect(temporaryFiles(slow, 'archive')).toEqual([]);
+      expect(await keysOf(open(slow, 'archive'))).toEqual(['before', ...keys]);
+    },
+    90_000,
+  );
+
+  test('STOR-18 wherever an attempt is cancelled, the object is whole and no temporary file is left', async () => {
+    const storage = open(server, 'each');
+    const content = randomBytes(5 * MIB);
+    let cancelled = 0;
+    // Cancels after ever more answers of the server, and begins the next attempt at once.
+    for (let answers = 1; ; answers += 4) {
+      const key = `each/${answers}`;
+      const before = cancelled;
+      const attempt: PutOptions['attempt'] = async (step, call) => {
+        if (cancelled > before) return call(step.signal ?? new AbortController().signal);
+        const cancel = new AbortController();
+        let left = answers;
+        const stalled = new Promise<'stalled'>((resolve) => {
+          for (const name of ['write', 'fsync', 'fstat', 'close', 'link'] as const) {
+            const real = Connection.prototype[name] as (...args: unknown[]) => Promise<unknown>;
+            vi.spyOn(Connection.prototype, name).mockImplementation(async function (
+              this: Connection,
+              ...args: unknown[]
+            ) {
+              const answer = await real.apply(this, args);
+              if (--left === 0) {
+                cancelled += 1;
+                cancel.abort();
+                resolve('stalled');
+              }
+              return answer as never;
+            });
+          }
+        });
+        try {
+          const running = call(cancel.signal).then((value) => ({ value }));
+          running.catch(() => undefined);
+          const first = await Promise.race([stalled, running]);
+          if (first !== 'stalled') return first.value;
+        } finally {
+          vi.restoreAllMocks();
+        }
+        return call(step.signal ?? new AbortController().signal);
+      };
+      await storage.put(key, body(content), { ifAbsent: true, attempt });
+      expect((await read(storage, key)).equals(content), key).toBe(true);
+      if (cancelled === before) break;
+    }
+    expect(cancelled).toBeGreaterThan(3);
+    expect(temporaryFiles(server, 'each')).toEqual([]);
+  }, 60_000);
+
+  test('STOR-18 a link of a session that hung, done after the look of the next attempt, is the own object', async () => {
+    const storage = open(server, 'link', { timeout: 1000 });
+    const path = join(server.archives, 'link', 'key');
+    const hung: number[] = [];
+    const existed: boolean[] = [];
+    const real: Connection['link'] = Reflect.get(Connection.prototype, 'link');
+    const link = vi.spyOn(Connection.prototype, 'link').mockImplementation(async function (this: Connection, ...args) {
+      if (link.mock.calls.length === 1) {
+        hung.push(...server.sessions);
+        expect(server.freezeSftp()).toBe(1);
+      } else {
+        existed.push(existsSync(path));
+        for (const pid of hung) {
+          try {
+            process.kill(pid, 'SIGCONT');
+          } catch {
+            // What served the connection has ended with it.
+          }
+        }
+        await until('the old link is done', () => existsSync(path));
+      }
+      return real.apply(this, args);
+    });
+    onTestFinished(() => void vi.restoreAllMocks());
+    const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 10 } });
+    await stack.put('key', body('the content'), { ifAbsent: true });
+    expect(existed).toEqual([false]);
+    expect((await read(storage, 'key')).toString()).toBe('the content');
+    await expect(stack.put('key', body('another'), { ifAbsent: true })).rejects.toMatchObject({
+      code: 'STORAGE_EXISTS',
+    });
+    expect(temporaryFiles(server, 'link')).toEqual([]);
+  });
+
+  /** Puts 22 MiB, the network being cut when 18 are confirmed, with `before` each step; gives the bytes that came in each step. */
+  const putInSteps = async (archive: string, before: (name: string, proxy: Proxy) => void): Promise<InSteps> => {
+    const proxy = await Proxy.listen({ port: server.port });
+    onTestFinished(() => proxy.close());
+    const storage = open(server, archive, { port: proxy.port, hostKey: server.fingerprint() });
+    const content = randomBytes(22 * MIB);
+    const steps: { readonly name: string; readonly received: number }[] = [];
+    const attempt: PutOptions['attempt'] = async (step, call) => {
+      const begin = proxy.received;
+      before(step.name, proxy);
+      for (;;) {
+        try {
+          return await call(step.signal ?? new AbortController().signal);
+        } catch (error) {
+          if (!isArchiveError(error) || !error.retriable) throw error;
+        } finally {
+          steps.push({ name: step.name, received: proxy.received - begin });
+        }
+      }
+    };
+    async function* cutting(): AsyncGenerator<Uint8Array, void, undefined> {
+      yield content.subarray(0, 20 * MIB);
+      expect(proxy.cut()).toBe(1);
+      yield content.subarray(20 * MIB);
+    }
+    return { put: storage.put('key', cutting(), { ifAbsent: true, attempt }), content, steps };
+  };
+
+  test('STOR-18 what was confirmed is copied a piece a step, and anew when the connection is lost on the way', async () => {
+    let lost = 0;
+    const {
+      put: call,
+      content,
+      steps,
+    } = await putInSteps('pieces', (name, proxy) => {
+      if (name === `copy from ${16 * MIB}` && lost < 2 && proxy.cut() > 0) lost += 1;
+    });
+    await call;
+    expect(lost).toBe(2);
+    expect(steps.filter(({ name }) => name === `copy from ${8 * MIB}`)).toHaveLength(3);
+    for (const { name, received } of steps) expect(received, name).toBeLessThan(18 * MIB);
+    const direct = open(server, 'pieces');
+    expect((await read(direct, 'key')).equals(content)).toBe(true);
+    expect(await keysOf(direct)).toEqual(['key']);
+    expect(temporaryFiles(server, 'pieces')).toEqual([]);
+  });
+
+  test('a copy that is lost again and again fails the put in the end, and publishes nothing', async () => {
+    let lost = 0;
+    const { put: call } = await putInSteps('flapping', (name, proxy) => {
+      if (name === `copy from ${8 * MIB}` && proxy.cut() > 0) lost += 1;
+    });
+    await expect(call).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      message: expect.stringContaining('lost more than 10 times'),
+    });
+    expect(lost).toBeGreaterThanOrEqual(10);
+    expect(await keysOf(open(server, 'flapping'))).toEqual([]);
+  }, 60_000);
+
+  test.skipIf(noStrace !== undefined)(
+    'a file whose sync failed is not synced again: its bytes go into another one, which is published',
+    async () => {
+      const { server: failing, log } = await faultyServer('fsync:error=EIO:when=1');
+      const storage = open(failing, 'archive');
+      const stack = storageStack(storage, { logger: silentLogger, retry: { firstDelay: 10 } });
+      const content = randomBytes(5 * MIB);
+      async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+        yield content;
+      }
+      await stack.put('key', chunks(), { ifAbsent: true });
+      const [, failed] = /fsync\(\d+<(.*)>\) += -1 EIO/u.exec(log()) ?? [];
+      const synced = [...log().matchAll(/fsync\(\d+<(.*)>\) += 0/gu)].map((match) => match[1]);
+      expect(failed).toContain('.pgark-tmp/put-');
+      expect(synced).toHaveLength(1);
+      expect(synced).not.toContain(failed);
+      expect((await read(storage, 'key')).equals(content)).toBe(true);
+      expect(temporaryFiles(failing, 'archive')).toEqual([]);
+    },
+  );
+});
