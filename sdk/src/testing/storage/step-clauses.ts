@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { ArchiveError, type Attempt } from 'pgark/contracts';
+import { ArchiveError, type Attempt, type PutStep } from 'pgark/contracts';
 import {
   assertBytes,
   bodyOf,
@@ -14,6 +14,15 @@ const MIB = 1024 * 1024;
 
 /** One request everywhere, and several. */
 const LENGTHS = [1000, 33 * MIB + 7] as const;
+
+/** Calls a step and cancels the call before it has sent anything; gives what comes of it, at any time. */
+async function cancelled(step: PutStep, call: (signal: AbortSignal) => Promise<unknown>): Promise<unknown> {
+  const cancel = new AbortController();
+  const signal = step.signal === undefined ? cancel.signal : AbortSignal.any([step.signal, cancel.signal]);
+  const answer = call(signal).catch((error: unknown) => error);
+  cancel.abort();
+  return answer;
+}
 
 export const STEP_CLAUSES: readonly StorageClause[] = [
   {
@@ -62,6 +71,36 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
         await context.assertInvisible(key);
       }
       assert.equal((await context.get(key)).toString(), 'content');
+    },
+  },
+  {
+    id: 'STOR-18/over',
+    title: 'STOR-18 calls of a step whose signal has fired write nothing, once the put is over',
+    async run(context) {
+      for (let failing = 1; ; failing++) {
+        const key = context.key(`object-${failing}`);
+        const error = new ArchiveError('STORAGE_UNAVAILABLE', `step ${failing} was given up`);
+        const answers: Promise<unknown>[] = [];
+        let steps = 0;
+        const attempt: Attempt = async (step, call) => {
+          if (++steps !== failing) return call(step.signal ?? new AbortController().signal);
+          // The first has sent nothing; what the second finds out about it comes when the put is over.
+          for (let calls = 0; calls < 2; calls++) answers.push(cancelled(step, call));
+          throw error;
+        };
+        const put = context.storage.put(key, bodyOf(Buffer.from('content')), { ifAbsent: true, attempt });
+        const failure = await put.then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        if (steps < failing) {
+          assert.equal(failure, undefined);
+          break;
+        }
+        assert.equal(failure, error);
+        await context.withoutHanging(Promise.allSettled(answers), 'a call whose signal has fired');
+        await context.assertInvisible(key);
+      }
     },
   },
   {
