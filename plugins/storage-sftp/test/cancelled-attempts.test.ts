@@ -69,7 +69,7 @@ describe.skipIf(noSshd !== undefined)(`attempts that are cancelled ${noSshd ?? '
         };
         const stack = storageStack(storage, {
           logger: silentLogger,
-          stallTimeout: 2000,
+          stallTimeout: 1000,
           retry: { firstDelay: 10, longestDelay: 20, onRetry },
         });
         let before: number | undefined;
@@ -81,8 +81,8 @@ describe.skipIf(noSshd !== undefined)(`attempts that are cancelled ${noSshd ?? '
           yield content.subarray(5 * (MIB / 2));
         };
         const call = stack.put(key, breaking(), { ifAbsent: true });
-        const cancelled = (): boolean => before !== undefined && stalls.length >= before + 2;
-        await Promise.race([until('two attempts are cancelled', cancelled), call]);
+        const cancelled = (): boolean => before !== undefined && stalls.length >= before + 3;
+        await Promise.race([until('three attempts are cancelled', cancelled), call]);
         expect(cancelled()).toBe(true);
         const dialling = proxy.open;
         proxy.resume();
