@@ -8,7 +8,6 @@ import { appendFileSync } from 'node:fs';
 import { definePlugin, Secret, type Attempt, type Plugin, type Storage } from '@pgark/sdk';
 import { FsStorage } from '@pgark/storage-fs';
 import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
-import { z } from 'zod';
 
 interface Options {
   /** Folder of an archive on the file system. */
@@ -91,10 +90,8 @@ function killing(storage: Storage): Storage {
 const plugin: Plugin<'storage', Options> = definePlugin({
   name: 'killing',
   kind: 'storage',
-  options: z.strictObject({
-    path: z.string().optional(),
-    s3: z.record(z.string(), z.unknown()).optional(),
-  }),
+  // Only the test writes them.
+  options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: value as Options }) } },
   create: ({ path, s3 }, context) => {
     if (path !== undefined) return killing(new FsStorage({ path }, context));
     const secretAccessKey = new Secret(String(s3?.['secretAccessKey']));
