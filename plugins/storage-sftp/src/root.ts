@@ -33,6 +33,8 @@ export class Root {
   async check(connection: Connection): Promise<void> {
     const what = `looking up ${this.path}`;
     this.#checked = true;
+    // As of before the look: what another call creates while it is under way was not lost.
+    const marked = this.#marked;
     const [root, mark] = await Promise.all([
       present(connection.stat(this.path), what),
       present(connection.stat(this.join(TEMPORARY_FOLDER)), what),
@@ -46,7 +48,7 @@ export class Root {
       throw new ArchiveError('STORAGE_MISCONFIGURED', `${this.path}, the folder of the storage, is not a folder`);
     }
     if (mark !== undefined) this.#marked = true;
-    else if (this.#marked) {
+    else if (marked) {
       throw new ArchiveError('STORAGE_MISCONFIGURED', `the folder ${this.path} of the storage was replaced`, {
         hint: `Its ${TEMPORARY_FOLDER} is gone: check on the server that the disk is still mounted, then start the command again.`,
       });
