@@ -31,8 +31,7 @@ let systemId: string;
 beforeAll(async () => {
   folder = temporaryFolder('kill-points');
   s3 = await startFauxS3(['archive']);
-  // Enough WAL for a backup to be completed, and not so much that shipping it all to each place takes long.
-  const settings = { ...KEEP_WAL, wal_keep_size: '8MB', autovacuum: 'off' };
+  const settings = { ...KEEP_WAL, autovacuum: 'off' };
   server = await PostgresServer.start({ major: 17, segmentMegabytes: 1, settings });
   systemId = await systemIdOf(server);
 });
@@ -97,33 +96,42 @@ function pgark(place: Place, args: readonly string[], killAt?: string): Promise<
   return runCli(['--config', place.config, ...args], { env, ...serverUser() });
 }
 
-/** Ships the WAL of the server into a place, once a backup has made a repository of it. */
+/** Ships the WAL that the server writes from now on into a place, once a backup has made a repository of it. */
 class Shipping {
-  #stopped = false;
+  readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  constructor(place: Place) {
-    this.#running = this.#run(place);
-    this.#running.catch(() => undefined); // stop() tells
+  static async start(place: Place): Promise<Shipping> {
+    return new Shipping(place, await server.value('SELECT pg_walfile_name(pg_current_wal_lsn())'));
   }
 
-  async #run({ storage, repository }: Place): Promise<void> {
+  private constructor(place: Place, from: string) {
+    this.#running = this.#run(place, from);
+    this.#running.catch(() => undefined); // during() and stop() tell
+  }
+
+  async #run({ storage, repository }: Place, from: string): Promise<void> {
     const exists = (): Promise<boolean> =>
       storage.stat('main/pgark.json').then(
         () => true,
         () => false,
       );
     let shipped = '';
-    for (; !this.#stopped; await sleep(50)) {
+    for (; !this.#stop.signal.aborted; await sleep(50)) {
       const current = await server.value('SELECT pg_walfile_name(pg_current_wal_lsn())');
       if (current === shipped || !(await exists())) continue;
-      await shipWal(server, repository);
+      await shipWal(server, repository, from);
       shipped = current;
     }
   }
 
+  /** What a command gives that needs the WAL; an error at once when the shipping has ended with one. */
+  async during<T>(command: Promise<T>): Promise<T> {
+    return Promise.race([command, this.#running.then(() => command)]);
+  }
+
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stop.abort();
     await this.#running;
   }
 }
@@ -218,16 +226,16 @@ test.each([
     let last: Place | undefined;
     const killed = await everyPoint(points, async (at) => {
       const place = await placeOn(kind, `backup-${kind}-${at.replace(' ', '-')}`);
-      const shipping = new Shipping(place);
+      const shipping = await Shipping.start(place);
       const backup = ['backup', '--json', '--checkpoint', 'fast'];
-      const line = killedAt(place, await pgark(place, backup, at), at);
+      const line = killedAt(place, await shipping.during(pgark(place, backup, at)), at);
       const done = isStored(place, line, /put [^ ]*\/backup\.json/);
       const found = await listed(place);
       expect(found.map(({ state }) => state).filter((state) => state !== 'incomplete')).toEqual(
         done ? ['complete'] : [],
       );
       expect(await verified(place)).toHaveLength(done ? 1 : 0);
-      const next = await pgark(place, backup);
+      const next = await shipping.during(pgark(place, backup));
       expect(next.code, `after ${line}: ${next.stderr}`).toBe(0);
       const { id } = JSON.parse(next.stdout) as { readonly id: string };
       const whole = await verified(place);

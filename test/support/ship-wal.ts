@@ -15,8 +15,15 @@ export async function systemIdOf(server: PostgresServer): Promise<string> {
 /** Settings of a server whose WAL is shipped from here: nothing is removed or used again while it is read. */
 export const KEEP_WAL: Readonly<Record<string, string>> = { wal_keep_size: '1GB', wal_recycle: 'off' };
 
-/** Archives every completed segment and history file that is in `pg_wal` now; gives the names that were new. */
-export async function shipWal(server: PostgresServer, repository: Repository): Promise<readonly string[]> {
+/**
+ * Archives every completed segment and history file that is in `pg_wal` now, without the segments before `from`; gives the names that were
+ * new. Without `from` the server must keep all its WAL: one that is removed between two looks is an error.
+ */
+export async function shipWal(
+  server: PostgresServer,
+  repository: Repository,
+  from?: string,
+): Promise<readonly string[]> {
   if ((await server.value('SHOW wal_keep_size')) === '0') throw new Error('the server needs the settings KEEP_WAL');
   const archive = repository.wal(await systemIdOf(server));
   const segmentSize = Number(await server.value(`SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'`));
@@ -32,6 +39,7 @@ export async function shipWal(server: PostgresServer, repository: Repository): P
     // Segments from the current one on are not complete, or recycled ones that wait for their turn.
     if (file.kind === 'segment' && segmentNumberOf(file, segmentSize) >= segmentNumber(end, segmentSize)) continue;
     if (file.kind !== 'segment' && file.kind !== 'history') continue;
+    if (file.kind === 'segment' && from !== undefined && name < from) continue;
     if ((await archive.push(name, { path: join(server.data, 'pg_wal', name) })) === 'stored') stored.push(name);
   }
   return stored;

@@ -19,9 +19,12 @@ export async function startStandby(primary: PostgresServer): Promise<PostgresSer
   return standby;
 }
 
-/** Promotes a standby and waits until it is a primary. */
+/**
+ * Promotes a standby and waits until it is a primary. The function does not wait itself: its snapshot would be in the way of what is
+ * still to be replayed, until the server cancels it for the conflict.
+ */
 export async function promote(standby: PostgresServer): Promise<void> {
-  await standby.query('SELECT pg_promote()');
+  await standby.query('SELECT pg_promote(false)');
   while ((await standby.value('SELECT pg_is_in_recovery()')) === 'true') await sleep(20);
 }
 
