@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 import { SOURCE_FLAGS } from './support/source-flags.ts';
 
+const WORKERS = 3;
 const source = { resolve: { conditions: ['@pgark/source'] } };
 
-/** Two projects, one after the other: `unit` needs no PostgreSQL; `integration` starts servers of it, so that few of its files may run at once. */
+/**
+ * Two projects, one after the other: `unit` needs no PostgreSQL; `integration` starts servers of it, so that few of its files may run at
+ * once. Both wait for servers and timers more than they compute: more workers than two cores, where vitest would take one.
+ */
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -14,6 +18,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{core,sdk,plugins/*}/test/**/*.test.ts', 'test/{conformance,docs,golden}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
+          maxWorkers: WORKERS,
           testTimeout: 30_000,
         },
       },
@@ -23,7 +28,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/{integration,faults}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
-          maxWorkers: 2,
+          maxWorkers: WORKERS,
           sequence: { groupOrder: 1 },
           testTimeout: 300_000,
           hookTimeout: 120_000,

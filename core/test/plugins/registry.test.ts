@@ -90,13 +90,13 @@ describe('finding plugins', () => {
 
   test('H-62 a codec that is not installed is fatal and says what to install', async () => {
     const root = tree({});
-    const error = await failure(registry(root).createCodec(section('age')));
+    const error = await failure(registry(root).createCodec(section('brotli')));
     expect(error).toMatchObject({
       code: 'PLUGIN_NOT_FOUND',
       exitCode: 3,
-      message: 'codec "age" is not installed: there is no package @pgark/codec-age, pgark-codec-age, age',
+      message: 'codec "brotli" is not installed: there is no package @pgark/codec-brotli, pgark-codec-brotli, brotli',
     });
-    expect(error.hint).toContain('npm install @pgark/codec-age');
+    expect(error.hint).toContain('npm install @pgark/codec-brotli');
     expect(await failure(registry(root).createCodec(section('../../etc\\passwd;x')))).toMatchObject({
       code: 'PLUGIN_NOT_FOUND',
     });
