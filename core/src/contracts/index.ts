@@ -8,7 +8,7 @@ export {
   type ErrorCode,
   type ErrorRow,
 } from './errors.ts';
-export type { Codec, CodecContext } from './codec.ts';
+export type { Codec, CodecContext, KeyUse } from './codec.ts';
 export type { ArchiveEvent, ArchiveEvents, EventName, EventSink, Hook, HookContext } from './hook.ts';
 export {
   API_VERSION,
