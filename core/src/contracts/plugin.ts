@@ -66,7 +66,10 @@ export interface Plugin<Kind extends PluginKind = PluginKind, Options = unknown>
   readonly apiVersion: number;
   /** For codecs: the suffix of object names, as in {@link Codec}. */
   readonly suffix?: string;
-  /** Names of options that are secrets: they are wrapped before the plugin gets them and never printed. */
+  /**
+   * Names of options that are secrets: they are wrapped before the plugin gets them and never printed. `keys[].key` is the `key` of every
+   * item of the list `keys`.
+   */
   readonly secrets?: readonly string[];
   readonly options: OptionsSchema<Options>;
   create(options: Options, context: PluginContext): PluginKinds[Kind] | Promise<PluginKinds[Kind]>;

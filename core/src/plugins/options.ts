@@ -5,6 +5,7 @@ import type { Plugin, PluginKind, ValidationIssue } from '../contracts/plugin.ts
 import { Secret } from '../contracts/secret.ts';
 import type { PluginSection } from '../config/config.ts';
 import { isSecretReference, readSecret, type SecretOptions } from '../config/secrets.ts';
+import { mapSecrets } from './secret-options.ts';
 
 /**
  * The options of a section as the plugin takes them: secrets read and wrapped, the rest validated by its schema.
@@ -18,13 +19,16 @@ export async function prepareOptions<Kind extends PluginKind>(
   secrets: Omit<SecretOptions, 'what'>,
 ): Promise<unknown> {
   const { validate } = plugin.options['~standard'];
-  let options = await withSecrets(plugin, section, secrets);
+  const wrap = (options: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> =>
+    withSecrets(plugin, options, { ...secrets, section: section.path });
+  let options = await wrap(section.options);
   let result = await validate(options);
   if (result.issues !== undefined) {
     const refused = new Set(result.issues.map((issue) => optionPath(issue)));
     const texts = section.texts.filter((path) => refused.has(path));
     if (texts.length > 0) {
-      options = readTexts(options, new Set(texts), '') as Record<string, unknown>;
+      // A text may hold a whole list with secrets in it.
+      options = await wrap(readTexts(options, new Set(texts), '') as Record<string, unknown>);
       result = await validate(options);
     }
   }
@@ -44,19 +48,15 @@ export async function prepareOptions<Kind extends PluginKind>(
 
 async function withSecrets(
   plugin: Plugin,
-  section: PluginSection,
-  secrets: Omit<SecretOptions, 'what'>,
+  options: Readonly<Record<string, unknown>>,
+  { section, ...secrets }: Omit<SecretOptions, 'what'> & { readonly section: string },
 ): Promise<Record<string, unknown>> {
-  const options = { ...section.options };
   const read = async (value: unknown, what: string): Promise<unknown> => {
     if (Array.isArray(value)) return Promise.all(value.map((item, at) => read(item, `${what}[${at}]`)));
     if (typeof value === 'string') return new Secret(value);
     return isSecretReference(value) ? readSecret(value, { ...secrets, what }) : value;
   };
-  for (const name of plugin.secrets ?? []) {
-    if (Object.hasOwn(options, name)) options[name] = await read(options[name], join(section.path, name));
-  }
-  return options;
+  return mapSecrets(options, plugin.secrets ?? [], { secret: (value, path) => read(value, join(section, path)) });
 }
 
 function optionPath(issue: ValidationIssue): string {

@@ -191,12 +191,13 @@ hooks: [ { use: fs } ]
       'pgark.yaml': `postgres: { url: 'postgres://u:hunter2@h/', password: { file: /run/pw } }
 repositories:
   - storage: { use: ./store.mjs, bucket: b, secretKey: hunter2 }
-    codecs: [ { use: not-installed, key: hunter2 } ]
+    codecs: [ { use: not-installed, key: hunter2 }, { use: ./codec.mjs, keys: [ { id: a, key: hunter2 }, { id: b, key: { env: B } } ] } ]
 restore: { identities: [ hunter2, { env: ID } ] }
 `,
       'store.mjs': pluginSource({ kind: 'storage', members: 'secrets: ["secretKey"]' }),
+      'codec.mjs': pluginSource({ members: 'secrets: ["keys[].key", "more[].key"]' }),
     });
-    const env = { PGARK_RECEIVE_SLOT: 's9' };
+    const env = { PGARK_RECEIVE_SLOT: 's9', PGARK_REPOSITORIES_0_CODECS_1_MORE: '[{ key: hunter2 }]' };
     const result = await runCli(['config', 'explain'], { cwd, env });
     expect(result).toMatchObject({ code: 0, stderr: '' });
     const rows = new Map(result.stdout.split('\n').map((line) => [line.split(/\s+/)[0], line.replaceAll(/\s+/g, ' ')]));
@@ -205,6 +206,9 @@ restore: { identities: [ hunter2, { env: ID } ] }
     expect(rows.get('repositories[0].storage.bucket')).toBe('repositories[0].storage.bucket b pgark.yaml:3');
     expect(rows.get('repositories[0].storage.secretKey')).toContain(' [redacted] ');
     expect(rows.get('repositories[0].codecs[0].key')).toContain(' [redacted] ');
+    const keys = '[{"id":"a","key":"[redacted]"},{"id":"b","key":{"env":"B"}}]';
+    expect(rows.get('repositories[0].codecs[1].keys')).toContain(` ${keys} `);
+    expect(rows.get('repositories[0].codecs[1].more')).toContain(' [redacted] ');
     expect(rows.get('restore.identities[1]')).toContain('{"env":"ID"}');
     expect(rows.get('receive.slot')).toBe('receive.slot s9 env PGARK_RECEIVE_SLOT');
     expect(rows.get('receive.ack')).toBe('receive.ack local default');

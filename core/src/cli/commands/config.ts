@@ -115,9 +115,14 @@ async function explained(loaded: LoadedConfig, registry: Registry): Promise<read
       const shown = { key: path, value: path === 'concurrency' ? config.concurrency : value, origin };
       if (option === undefined) return shown;
       const secrets = await secretsOf(option.section);
-      const { isSecretReference } = await import('../../config/secrets.ts');
-      const hidden = (secrets === undefined || secrets.includes(option.name)) && !isSecretReference(value);
-      return hidden ? { ...shown, value: '[redacted]' } : shown;
+      const [{ isSecretReference }, { mapSecrets }] = await Promise.all([
+        import('../../config/secrets.ts'),
+        import('../../plugins/secret-options.ts'),
+      ]);
+      const hide = (secret: unknown): unknown => (isSecretReference(secret) ? secret : '[redacted]');
+      const hidden = { secret: hide, misplaced: hide };
+      const open = await mapSecrets({ [option.name]: value }, secrets ?? [option.name], hidden);
+      return { ...shown, value: open[option.name] };
     }),
   );
 }
