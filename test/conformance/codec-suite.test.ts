@@ -51,7 +51,13 @@ function before(step: (source: Stream) => Stream): Codec {
 }
 
 /** The faults that codecs have, and the clauses that must find each. */
-const FAULTS: readonly { readonly fault: string; readonly broken: Codec; readonly clauses: readonly string[] }[] = [
+const FAULTS: readonly {
+  readonly fault: string;
+  readonly broken: Codec;
+  readonly clauses: readonly string[];
+  /** As declared to the suite; default true. */
+  readonly concatenates?: boolean;
+}[] = [
   {
     fault: 'changes nothing, so that nothing can be noticed',
     broken: codec({ encode: same, decode: same }),
@@ -122,6 +128,25 @@ const FAULTS: readonly { readonly fault: string; readonly broken: Codec; readonl
     clauses: ['CODEC-03/concatenated'],
   },
   {
+    fault: 'is a row of streams and is said to be one',
+    broken: good,
+    clauses: ['CODEC-03/concatenated', 'CODEC-03/reordered', 'CODEC-03/spliced'],
+    concatenates: false,
+  },
+  {
+    fault: 'leaves out a member that it has just read',
+    broken: codec({
+      async *decode(source, context) {
+        const blocks = await joined(good.decode(source, context));
+        for (let at = 0; at < blocks.byteLength; at += MIB) {
+          const block = blocks.subarray(at, at + MIB);
+          if (at === 0 || Buffer.compare(block, blocks.subarray(at - MIB, at)) !== 0) yield block;
+        }
+      },
+    }),
+    clauses: ['CODEC-03/reordered'],
+  },
+  {
     fault: 'wraps errors of the source',
     broken: before(async function* (source) {
       try {
@@ -182,13 +207,13 @@ const FAULTS: readonly { readonly fault: string; readonly broken: Codec; readonl
 ];
 
 describe('H-84 the conformance suite of codecs finds', () => {
-  for (const { fault, broken, clauses } of FAULTS) {
+  for (const { fault, broken, clauses, concatenates = true } of FAULTS) {
     test.for(clauses)(`a codec that ${fault}, by %s`, { timeout: 60_000 }, async (id, { skip }) => {
       const options: CodecSuiteOptions = {
         create: () => broken,
         tool: { decode: ['gzip', '-dc'], encode: [['gzip', '-c']] },
         blockSize: MIB,
-        concatenates: true,
+        concatenates,
         patience: 2000,
       };
       const clause = CODEC_CLAUSES.find((candidate) => candidate.id === id);
@@ -204,7 +229,11 @@ describe('H-84 the conformance suite of codecs finds', () => {
 
   test('each clause has a codec that breaks it', () => {
     const tried = new Set(FAULTS.flatMap(({ clauses }) => clauses));
-    expect([...tried].toSorted()).toEqual(CODEC_CLAUSES.map(({ id }) => id).toSorted());
+    // Those of codecs with keys or versions are in codec-suite-keys.test.ts.
+    const here = CODEC_CLAUSES.map(({ id }) => id).filter(
+      (id) => !id.startsWith('CODEC-08/') && id !== 'CODEC-03/future',
+    );
+    expect([...tried].toSorted()).toEqual(here.toSorted());
   });
 
   test('a gap must name a clause', async () => {

@@ -1,3 +1,4 @@
+export { chainCodecs } from './codec/chain-codecs.ts';
 export {
   CODEC_CLAUSES,
   CodecClauseContext,
@@ -5,6 +6,7 @@ export {
   describeCodec,
   runCodecClause,
   type CodecClause,
+  type CodecKeys,
   type CodecSuiteOptions,
   type CodecTool,
 } from './codec/describe-codec.ts';

@@ -12,6 +12,10 @@ export interface CodecSuiteOptions {
   readonly blockSize?: number;
   /** Whether two streams, one after the other, are a stream again; default false. */
   readonly concatenates?: boolean;
+  /** Makes of an encoded stream one of a later version of the format. Without it, for formats without versions, its test is skipped. */
+  readonly future?: (encoded: Uint8Array) => Uint8Array;
+  /** For codecs with keys; without one of these its tests are skipped. */
+  readonly keys?: CodecKeys;
   /** What the codec is known not to do, by the id of the clause. An id that does not exist is an error. */
   readonly knownGaps?: readonly { readonly id: string; readonly reason: string }[];
   /** Seed of all random content; by default another one on every run, told when a test fails. */
@@ -20,6 +24,18 @@ export interface CodecSuiteOptions {
   readonly timeout?: number;
   /** Milliseconds after which a call counts as hanging; default 15,000, far from what a correct codec takes. */
   readonly patience?: number;
+}
+
+/** The same codec with other keys than `create` gives it, which has one to write for and can read what it writes. */
+export interface CodecKeys {
+  /** Can neither read what that of `create` writes, nor write what that one reads. */
+  readonly other?: () => Codec | Promise<Codec>;
+  /** Reads what that of `create` writes, and has no key to write for. */
+  readonly readOnly?: () => Codec | Promise<Codec>;
+  /** Writes what that of `create` reads, and cannot read it itself. */
+  readonly writeOnly?: () => Codec | Promise<Codec>;
+  /** What must be in no text: the secrets of all these codecs, as they were given or as bytes. */
+  readonly secrets?: readonly (string | Uint8Array)[];
 }
 
 /** Commands, as arguments without a shell, that read standard input and write standard output. */
@@ -56,12 +72,12 @@ export class CodecClauseContext {
     return this.options.blockSize ?? 4 * 1024 * 1024;
   }
 
-  async encode(chunks: Chunks, concurrency = 2): Promise<Buffer> {
-    return this.settled(joined(this.codec.encode(stream(chunks), { concurrency })), 'encoding');
+  async encode(chunks: Chunks, concurrency = 2, codec: Codec = this.codec): Promise<Buffer> {
+    return this.settled(joined(codec.encode(stream(chunks), { concurrency })), 'encoding');
   }
 
-  async decode(chunks: Chunks, concurrency = 2): Promise<Buffer> {
-    return this.settled(joined(this.codec.decode(stream(chunks), { concurrency })), 'decoding');
+  async decode(chunks: Chunks, concurrency = 2, codec: Codec = this.codec): Promise<Buffer> {
+    return this.settled(joined(codec.decode(stream(chunks), { concurrency })), 'decoding');
   }
 
   /** Waits for a promise, but not for ever. */
@@ -110,7 +126,7 @@ export class CodecClauseContext {
   }
 
   /** Decodes what may be damaged: the bytes, or an error that the contract allows. Another error is thrown. */
-  async tryDecode(chunks: Chunks): Promise<{ readonly bytes: Buffer } | { readonly error: unknown }> {
+  async tryDecode(chunks: Chunks): Promise<DecodeOutcome> {
     try {
       return { bytes: await this.decode(chunks) };
     } catch (error) {
@@ -122,10 +138,16 @@ export class CodecClauseContext {
   }
 }
 
+/** What came of decoding what may be damaged. */
+export type DecodeOutcome =
+  | { readonly bytes: Buffer; readonly error?: undefined }
+  /** `CODEC_CORRUPT`, or `CODEC_KEY` of a codec with keys. */
+  | { readonly error: unknown };
+
 /** A stream, the chunks of one, or its only chunk. */
 export type Chunks = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-async function* stream(chunks: Chunks): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* stream(chunks: Chunks): AsyncGenerator<Uint8Array, void, undefined> {
   if (chunks instanceof Uint8Array) yield chunks;
   else yield* chunks;
 }

@@ -4,6 +4,9 @@ import { Random } from '../storage/random.ts';
 import { CodecClauseContext, CodecClauseSkipped, type CodecClause, type CodecSuiteOptions } from './clause.ts';
 import { DAMAGE_CLAUSES } from './damage-clauses.ts';
 import { FLOW_CLAUSES } from './flow-clauses.ts';
+import { INSPECT_CLAUSES } from './inspect-clauses.ts';
+import { KEY_CLAUSES } from './key-clauses.ts';
+import { ORDER_CLAUSES } from './order-clauses.ts';
 import { ROUND_TRIP_CLAUSES } from './round-trip-clauses.ts';
 import { TOOL_CLAUSES } from './tool-clauses.ts';
 
@@ -12,7 +15,10 @@ export const CODEC_CLAUSES: readonly CodecClause[] = [
   ...ROUND_TRIP_CLAUSES,
   ...TOOL_CLAUSES,
   ...DAMAGE_CLAUSES,
+  ...ORDER_CLAUSES,
   ...FLOW_CLAUSES,
+  ...INSPECT_CLAUSES,
+  ...KEY_CLAUSES,
 ];
 
 /**
@@ -62,6 +68,7 @@ export {
   CodecClauseContext,
   CodecClauseSkipped,
   type CodecClause,
+  type CodecKeys,
   type CodecSuiteOptions,
   type CodecTool,
 } from './clause.ts';

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isArchiveError, type CodecContext } from 'pgark/contracts';
 import { inChunks, type CodecClause, type CodecClauseContext } from './clause.ts';
+import { WatchedSource } from './watched-source.ts';
 
 type Direction = 'encode' | 'decode';
 
@@ -19,7 +20,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
         const input = await inputOf(context, direction, 2 * context.blockSize);
         for (const length of [0, 1, 1000, Math.floor(input.byteLength / 2), input.byteLength]) {
           const thrown = new Error('the source failed');
-          const source = new Source(inChunks(input.subarray(0, length), 200_000), { error: thrown });
+          const source = new WatchedSource(inChunks(input.subarray(0, length), 200_000), { error: thrown });
           const error = await context.failureOf(
             drain(context, direction, source, {}),
             `${direction} of a source that fails`,
@@ -34,7 +35,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
     title: 'CODEC-04 an abort before the start is ABORTED',
     async run(context) {
       for (const direction of DIRECTIONS) {
-        const source = new Source(inChunks(await inputOf(context, direction, 1000), 100));
+        const source = new WatchedSource(inChunks(await inputOf(context, direction, 1000), 100));
         const reading = drain(context, direction, source, { signal: AbortSignal.abort(new Error('before')) });
         assertAborted(await context.failureOf(reading, direction), direction);
       }
@@ -46,7 +47,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
     async run(context) {
       for (const direction of DIRECTIONS) {
         const input = await inputOf(context, direction, 8 * context.blockSize);
-        const source = new Source(inChunks(input, 100_000));
+        const source = new WatchedSource(inChunks(input, 100_000));
         const abort = new AbortController();
         const reading = drain(context, direction, source, { signal: abort.signal }, () => abort.abort());
         assertAborted(await context.failureOf(reading, direction), direction);
@@ -62,7 +63,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
       for (const direction of DIRECTIONS) {
         const input = await inputOf(context, direction, context.blockSize + 100);
         for (const length of [0, 10, input.byteLength - 1]) {
-          const source = new Source(inChunks(input.subarray(0, length), 100_000), { silent: true });
+          const source = new WatchedSource(inChunks(input.subarray(0, length), 100_000), { silent: true });
           const abort = new AbortController();
           const reading = drain(context, direction, source, { signal: abort.signal });
           reading.catch(() => undefined);
@@ -81,7 +82,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
         const concurrency = 2;
         const limit = (4 * concurrency + 2) * context.blockSize;
         const input = await inputOf(context, direction, limit + 8 * context.blockSize);
-        const source = new Source(inChunks(input, 65_536));
+        const source = new WatchedSource(inChunks(input, 65_536));
         const iterator = context.codec[direction](source, { concurrency })[Symbol.asyncIterator]();
         await context.settled(iterator.next(), direction);
         await source.untilStill();
@@ -99,7 +100,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
         const blocks = 24;
         const input = await inputOf(context, direction, blocks * context.blockSize);
         const given: WeakRef<Uint8Array>[] = [];
-        const source = new Source(inChunks(input, context.blockSize));
+        const source = new WatchedSource(inChunks(input, context.blockSize));
         const { signal } = new AbortController();
         let early: readonly unknown[] | undefined;
         await drain(context, direction, source, { signal }, async (chunk) => {
@@ -122,7 +123,7 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
     async run(context) {
       for (const direction of DIRECTIONS) {
         const input = await inputOf(context, direction, 12 * context.blockSize);
-        const source = new Source(inChunks(input, 100_000));
+        const source = new WatchedSource(inChunks(input, 100_000));
         const leave = async (): Promise<void> => {
           for await (const chunk of context.codec[direction](source, { concurrency: 3 })) {
             assert.ok(chunk.byteLength >= 0);
@@ -139,68 +140,13 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
     id: 'CODEC-06/corrupt',
     title: 'CODEC-06 after CODEC_CORRUPT the source is ended too',
     async run(context) {
-      const source = new Source(inChunks(new Uint8Array(20 * 1024 * 1024), 65_536));
+      const source = new WatchedSource(inChunks(new Uint8Array(20 * 1024 * 1024), 65_536));
       const error = await context.failureOf(drain(context, 'decode', source, {}), 'decoding zero bytes');
       assert.ok(isArchiveError(error), String(error));
       await source.assertQuiet('decode');
     },
   },
 ];
-
-/** A source that counts, and knows whether it was ended. */
-class Source implements AsyncIterable<Uint8Array> {
-  readonly #chunks: Iterator<Uint8Array>;
-  readonly #then: { readonly error?: Error; readonly silent?: boolean };
-  #reached: () => void = () => undefined;
-  readonly reachedEnd: Promise<void> = new Promise((resolve) => (this.#reached = resolve));
-  bytes = 0;
-  calls = 0;
-  ended = false;
-
-  constructor(chunks: Iterable<Uint8Array>, behaviour: { readonly error?: Error; readonly silent?: boolean } = {}) {
-    this.#chunks = chunks[Symbol.iterator]();
-    this.#then = behaviour;
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    return {
-      next: async () => {
-        this.calls++;
-        await new Promise((resolve) => setImmediate(resolve));
-        const step = this.#chunks.next();
-        if (step.done !== true) {
-          this.bytes += step.value.byteLength;
-          // A view of its own for each reader of the same bytes, so that CODEC-05/released sees who keeps it.
-          return { done: false, value: step.value.subarray() };
-        }
-        this.#reached();
-        if (this.#then.silent === true) return new Promise(() => undefined);
-        this.ended = true;
-        if (this.#then.error !== undefined) throw this.#then.error;
-        return { done: true, value: undefined };
-      },
-      return: () => {
-        this.ended = true;
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
-  }
-
-  /** Resolves when nothing was asked of the source for a while. */
-  async untilStill(): Promise<void> {
-    for (let before = -1; before !== this.calls;) {
-      before = this.calls;
-      await sleep(150);
-    }
-  }
-
-  async assertQuiet(what: string): Promise<void> {
-    assert.ok(this.ended, `${what} did not end its source`);
-    const { calls } = this;
-    await sleep(50);
-    assert.equal(this.calls, calls, `${what} went on reading its source`);
-  }
-}
 
 /** Input for a direction, of about `length` bytes: content, or what the codec makes of content that does not compress. */
 async function inputOf(context: CodecClauseContext, direction: Direction, length: number): Promise<Buffer> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { assertBytes, inChunks, type CodecClause, type CodecClauseContext } from './clause.ts';
+import { outputBorders, slowly } from './units.ts';
 
 /** The two directions together: CODEC-01 and CODEC-07. */
 export const ROUND_TRIP_CLAUSES: readonly CodecClause[] = [
@@ -118,24 +119,6 @@ function* randomChunks(
     const end = start + context.random.integer(most);
     yield bytes.subarray(start, end);
     start = end;
-  }
-}
-
-/** Where the chunks that the codec itself gives out end: often the borders of its units. */
-export async function outputBorders(context: CodecClauseContext, bytes: Uint8Array): Promise<number[]> {
-  const borders: number[] = [];
-  let at = 0;
-  for await (const chunk of context.codec.encode(slowly([bytes]), { concurrency: 2 })) {
-    at += chunk.byteLength;
-    borders.push(at);
-  }
-  return borders.slice(0, -1);
-}
-
-async function* slowly(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  for (const chunk of chunks) {
-    await new Promise((resolve) => setImmediate(resolve));
-    yield chunk;
   }
 }
 

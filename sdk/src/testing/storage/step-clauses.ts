@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { ArchiveError, type Attempt, type PutStep } from 'pgark/contracts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ArchiveError, isArchiveError, type Attempt, type PutStep } from 'pgark/contracts';
 import {
   assertBytes,
   bodyOf,
@@ -8,12 +9,23 @@ import {
   rejectsWith,
   StorageClauseSkipped,
   type StorageClause,
+  type StorageClauseContext,
 } from './clause.ts';
 
 const MIB = 1024 * 1024;
 
 /** One request everywhere, and several. */
 const LENGTHS = [1000, 33 * MIB + 7] as const;
+
+/**
+ * When the first call of a step is given up, if it has no answer by then: at once, after so many milliseconds, or when the storage has
+ * taken some of its bytes.
+ */
+type Stall = number | 'moved';
+
+/** How often in a row a step may fail in a way that may pass, and the milliseconds between. */
+const RETRIES = 50;
+const PAUSE = 100;
 
 /** Calls a step and cancels the call before it has sent anything; gives what comes of it, at any time. */
 async function cancelled(step: PutStep, call: (signal: AbortSignal) => Promise<unknown>): Promise<unknown> {
@@ -22,6 +34,78 @@ async function cancelled(step: PutStep, call: (signal: AbortSignal) => Promise<u
   const answer = call(signal).catch((error: unknown) => error);
   cancel.abort();
   return answer;
+}
+
+/**
+ * Runs a step as a stack does whose first attempt stands still: it is given up, and the next begins while it is still on its way. `late`
+ * gets a promise that the first has ended, at any time, with whether that was after it was given up.
+ */
+async function overlapping<Value>(
+  step: PutStep,
+  call: (signal: AbortSignal, moved?: () => void) => Promise<Value>,
+  { stall, late }: { readonly stall: Stall; readonly late: Promise<boolean>[] },
+): Promise<Value> {
+  const cancel = new AbortController();
+  const signal = step.signal === undefined ? cancel.signal : AbortSignal.any([step.signal, cancel.signal]);
+  let tell: () => void = () => undefined;
+  const moved = new Promise<void>((resolve) => (tell = resolve));
+  let over = false;
+  const answer = call(signal, tell).then(
+    () => over,
+    () => over,
+  );
+  const stalled = stall === 'moved' ? moved : stall === 0 ? undefined : sleep(stall);
+  if (stalled !== undefined) await Promise.race([stalled, answer]);
+  over = true;
+  cancel.abort();
+  late.push(answer);
+  return untilDone(step, call);
+}
+
+/** Calls a step again for as long as it fails in a way that may pass. */
+async function untilDone<Value>(
+  step: PutStep,
+  call: (signal: AbortSignal, moved?: () => void) => Promise<Value>,
+): Promise<Value> {
+  const signal = step.signal ?? new AbortController().signal;
+  for (let failures = 0; ; failures++) {
+    try {
+      return await call(signal);
+    } catch (error) {
+      if (!isArchiveError(error) || !error.retriable || signal.aborted || failures === RETRIES) throw error;
+      await sleep(PAUSE);
+    }
+  }
+}
+
+/**
+ * Puts an object, the steps for which `stallOf` says when they are given up twice at a time; looks at the object when the put is over, and
+ * when all calls have ended. Gives how many steps there were.
+ */
+async function putOverlapping(
+  context: StorageClauseContext,
+  { key, length }: { readonly key: string; readonly length: number },
+  stallOf: (number: number) => Stall | undefined,
+): Promise<number> {
+  const bytes = context.random.bytes(length);
+  const late: Promise<boolean>[] = [];
+  let steps = 0;
+  const attempt: Attempt = (step, call) => {
+    const stall = stallOf(++steps);
+    return stall === undefined ? untilDone(step, call) : overlapping(step, call, { stall, late });
+  };
+  await context.storage.put(key, inChunks(bytes, MIB / 4), { ifAbsent: true, attempt });
+  if (steps === 0) throw new StorageClauseSkipped('the storage has no steps that can be repeated');
+  assertBytes(await context.get(key), bytes, `${key} when the put is over`);
+  const ended = await context.withoutHanging(Promise.all(late), 'a call that was given up');
+  context.note(`${length} bytes: of ${late.length} calls ${ended.filter(Boolean).length} overlapped with the next`);
+  // One that was rejected in time may still be at work.
+  for (const pause of [0, 50]) {
+    await sleep(pause);
+    assertBytes(await context.get(key), bytes, `${key} when the calls that were given up have ended`);
+    assert.deepEqual(await context.keys(key), [key]);
+  }
+  return steps;
 }
 
 export const STEP_CLAUSES: readonly StorageClause[] = [
@@ -71,6 +155,34 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
         await context.assertInvisible(key);
       }
       assert.equal((await context.get(key)).toString(), 'content');
+    },
+  },
+  {
+    id: 'STOR-18/overlap',
+    title: 'STOR-18 a step that is begun again while its first call is still on its way makes the same object',
+    async run(context) {
+      for (const stall of [0, 1, 2, 4, 8, 'moved'] as const) {
+        await putOverlapping(context, { key: context.key(`after-${stall}`), length: 1000 }, () => stall);
+      }
+    },
+  },
+  {
+    id: 'STOR-18/overlap-parts',
+    title: 'STOR-18 the same of an object that takes several requests, at its beginning, in its middle and at its end',
+    async run(context) {
+      const length = 33 * MIB + 7;
+      const all = await putOverlapping(context, { key: context.key('counted'), length }, () => undefined);
+      const middle = Math.ceil(all / 2);
+      // A few in one put: each may cost all that was sent.
+      const few = (at: (number: number) => Stall | undefined): ((number: number) => Stall | undefined) => {
+        let left = 4;
+        return (number) => (at(number) === undefined || left-- <= 0 ? undefined : at(number));
+      };
+      const put = async (name: string, at: (number: number) => Stall | undefined): Promise<void> => {
+        await putOverlapping(context, { key: context.key(name), length }, few(at));
+      };
+      await put('at-once', (number) => (number <= 2 || number === middle ? 0 : number >= all ? 1 : undefined));
+      await put('later', (number) => (number === middle || number >= all ? 'moved' : number === 2 ? 2 : undefined));
     },
   },
   {
