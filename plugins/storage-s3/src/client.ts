@@ -63,6 +63,7 @@ export async function openClient(settings: Settings, agents: Agents, warn: (mess
   };
   const s3 = new S3(config);
   if (checksums === 'md5') await addContentMd5(s3, settings);
+  if (!settings.signPayload) leaveBytesUnsigned(s3);
   return {
     s3,
     close: () => {
@@ -83,6 +84,22 @@ function oneOf(reading: NodeHttpHandler, other: NodeHttpHandler): NonNullable<S3
     updateHttpClientConfig: () => undefined,
     httpHandlerConfigs: () => ({}),
   };
+}
+
+/**
+ * The SDK would hash the bytes of every upload on the thread of the event loop, for the signature alone.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+ */
+function leaveBytesUnsigned(s3: S3): void {
+  const commands = new Set(['PutObjectCommand', 'UploadPartCommand']);
+  s3.middlewareStack.add(
+    (next, context) => async (args) => {
+      const { headers } = args.request as Request;
+      if (commands.has(context.commandName ?? '')) headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+      return next(args);
+    },
+    { step: 'build', name: 'pgarkUnsignedPayload', priority: 'low' },
+  );
 }
 
 /**

@@ -88,7 +88,7 @@ export class MultipartUpload {
       const size = sizeOf(number);
       const memory = this.#memory(size);
       const bytes = memory.subarray(0, await reader.fill(memory));
-      this.#checksum = crc32(bytes, this.#checksum);
+      if (isWhole(this.#context.settings)) this.#checksum = crc32(bytes, this.#checksum);
       await this.#room(bytes.byteLength, signal);
       const sent = this.#sendPart(number, bytes)
         .then(

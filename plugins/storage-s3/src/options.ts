@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ArchiveError, Secret } from '@pgark/sdk';
-import { PROVIDERS, type ProviderName } from './providers.ts';
+import { PROVIDERS, type Provider, type ProviderName } from './providers.ts';
 import { parseMilliseconds, parseSize } from './units.ts';
 
 export interface S3StorageOptions {
@@ -23,6 +23,11 @@ export interface S3StorageOptions {
   readonly conditionalPut?: boolean;
   /** `crc32`: on every request, and checked on what is read. `md5`: `Content-MD5` only where S3 demands a checksum. */
   readonly checksums?: 'crc32' | 'md5';
+  /**
+   * Whether the signature of an upload covers its bytes, by a SHA-256 that both sides compute. Without it they are protected by TLS and
+   * the CRC32. Default: not over https with `checksums: crc32`, else yes.
+   */
+  readonly signPayload?: boolean;
   /** Size of a part of a large object, at least 5MiB; default `8MiB` (`16MiB` for r2). */
   readonly partSize?: string;
   /** Parts of one object sent at once; default 4. */
@@ -99,6 +104,10 @@ export const OPTIONS: z.ZodType<S3StorageOptions> = z
       .describe(
         '"crc32" on every request, "md5" only where S3 demands a checksum; default "crc32" for aws, else "md5".',
       ),
+    signPayload: z
+      .boolean()
+      .optional()
+      .describe('Sign the bytes of uploads, which costs a SHA-256; default: not over https with checksums "crc32".'),
     partSize: size(5 * MIB, 5120 * MIB)
       .optional()
       .describe('Size of a part of a large object; default "8MiB".'),
@@ -129,6 +138,7 @@ export const OPTIONS: z.ZodType<S3StorageOptions> = z
 function faultOf(options: object): { readonly option: string; readonly message: string } | undefined {
   const { accessKeyId, secretAccessKey, sessionToken, provider, endpoint, kmsKeyId, encryption, profile } =
     options as S3StorageOptions;
+  const { checksums, signPayload } = options as S3StorageOptions;
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
     const option = accessKeyId === undefined ? 'accessKeyId' : 'secretAccessKey';
     return { option, message: 'must be given too: accessKeyId and secretAccessKey belong together' };
@@ -145,7 +155,17 @@ function faultOf(options: object): { readonly option: string; readonly message: 
   if (kmsKeyId !== undefined && encryption?.startsWith('aws:kms') !== true) {
     return { option: 'kmsKeyId', message: 'needs encryption: aws:kms' };
   }
+  if (signPayload === false && (checksums ?? presetOf(options as S3StorageOptions).checksums) !== 'crc32')
+    return { option: 'signPayload', message: 'needs checksums: crc32, or nothing would tell damage on the way' };
   return undefined;
+}
+
+function presetOf(options: S3StorageOptions): Provider {
+  return PROVIDERS[providerOf(options)];
+}
+
+function providerOf({ provider, endpoint }: S3StorageOptions): ProviderName {
+  return provider ?? (endpoint === undefined ? 'aws' : 'other');
 }
 
 /** The options with their defaults, in units that code works with. */
@@ -161,6 +181,7 @@ export interface Settings {
   readonly profile: string | undefined;
   readonly conditionalPut: boolean;
   readonly checksums: 'crc32' | 'md5';
+  readonly signPayload: boolean;
   /** Bytes. */
   readonly partSize: number;
   /** All parts but the last have to be of one size. */
@@ -181,14 +202,15 @@ export interface Settings {
 }
 
 export function settingsOf(options: S3StorageOptions): Settings {
-  const provider = options.provider ?? (options.endpoint === undefined ? 'aws' : 'other');
-  const preset = PROVIDERS[provider];
+  const preset = presetOf(options);
+  const endpoint = options.endpoint ?? preset.endpoint;
+  const checksums = options.checksums ?? preset.checksums;
   const { accessKeyId, secretAccessKey, sessionToken } = options;
   return Object.freeze({
     bucket: options.bucket,
-    provider,
+    provider: providerOf(options),
     region: options.region ?? preset.region,
-    endpoint: options.endpoint ?? preset.endpoint,
+    endpoint,
     // A certificate for *.host does not cover a bucket name with a dot.
     pathStyle: options.pathStyle ?? (preset.pathStyle || options.bucket.includes('.')),
     credentials:
@@ -197,7 +219,8 @@ export function settingsOf(options: S3StorageOptions): Settings {
         : { accessKeyId, secretAccessKey, sessionToken },
     profile: options.profile,
     conditionalPut: options.conditionalPut ?? preset.conditionalPut,
-    checksums: options.checksums ?? preset.checksums,
+    checksums,
+    signPayload: options.signPayload ?? (checksums !== 'crc32' || endpoint?.startsWith('http:') === true),
     partSize: sizeOf('partSize', options.partSize ?? preset.partSize),
     equalParts: preset.equalParts,
     parallelParts: options.parallelParts ?? 4,

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream';
 import { randomBytes } from 'node:crypto';
 import { isArchiveError, Secret, type ArchiveError, type Logger, type Storage } from '@pgark/sdk';
 import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
@@ -92,6 +93,9 @@ export class Gateway {
   before: (request: Passed) => Promise<'cut' | 'pass' | Refusal> = async () => 'pass';
   /** Told of each request that was answered, before its answer is passed back; may cut the connection or answer otherwise. */
   after: (request: Passed) => Promise<'cut' | 'pass' | Refusal> = async () => 'pass';
+  /** Whether the last byte of each body is changed on the way; `altered` counts how often it was. */
+  alterBodies = false;
+  altered = 0;
   readonly #server: Server;
 
   private constructor(target: number) {
@@ -125,9 +129,28 @@ export class Gateway {
         });
         onward.on('error', () => incoming.socket.destroy());
         outgoing.on('close', () => onward.destroy());
-        return incoming.pipe(onward);
+        if (!this.alterBodies) return incoming.pipe(onward);
+        return pipeline(
+          incoming,
+          (body: AsyncIterable<Buffer>) => this.#alteredBody(body),
+          onward,
+          () => undefined,
+        );
       });
     });
+  }
+
+  async *#alteredBody(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+    let last: Buffer | undefined;
+    for await (const chunk of body) {
+      if (last !== undefined) yield last;
+      last = chunk;
+    }
+    if (last === undefined) return;
+    this.altered += 1;
+    const at = last.byteLength - 1;
+    last.writeUInt8(last.readUInt8(at) ^ 1, at);
+    yield last;
   }
 
   static async listen(target: number): Promise<Gateway> {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 import { BlockReader } from '../src/block-reader.ts';
 import { decodeMetadata, encodeMetadata } from '../src/metadata.ts';
+import { settingsOf } from '../src/options.ts';
 import { partSizes } from '../src/part-sizes.ts';
 import { PROVIDERS } from '../src/providers.ts';
 
@@ -59,9 +60,23 @@ describe('options', () => {
     [{ partSize: 8 }, ['partSize']],
     [{ idleTimeout: '10' }, ['idleTimeout']],
     [{ objectLock: 'GOVERNANCE' }, ['objectLock']],
+    [{ signPayload: false }, undefined],
+    [{ signPayload: false, endpoint: 'http://minio:9000', checksums: 'crc32' }, undefined],
+    [{ signPayload: false, endpoint: 'https://s3.example' }, ['signPayload']],
+    [{ signPayload: false, checksums: 'md5' }, ['signPayload']],
     [{ buckte: 'x' }, ['']],
   ])('%j', async (options, expected) => {
     expect(await issues(options)).toEqual(expected);
+  });
+
+  test('the bytes of uploads are signed, but where TLS and a checksum protect them', () => {
+    const signed = (options: object): boolean => settingsOf({ bucket: 'archive', ...options }).signPayload;
+    expect(signed({})).toBe(false);
+    expect(signed({ signPayload: true })).toBe(true);
+    expect(signed({ checksums: 'md5' })).toBe(true);
+    expect(signed({ endpoint: 'https://s3.example' })).toBe(true);
+    expect(signed({ endpoint: 'https://s3.example', checksums: 'crc32' })).toBe(false);
+    expect(signed({ endpoint: 'http://minio:9000', checksums: 'crc32' })).toBe(true);
   });
 
   test('H-51 the capabilities are those of the provider, or as configured', () => {

@@ -186,6 +186,34 @@ describe.skipIf(versityMissing !== undefined)('uploads', () => {
     expect(await put({ provider: 'aws' })).toEqual(['x-amz-checksum-crc32', 'x-amz-checksum-crc32']);
     expect(await put({ provider: 'ceph' })).toEqual(['', 'content-md5']);
   });
+
+  test('with signPayload: false the bytes are not hashed for the signature, and those that change on the way are refused', async () => {
+    const unsigned = { checksums: 'crc32', signPayload: false, partSize: '5MiB', singlePut: '5MiB' } as const;
+    const storage = openStorage(gateway.port, unsigned);
+    const whole = randomBody(100_000);
+    await storage.put('whole', whole.body, { ifAbsent: true });
+    const large = randomBody(12 * MIB);
+    await storage.put('in-parts', large.body, { ifAbsent: true });
+    const uploads = gateway.passed.filter(({ operation }) => operation === 'PutObject' || operation === 'UploadPart');
+    expect(uploads.map(({ headers }) => headers['x-amz-content-sha256'])).toEqual(Array(4).fill('UNSIGNED-PAYLOAD'));
+    expect(uploads.every(({ headers }) => headers['x-amz-checksum-crc32'] !== undefined)).toBe(true);
+    expect((await readBack(storage, 'whole')).equals(whole.sent())).toBe(true);
+    expect((await readBack(storage, 'in-parts')).equals(large.sent())).toBe(true);
+    gateway.alterBodies = true;
+    for (const [key, bytes] of [
+      ['altered', 100_000],
+      ['altered-in-parts', 12 * MIB],
+    ] as const) {
+      const error = await failure(storage.put(key, randomBody(bytes).body, { ifAbsent: true }));
+      expect(error.code, error.message).toBe('STORAGE_UNAVAILABLE');
+    }
+    expect(gateway.altered).toBeGreaterThanOrEqual(2);
+    gateway.alterBodies = false;
+    for (const key of ['altered', 'altered-in-parts'])
+      expect((await failure(storage.stat(key))).code).toBe('STORAGE_NOT_FOUND');
+    expect(await leftBehind()).toEqual([]);
+    await storage.close();
+  });
 });
 
 async function* bodyOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
