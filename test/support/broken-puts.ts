@@ -1,4 +1,5 @@
 /** Storages that each break one promise of keys and of `put`. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ArchiveError,
   isArchiveError,
@@ -212,7 +213,7 @@ export const BROKEN_PUTS: readonly BrokenStorage[] = [
   },
   {
     fault: 'takes its own object for that of another writer when it sends a step again',
-    fails: ['STOR-18/again', 'STOR-18/over'],
+    fails: ['STOR-18/again', 'STOR-18/overlap', 'STOR-18/overlap-parts', 'STOR-18/over'],
     create: () => repeating(() => false),
   },
   {
@@ -223,7 +224,39 @@ export const BROKEN_PUTS: readonly BrokenStorage[] = [
   {
     fault: 'does not cancel a step',
     fails: ['STOR-18/over'],
-    create: () => lateWrites(() => new AbortController().signal),
+    create: () =>
+      inOneStep(
+        async (bytes) => bytes,
+        () => new AbortController().signal,
+      ),
+  },
+  {
+    fault: 'goes on with a step that was given up, beside the next attempt',
+    fails: ['STOR-18/overlap', 'STOR-18/overlap-parts'],
+    create: () =>
+      inOneStep(async (bytes, options) => {
+        const sent: Buffer[] = [];
+        await putStep(options, { name: 'bytes' }, async () => {
+          sent.length = 0;
+          await sleep(STALL);
+          sent.push(bytes);
+        });
+        return Buffer.concat(sent);
+      }),
+  },
+  {
+    fault: 'writes into the object when a step that was given up wakes up after the end of the put',
+    fails: ['STOR-18/overlap', 'STOR-18/overlap-parts'],
+    create: () =>
+      inOneStep(async (bytes, options, write) => {
+        let attempts = 0;
+        await putStep(options, { name: 'bytes' }, async (signal) => {
+          if (++attempts > 1) return;
+          await sleep(3 * STALL);
+          if (signal.aborted) await write(bytes.subarray(1));
+        });
+        return bytes;
+      }),
   },
   {
     fault: 'stores the object all the same when a step is given up',
@@ -255,11 +288,23 @@ function repeating(isDone: (error: unknown) => boolean): Storage {
   })();
 }
 
+/** Milliseconds for which a step stands still. */
+const STALL = 20;
+
+/** Gives the bytes that are to be stored. `write` replaces the object, if it is there. */
+type Prepare = (bytes: Buffer, options: PutOptions, write: (bytes: Uint8Array) => Promise<void>) => Promise<Buffer>;
+
 /** Puts the whole body in one step, which looks first whether an earlier attempt has done it; `signalOf` says what cancels the write. */
-function lateWrites(signalOf: (signal: AbortSignal) => AbortSignal): Storage {
+function inOneStep(prepare: Prepare, signalOf: (signal: AbortSignal) => AbortSignal = (signal) => signal): Storage {
   return new (class extends MemoryStorage {
     override async put(key: string, body: Body, options: PutOptions): Promise<void> {
-      const bytes = await gathered(body);
+      const replace = async (changed: Uint8Array): Promise<void> => {
+        await super.stat(key).then(
+          () => super.put(key, from([changed]), { ifAbsent: false }),
+          () => undefined,
+        );
+      };
+      const bytes = await prepare(await gathered(body), options, replace);
       let sent = false;
       await putStep(options, { name: 'whole' }, async (signal) => {
         const isThere = async (): Promise<boolean> => {

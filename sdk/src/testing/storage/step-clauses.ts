@@ -171,18 +171,15 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
     title: 'STOR-18 the same of an object that takes several requests, at its beginning, in its middle and at its end',
     async run(context) {
       const length = 33 * MIB + 7;
+      // Before much is sent: where nothing can be repeated, the clause ends here.
+      await putOverlapping(context, { key: context.key('small'), length: 1 }, () => undefined);
       const all = await putOverlapping(context, { key: context.key('counted'), length }, () => undefined);
-      const middle = Math.ceil(all / 2);
-      // A few in one put: each may cost all that was sent.
-      const few = (at: (number: number) => Stall | undefined): ((number: number) => Stall | undefined) => {
-        let left = 4;
-        return (number) => (at(number) === undefined || left-- <= 0 ? undefined : at(number));
-      };
-      const put = async (name: string, at: (number: number) => Stall | undefined): Promise<void> => {
-        await putOverlapping(context, { key: context.key(name), length }, few(at));
-      };
-      await put('at-once', (number) => (number <= 2 || number === middle ? 0 : number >= all ? 1 : undefined));
-      await put('later', (number) => (number === middle || number >= all ? 'moved' : number === 2 ? 2 : undefined));
+      // Few: each may cost all that was sent, and steps that come of it.
+      let left = 3;
+      await putOverlapping(context, { key: context.key('object'), length }, (number) => {
+        const stall = number === 1 ? 0 : number === Math.ceil(all / 2) ? 'moved' : number >= all ? 2 : undefined;
+        return stall === undefined || left-- <= 0 ? undefined : stall;
+      });
     },
   },
   {
