@@ -92,8 +92,9 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
     const [first] = parts;
     if (first?.failure !== undefined && parts.every(({ failure }) => failure !== undefined)) throw first.failure;
     // What could not be made on this host reads nothing: an object of its codec may be read by that of another repository.
-    const working = parts.flatMap(({ codecs }) => codecs).filter((codec) => !(codec instanceof LateCodec));
-    const configured = new Map<string, Codec>(working.map((codec) => [codec.suffix, codec]));
+    const working = (codecs: readonly Codec[]): readonly Codec[] =>
+      codecs.filter((codec) => !(codec instanceof LateCodec));
+    const configured = working(parts.flatMap(({ codecs }) => codecs));
     const repositories = parts.map(({ storage, codecs }, at) => {
       const { name, storage: _, codecs: __, ...limits } = sections[at] as RepositoryConfig;
       return new Repository({
@@ -106,7 +107,10 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
           ...(options.retry === undefined ? {} : { retry: options.retry }),
         }),
         codecs,
-        codecFor: async (suffix) => configured.get(suffix) ?? registry.codecForSuffix(suffix),
+        // Its own first: two repositories may have different keys for one codec.
+        codecFor: async (suffix) =>
+          [...working(codecs), ...configured].find((codec) => codec.suffix === suffix) ??
+          registry.codecForSuffix(suffix),
         concurrency: config.concurrency,
       });
     });

@@ -103,6 +103,11 @@ export class BackupCatalog {
     return names;
   }
 
+  /** The key of an object of a backup, by its full name. */
+  objectKey(id: string, full: string): string {
+    return `${this.#prefix}${id}/${full}`;
+  }
+
   /** The full name that {@link putObject} gives an object. */
   objectName(name: string): string {
     return name + joinSuffixes(this.#context.codecs.map((codec) => codec.suffix));

@@ -1,5 +1,5 @@
 /** Stand-ins for parts of a repository that could not be made: each call tries again to make them, and fails with the reason. */
-import type { Codec, CodecContext } from '../contracts/codec.ts';
+import type { Codec, CodecContext, KeyUse } from '../contracts/codec.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { ObjectInfo, Storage, StorageCapabilities } from '../contracts/storage.ts';
 
@@ -90,6 +90,7 @@ export class LateCodec implements Codec {
   readonly id: string;
   readonly suffix: string;
   #keyIds: readonly string[] = [];
+  #isMade = false;
   readonly #late: Late<Codec>;
 
   constructor({ id, suffix, ...options }: LateOptions<Codec> & Pick<Codec, 'id' | 'suffix'>) {
@@ -111,9 +112,25 @@ export class LateCodec implements Codec {
     yield* (await this.#made()).decode(source, context);
   }
 
+  /** What a codec without keys wrote is for everybody. */
+  async inspect(source: AsyncIterable<Uint8Array>, context: Pick<CodecContext, 'signal'>): Promise<KeyUse> {
+    const codec = await this.#made();
+    return codec.inspect?.(source, context) ?? { keyIds: [], unknown: 0, readable: true };
+  }
+
   async #made(): Promise<Codec> {
     const codec = await this.#late.get();
     this.#keyIds = codec.keyIds ?? [];
+    this.#isMade = true;
     return codec;
   }
+
+  get isMade(): boolean {
+    return this.#isMade;
+  }
+}
+
+/** Whether a codec could not be made so far: what it says of its keys means nothing yet. */
+export function isNotMade(codec: Codec): boolean {
+  return codec instanceof LateCodec && !codec.isMade;
 }

@@ -58,6 +58,11 @@ export class Repository {
     return this.#context.codecs;
   }
 
+  /** The codec that reads objects of this suffix. Errors: `CODEC_UNKNOWN`, and what keeps it from being made. */
+  codecFor(suffix: string): Promise<Codec> {
+    return this.#context.codecFor(suffix);
+  }
+
   /**
    * Checks the format marker, or writes it with `create`, and gives the repository's own id, made up when it was created:
    * who remembers it notices that another storage answers, such as the empty folder below a disk that is not mounted.

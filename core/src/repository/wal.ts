@@ -177,15 +177,23 @@ export class WalArchive {
     options: CallOptions & { readonly from: bigint; readonly segmentSize: number },
   ): AsyncGenerator<WalObject | WalSlice> {
     const first = walFile(segmentName(timeline, options.from, options.segmentSize));
-    const startAfter = `${this.#prefix}${walFolder(first)}${first.name}`;
-    const folder = `${this.#prefix}${historyName(timeline).slice(0, 8)}/`;
-    for await (const { key, size, modified } of this.#context.storage.list(folder, {
-      ...signalOf(options),
-      startAfter,
-    })) {
+    const startAfter = `${walFolder(first)}${first.name}`;
+    for await (const entry of this.#entries(`${historyName(timeline).slice(0, 8)}/`, options, startAfter))
+      if ('segment' in entry || entry.file.kind !== 'history') yield entry;
+  }
+
+  /** Everything of every timeline in the order of the keys: files of every kind, and slices. */
+  everything(options: CallOptions = {}): AsyncGenerator<WalObject | WalSlice> {
+    return this.#entries('', options);
+  }
+
+  async *#entries(below: string, options: CallOptions, startAfter?: string): AsyncGenerator<WalObject | WalSlice> {
+    const after = startAfter === undefined ? {} : { startAfter: this.#prefix + startAfter };
+    const call = { ...signalOf(options), ...after };
+    for await (const { key, size, modified } of this.#context.storage.list(this.#prefix + below, call)) {
       const file = parseWalKey(key.slice(this.#prefix.length));
       const tail = parseTailKey(key.slice(this.#prefix.length));
-      if (file !== undefined && file.file.kind !== 'history') yield { ...file, key, size, modified };
+      if (file !== undefined) yield { ...file, key, size, modified };
       else if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size };
     }
   }

@@ -60,9 +60,10 @@ async function* run(flags: CheckFlags, context: CommandContext): AsyncGenerator<
     }
   }
   if (!flags.storage) return;
-  const [{ probeStorage }, { checkArchive }] = await Promise.all([
+  const [{ probeStorage }, { checkArchive }, { checkCodecs }] = await Promise.all([
     import('../../check/storage-probe.ts'),
     import('../../check/archive-check.ts'),
+    import('../../check/codec-check.ts'),
   ]);
   for (const [at, repository] of archive.repositories.entries()) {
     try {
@@ -71,11 +72,18 @@ async function* run(flags: CheckFlags, context: CommandContext): AsyncGenerator<
       yield failure(`repository ${repository.name}`, 'archive', error);
       continue;
     }
+    const readOnly = config.repositories[at]?.readOnly === true;
+    const identities = config.restore.identities.length > 0;
+    try {
+      yield* checkCodecs(repository, { systemId: facts?.systemId, readOnly, identities, signal });
+    } catch (error) {
+      yield failure(`repository ${repository.name}`, 'keys', error);
+    }
     logger.debug({ repository: repository.name }, 'probing the storage');
     yield* probeStorage(repository.storage, {
       name: repository.name,
       prefix: `${repository.cluster}/check/`,
-      readOnly: config.repositories[at]?.readOnly === true,
+      readOnly,
       signal,
     });
   }

@@ -5,6 +5,7 @@ import { register as check } from './check.ts';
 import { register as config } from './config.ts';
 import { register as copy } from './copy.ts';
 import { register as init } from './init.ts';
+import { register as keys } from './keys.ts';
 import { register as list } from './list.ts';
 import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   backup,
   list,
   show,
+  keys,
   restore,
   copy,
   walPush,
