@@ -1,6 +1,7 @@
 /** One backup from one repository into another. */
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
+import { inspectObject } from '../keys/inspect-object.ts';
 import type { BackupObject, BackupPart, BackupRecord } from '../repository/backup-record.ts';
 import { splitObjectName } from '../repository/backups.ts';
 import type { Fact } from '../repository/facts.ts';
@@ -57,9 +58,10 @@ export async function copyBackup(record: BackupRecord, options: CopyBackupOption
     if (copied === undefined) throw new ArchiveError('INTERNAL', `${object.name} of backup ${id} was not copied`);
     return copied.object;
   };
+  const kept = [...done.values()].filter((copied) => copied.kept).map(({ object }) => object);
   const copy: BackupRecord = {
     ...record,
-    codecs: target.codecs.map(({ id: codec, suffix, keyIds = [] }) => ({ id: codec, suffix, keyIds: [...keyIds] })),
+    codecs: await codecsOf(target, record, kept, call),
     parts: parts.map((part): BackupPart => ({ ...part, ...copiedOf(part) })),
     manifest: copiedOf(manifest),
     fileList: copiedOf(fileList),
@@ -73,6 +75,30 @@ export async function copyBackup(record: BackupRecord, options: CopyBackupOption
     storedBytes: written.reduce((sum, { object }) => sum + object.storedSize, 0),
     record: copy,
   };
+}
+
+/**
+ * The codecs for the record. What an earlier, interrupted copy left may have been written for other keys than those of today: the record
+ * names those too that the headers tell.
+ */
+async function codecsOf(
+  target: Repository,
+  { id, systemId }: BackupRecord,
+  kept: readonly BackupObject[],
+  options: CallOptions,
+): Promise<BackupRecord['codecs']> {
+  const catalog = target.backups(systemId);
+  const keys = new Map(target.codecs.map(({ suffix, keyIds = [] }) => [suffix, new Set(keyIds)]));
+  for (const { name, storedSize: size } of kept) {
+    const object = { key: catalog.objectKey(id, name), size, suffixes: splitObjectName(name).suffixes };
+    const { layers } = await within(target, () => inspectObject(target, object, options));
+    for (const { suffix, keyIds } of layers) for (const keyId of keyIds) keys.get(suffix)?.add(keyId);
+  }
+  return target.codecs.map((codec) => ({
+    id: codec.id,
+    suffix: codec.suffix,
+    keyIds: [...(keys.get(codec.suffix) ?? [])],
+  }));
 }
 
 async function copyObject(
