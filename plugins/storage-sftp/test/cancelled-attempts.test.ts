@@ -1,20 +1,21 @@
 /** A step of a put is cancelled and begun again, as the stack does with one that stands still: no attempt meets its successor. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { isArchiveError, type PutOptions } from '@pgark/sdk';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { RetryEvent } from '../../../core/src/storage/retry.ts';
 import { storageStack } from '../../../core/src/storage/stack.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { unavailable } from '../../../test/support/require.ts';
 import { noSshd, SftpServer } from '../../../test/support/sftp-server.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 import { Connection } from '../src/connection.ts';
-import { body, keysOf, MIB, open, put, read, temporaryFiles } from './helpers.ts';
+import { Pool } from '../src/pool.ts';
+import { body, keysOf, MIB, open, read, temporaryFiles } from './helpers.ts';
 
 const noStrace = existsSync('/usr/bin/strace') ? undefined : unavailable('strace', 'apt-get install strace');
 
@@ -41,6 +42,82 @@ async function until(what: string, state: () => boolean): Promise<void> {
   }
 }
 
+/** Attempts that are cancelled while they dial, and whose connection stands when the attempt that follows them has got its own file. */
+interface LateDials {
+  /** Dials that stood after their attempt was cancelled. */
+  readonly dials: number;
+  /** Whether they stand by now. */
+  readonly awake: boolean;
+  /** What the cancelled attempts have asked of the server. */
+  readonly requests: readonly string[];
+  cancelInDial(call: (signal: AbortSignal) => Promise<unknown>): Promise<void>;
+  /** Wakes them at the first write that is not theirs behind `position` bytes, which waits until they have nothing more to do. */
+  wakeBeforeWriteAt(position: number): void;
+}
+
+function lateDials(): LateDials {
+  const cancelled = new AsyncLocalStorage<true>();
+  const dialled: Promise<Connection>[] = [];
+  const requests: string[] = [];
+  let wake: () => void = () => undefined;
+  const awaking = new Promise<void>((resolve) => (wake = resolve));
+  const late = { dials: 0, awake: false, requests };
+  let wakeAt: number | undefined;
+  let waiting = 0;
+
+  const lease: Pool['lease'] = Reflect.get(Pool.prototype, 'lease');
+  vi.spyOn(Pool.prototype, 'lease').mockImplementation(function (this: Pool) {
+    const real = lease.call(this);
+    if (cancelled.getStore() === undefined) return real;
+    dialled.push(real.connection);
+    return { ...real, connection: awaking.then(() => real.connection) };
+  });
+  const asleep = async (): Promise<void> => {
+    late.awake = true;
+    for (const { status } of await Promise.allSettled(dialled)) if (status === 'fulfilled') late.dials += 1;
+    wake();
+    // From one answer of the server to the next request there is nothing to wait for.
+    for (let idle = 0; idle < 10; idle = waiting === 0 ? idle + 1 : 0) await setImmediate();
+  };
+  for (const name of Object.getOwnPropertyNames(Connection.prototype)) {
+    const { value: real } = Object.getOwnPropertyDescriptor(Connection.prototype, name) ?? {};
+    if (name === 'constructor' || name === 'drop' || typeof real !== 'function') continue;
+    vi.spyOn(Connection.prototype, name as 'write').mockImplementation(async function (this: Connection, ...args) {
+      const isLate = cancelled.getStore() !== undefined;
+      if (isLate) requests.push(name);
+      else if (name === 'write' && wakeAt !== undefined && args[2] >= wakeAt && !late.awake) await asleep();
+      waiting += isLate ? 1 : 0;
+      try {
+        return await (real as Connection['write']).apply(this, args);
+      } finally {
+        waiting -= isLate ? 1 : 0;
+      }
+    });
+  }
+  onTestFinished(() => void vi.restoreAllMocks());
+  return Object.assign(late, {
+    cancelInDial: async (call: (signal: AbortSignal) => Promise<unknown>) => {
+      const before = dialled.length;
+      // The first may still find the connection that was cut.
+      while (dialled.length === before) {
+        const cancel = new AbortController();
+        let code: string | undefined;
+        const answer = cancelled
+          .run(true, () => call(cancel.signal))
+          .catch((error: unknown) => (code = isArchiveError(error) ? error.code : String(error)));
+        await until('it dials', () => dialled.length > before || code !== undefined);
+        cancel.abort();
+        await answer;
+        expect(code).toBe(dialled.length > before ? 'ABORTED' : 'STORAGE_UNAVAILABLE');
+        if (dialled.length === before) requests.length = 0;
+      }
+    },
+    wakeBeforeWriteAt: (position: number) => {
+      wakeAt = position;
+    },
+  });
+}
+
 interface InSteps {
   readonly put: Promise<void>;
   readonly content: Buffer;
@@ -54,52 +131,45 @@ describe.skipIf(noSshd !== undefined)(`attempts that are cancelled ${noSshd ?? '
   });
   afterAll(() => server.stop());
 
-  test.skipIf(noStrace !== undefined)(
-    'STOR-18 attempts that were cancelled in their dial do not touch the file of the one that succeeds',
-    async () => {
-      const { server: slow, log } = await faultyServer('fsync:delay_exit=400000');
-      await put(open(slow, 'archive'), 'before');
-      const round = async (key: string): Promise<void> => {
-        const proxy = await Proxy.listen({ port: slow.port });
-        const content = randomBytes(3 * MIB);
-        const stalls: RetryEvent[] = [];
-        const storage = open(slow, 'archive', { port: proxy.port, hostKey: slow.fingerprint() });
-        const onRetry = (event: RetryEvent): void => {
-          if (event.error.message.includes('no progress')) stalls.push(event);
-        };
-        const stack = storageStack(storage, {
-          logger: silentLogger,
-          stallTimeout: 1000,
-          retry: { firstDelay: 10, longestDelay: 20, onRetry },
-        });
-        let before: number | undefined;
-        const breaking = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-          yield content.subarray(0, 5 * (MIB / 2));
-          expect(proxy.cut()).toBeGreaterThan(0);
-          proxy.stall();
-          before = stalls.length;
-          yield content.subarray(5 * (MIB / 2));
-        };
-        const call = stack.put(key, breaking(), { ifAbsent: true });
-        const cancelled = (): boolean => before !== undefined && stalls.length >= before + 3;
-        await Promise.race([until('three attempts are cancelled', cancelled), call]);
-        expect(cancelled()).toBe(true);
-        const dialling = proxy.open;
-        proxy.resume();
-        await call;
-        expect(dialling).toBeGreaterThan(0);
-        expect((await read(storage, key)).equals(content), `the bytes of ${key}`).toBe(true);
-        await storage.close();
-        await proxy.close();
-      };
-      const keys = Array.from({ length: 5 }, (_, index) => `round/${index}`);
-      await Promise.all(keys.map(round));
-      expect(log().match(/fsync.* = 0 \(DELAYED\)/gu)?.length).toBeGreaterThanOrEqual(6);
-      expect(temporaryFiles(slow, 'archive')).toEqual([]);
-      expect(await keysOf(open(slow, 'archive'))).toEqual(['before', ...keys]);
-    },
-    90_000,
-  );
+  test('STOR-18 attempts that were cancelled in their dial do not touch the file of the one that succeeds', async () => {
+    const proxy = await Proxy.listen({ port: server.port });
+    onTestFinished(() => proxy.close());
+    const storage = open(server, 'dials', { port: proxy.port, hostKey: server.fingerprint() });
+    const content = randomBytes(3 * MIB);
+    const late = lateDials();
+    let done = 0;
+    let isCut = false;
+    let confirmed: number | undefined;
+    const attempt: PutOptions['attempt'] = async (step, call) => {
+      for (;;) {
+        if (isCut && confirmed === undefined) {
+          confirmed = Number(/^bytes from (\d+)$/.exec(step.name)?.[1]);
+          for (let count = 0; count < 3; count++) await late.cancelInDial(call);
+          late.wakeBeforeWriteAt(confirmed);
+        }
+        try {
+          const value = await call(step.signal ?? new AbortController().signal);
+          done += 1;
+          return value;
+        } catch (error) {
+          if (!isArchiveError(error) || !error.retriable) throw error;
+        }
+      }
+    };
+    const cutting = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      yield content.subarray(0, 5 * (MIB / 2));
+      await until('two megabytes are confirmed', () => done > 0);
+      isCut = proxy.cut() > 0;
+      yield content.subarray(5 * (MIB / 2));
+    };
+    await storage.put('key', cutting(), { ifAbsent: true, attempt });
+    expect(confirmed).toBeGreaterThan(MIB);
+    expect(late).toMatchObject({ dials: 3, awake: true });
+    expect((await read(storage, 'key')).equals(content)).toBe(true);
+    expect(temporaryFiles(server, 'dials')).toEqual([]);
+    expect(await keysOf(storage)).toEqual(['key']);
+    expect(late.requests).toEqual([]);
+  });
 
   test('STOR-18 wherever an attempt is cancelled, the object is whole and no temporary file is left', async () => {
     const storage = open(server, 'each');
