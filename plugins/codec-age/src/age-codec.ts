@@ -1,0 +1,180 @@
+import { hkdfSync, randomBytes } from 'node:crypto';
+import {
+  abortable,
+  ArchiveError,
+  throwIfAborted,
+  type Codec,
+  type CodecContext,
+  type KeyUse,
+  type PluginContext,
+  type Secret,
+} from '@pgark/sdk';
+import { ByteReader } from './byte-reader.ts';
+import { corrupt } from './corrupt.ts';
+import { makeHeader, NONCE, openHeader, readHeader, type FileHeader, type OpenedHeader } from './header.ts';
+import { readIdentities, type Identities } from './identities.ts';
+import { Passphrase } from './passphrase.ts';
+import { openPayload, sealPayload } from './payload.ts';
+import { faultOfRecipient, faultOfRecipients } from './recipients.ts';
+
+/** The work factor of the age command: 256 MiB of memory and about a second. */
+export const WORK = 18;
+
+/** What {@link AgeCodec.keyIds} calls a passphrase. */
+const PASSPHRASE = 'passphrase';
+
+const WHAT = { encode: 'age encryption', decode: 'age decryption', inspect: 'reading an age header' } as const;
+
+export interface AgeCodecOptions {
+  /** Whom objects are written for, `age1...`; each of them can open every object. */
+  readonly recipients?: readonly string[];
+  /** Writes and reads, in place of recipients. */
+  readonly passphrase?: Secret | undefined;
+  /** Passphrases that were in use before; they read only. */
+  readonly oldPassphrases?: readonly Secret[];
+  /** Binary logarithm of the cost of a passphrase, 1 to 20; default {@link WORK}. One more doubles time and memory. */
+  readonly workFactor?: number;
+}
+
+/**
+ * age v1 (https://c2sp.org/age). Header, recipients and identities are those of the library `age-encryption`, the payload goes through
+ * `node:crypto`, large ones in threads of their own.
+ *
+ * For recipients every object has a file key of its own. With a passphrase all objects of one codec share a file key and so a header,
+ * because scrypt takes a second; the key of each payload comes from the file key and 16 random bytes of the object, so no two are the same.
+ */
+export class AgeCodec implements Codec {
+  readonly id: string = 'age';
+  readonly suffix: string = 'age';
+  readonly keyIds: readonly string[];
+  readonly #recipients: readonly string[];
+  readonly #passphrase: Passphrase | undefined;
+  /** All that read, the present one first. */
+  readonly #passphrases: readonly Passphrase[];
+  readonly #work: number;
+  readonly #askIdentities: PluginContext['identities'];
+  #passphraseHeader: Promise<FileHeader> | undefined;
+  #identities: Promise<Identities> | undefined;
+
+  /** Errors: `PLUGIN_OPTIONS` for recipients that are none, or that cannot be together. */
+  constructor(options: AgeCodecOptions, context: Pick<PluginContext, 'identities'> = {}) {
+    const { recipients = [], passphrase, oldPassphrases = [], workFactor = WORK } = options;
+    this.#recipients = [...new Set(recipients)];
+    for (const recipient of this.#recipients) refuse('a recipient of codec age', faultOfRecipient(recipient));
+    refuse('codec age:', faultOfRecipients(this.#recipients));
+    if (passphrase !== undefined && this.#recipients.length > 0)
+      refuse('codec age:', 'a passphrase and recipients exclude each other');
+    this.#passphrase = passphrase && new Passphrase(passphrase);
+    this.#passphrases = [
+      ...(this.#passphrase === undefined ? [] : [this.#passphrase]),
+      ...oldPassphrases.map((old) => new Passphrase(old)),
+    ];
+    this.#work = workFactor;
+    this.#askIdentities = context.identities;
+    this.keyIds = this.#passphrase === undefined ? this.#recipients : [PASSPHRASE];
+  }
+
+  async *encode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
+    throwIfAborted(context.signal, WHAT.encode);
+    const content = new ByteReader(abortable(source, context.signal, WHAT.encode));
+    try {
+      const { bytes, fileKey } = await this.#header();
+      const nonce = randomBytes(NONCE);
+      yield Buffer.concat([bytes, nonce]);
+      yield* sealPayload(content, { ...context, key: payloadKey(fileKey, nonce), what: WHAT.encode });
+    } finally {
+      await content.close();
+    }
+  }
+
+  async *decode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
+    throwIfAborted(context.signal, WHAT.decode);
+    const sealed = new ByteReader(abortable(source, context.signal, WHAT.decode));
+    try {
+      const header = await readHeader(sealed);
+      const { known, faults } = await this.#read();
+      const opened = await openHeader(header, [
+        ...known.map(({ secret }) => secret),
+        ...this.#passphrases.map((passphrase) => passphrase.identity()),
+      ]);
+      throwIfAborted(context.signal, WHAT.decode);
+      if (opened.fileKey === undefined) throw this.#noKey(opened, faults);
+      const nonce = new Uint8Array(NONCE);
+      if ((await sealed.read(nonce)) < NONCE) throw corrupt('the age file ends before its payload');
+      yield* openPayload(sealed, { ...context, key: payloadKey(opened.fileKey, nonce), what: WHAT.decode });
+    } finally {
+      await sealed.close();
+    }
+  }
+
+  async inspect(source: AsyncIterable<Uint8Array>, { signal }: Pick<CodecContext, 'signal'>): Promise<KeyUse> {
+    throwIfAborted(signal, WHAT.inspect);
+    const reader = new ByteReader(abortable(source, signal, WHAT.inspect));
+    try {
+      const header = await readHeader(reader);
+      const { stanzas } = await openHeader(header, []);
+      const { known } = await this.#read();
+      const keyIds: string[] = [];
+      for (const { secret, recipient } of known)
+        if ((await openHeader(header, [secret])).fileKey !== undefined) keyIds.push(recipient);
+      const identities = this.#passphrases.map((passphrase) => passphrase.identity());
+      if ((await openHeader(header, identities)).fileKey !== undefined) keyIds.push(PASSPHRASE);
+      throwIfAborted(signal, WHAT.inspect);
+      // Such stanzas open nothing: they are there so that readers learn to pass over what they do not know.
+      const keys = stanzas.filter(({ args }) => args[0]?.endsWith('-grease') !== true).length;
+      return { keyIds, unknown: Math.max(0, keys - keyIds.length), readable: keyIds.length > 0 };
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #header(): Promise<FileHeader> {
+    const passphrase = this.#passphrase;
+    if (passphrase === undefined) {
+      if (this.#recipients.length > 0) return makeHeader(this.#recipients);
+      throw new ArchiveError('CODEC_KEY', 'codec age has nobody to encrypt for', {
+        hint: 'Give codec age "recipients", "recipientsFiles" or a "passphrase" in the config.',
+      });
+    }
+    this.#passphraseHeader ??= makeHeader([passphrase.recipient(this.#work)]).catch((error: unknown) => {
+      this.#passphraseHeader = undefined;
+      throw error;
+    });
+    return this.#passphraseHeader;
+  }
+
+  /** The keys that open, asked for when they are first needed, once: a command may give them. */
+  #read(): Promise<Identities> {
+    this.#identities ??= (async () => readIdentities((await this.#askIdentities?.()) ?? []))().catch(
+      (error: unknown) => {
+        this.#identities = undefined;
+        throw error;
+      },
+    );
+    return this.#identities;
+  }
+
+  #noKey({ stanzas }: OpenedHeader, faults: readonly string[]): ArchiveError {
+    const trouble = faults.length === 0 ? '' : ` (${faults.join('; ')})`;
+    const byPassphrase = stanzas.some(({ args }) => args[0] === 'scrypt');
+    if (byPassphrase) {
+      const which = this.#passphrases.length === 0 ? 'a passphrase' : 'another passphrase';
+      return new ArchiveError('CODEC_KEY', `it was encrypted with ${which}${trouble}`, {
+        hint: 'Give it to codec age in the config, as "passphrase" or in "oldPassphrases".',
+      });
+    }
+    return new ArchiveError(
+      'CODEC_KEY',
+      `no identity at hand opens it; it was encrypted for ${stanzas.length} recipient${stanzas.length === 1 ? '' : 's'}${trouble}`,
+      { hint: 'Add the key file of one of its recipients to restore.identities in the config.' },
+    );
+  }
+}
+
+function refuse(what: string, fault: string | undefined): void {
+  if (fault !== undefined) throw new ArchiveError('PLUGIN_OPTIONS', `${what} ${fault}`);
+}
+
+function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
+}
