@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the client tools that some tests compare with (pg_receivewal, pg_basebackup, pg_verifybackup, pg_waldump,
-# pgbench, psql, zstd, gzip) or use as a server (sshd), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
+# pgbench, psql, zstd, gzip, age) or use as a server (sshd), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
 set -eu
 [ "$(id -u)" = 0 ] && [ -r /etc/debian_version ] && command -v apt-get >/dev/null || exit 0
 
@@ -9,6 +9,7 @@ missing=
 [ -x /usr/lib/postgresql/15/bin/pg_waldump ] || missing="$missing postgresql-15"
 [ -x /usr/lib/postgresql/15/bin/pgbench ] || missing="$missing postgresql-15"
 command -v zstd >/dev/null || missing="$missing zstd"
+command -v age >/dev/null || missing="$missing age"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v ps >/dev/null || missing="$missing procps"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"

@@ -113,7 +113,6 @@ function notAge(line: string): [string, { readonly hint?: string }] {
   if (line.startsWith(ARMOR.slice(0, line.length)) && line.length >= ARMOR.length) {
     return ['this is an armored age file', { hint: 'Only binary files are read; "age --decrypt" reads both.' }];
   }
-  const prefix = VERSION.slice(0, -2);
-  if (line.startsWith(prefix)) return ['this age file is of another version than 1', {}];
+  if (/^age-encryption\.org\/v(?:[02-9]|1\d)/.test(line)) return ['this age file is of another version than 1', {}];
   return ['this is not an age file, or only the beginning of one', {}];
 }
