@@ -43,7 +43,11 @@ export async function* checkCodecs(
   if (!options.readOnly) yield { subject, check: 'codecs', ...(await tryCodecs(repository.codecs, call)) };
   const newest = await newestObjects(repository, options.systemId, call);
   if (newest.length === 0) return;
-  yield { subject, check: 'keys', ...readability(repository, newest, options) };
+  yield {
+    subject,
+    check: 'keys',
+    ...(await readability(repository, newest, { identities: options.identities, ...call })),
+  };
   if (!options.readOnly) {
     const change = changeOfKeys(repository.codecs, newest);
     if (change !== undefined) yield { subject, check: 'new objects', ...change };
@@ -124,8 +128,12 @@ async function newestWal(wal: WalArchive, call: CallOptions): Promise<WalObject 
   return undefined;
 }
 
-function readability(repository: Repository, newest: readonly Newest[], atHand: AtHand): Outcome {
-  const state = keyStateOf(
+async function readability(
+  repository: Repository,
+  newest: readonly Newest[],
+  atHand: AtHand & CallOptions,
+): Promise<Outcome> {
+  const state = await keyStateOf(
     repository,
     newest.map(({ seen }) => seen),
     atHand,

@@ -54,6 +54,10 @@ describe('checkCodecs', () => {
     expect(host.get('keys')).toMatchObject({ state: 'skipped' });
     expect(host.get('keys')?.message).toContain('restore.identities is empty');
     expect([...host.values()].map(({ state }) => state)).not.toContain('failed');
+    const changed = keyed({ for: ['k2'], held: ['k2'], hidden: true });
+    expect((await check(await written([recipients], [changed]), { identities: false })).get('keys')).toMatchObject({
+      state: 'failed',
+    });
     const withOther = await check(await written([recipients], [recipients]), { identities: true });
     expect(withOther.get('keys')).toMatchObject({ state: 'failed' });
   });

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { GetOptions, Storage } from '../../src/contracts/storage.ts';
 import { surveyKeys, type KeyRow } from '../../src/keys/survey.ts';
-import { keyFailure, keyStateOf } from '../../src/keys/verdict.ts';
+import { keyFailure, keyStateOf, type AtHand } from '../../src/keys/verdict.ts';
 import { bodyOf, putBytes } from '../../src/repository/objects.ts';
+import type { Repository } from '../../src/repository/repository.ts';
 import { makeBackup, pushWal, SYSTEM, walName } from '../copy/archives.ts';
 import { keysOf, memoryStorage } from '../repository/repository.ts';
 import { keyed, keyedRepository } from './keyed.ts';
@@ -22,6 +23,15 @@ const short = (rows: readonly KeyRow[]): unknown[] =>
   ]);
 
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
+
+/** The error that "pgark keys" ends with. */
+async function failureFor(
+  repository: Repository,
+  rows: readonly KeyRow[],
+  atHand: AtHand,
+): Promise<ArchiveError | undefined> {
+  return keyFailure(repository, rows, await keyStateOf(repository, rows, atHand));
+}
 
 /** A storage that tells of reads. */
 function watched(inner: Storage, onGet: (key: string, options: GetOptions, bytes: number) => void): Storage {
@@ -65,13 +75,13 @@ describe('surveyKeys', () => {
     ]);
     expect(survey.objects).toBe(10 + 59);
     expect(survey.lookedAt).toBeLessThan(25);
-    expect(keyStateOf(both, survey.rows, { identities: true })).toBe('readable');
-    expect(keyFailure(both, survey.rows, { identities: true })).toBeUndefined();
+    expect(await keyStateOf(both, survey.rows, { identities: true })).toBe('readable');
+    expect(await failureFor(both, survey.rows, { identities: true })).toBeUndefined();
 
     const newOnly = await keyedRepository({ storage, writes: ['zst', keyed({ for: ['k2'], held: ['k2'] })] });
     const { rows } = await surveyKeys(newOnly);
     expect(rows.map(({ readable }) => readable)).toEqual([false, true, false, true]);
-    const failure = keyFailure(newOnly, rows, { identities: true });
+    const failure = await failureFor(newOnly, rows, { identities: true });
     expect(failure?.code).toBe('CODEC_KEY');
     expect(failure?.message).toBe(
       `repository primary: the keys at hand do not open backup ${OLD} (written for key k1, which no key at hand opens); ` +
@@ -127,8 +137,8 @@ describe('surveyKeys', () => {
       ['history', 2, true],
     ]);
     expect(rows[1]?.problem?.code).toBe('REPOSITORY_FORMAT');
-    expect(keyStateOf(repository, rows, { identities: true })).toBe('unknown');
-    expect(keyFailure(repository, rows, { identities: true })?.code).toBe('REPOSITORY_FORMAT');
+    expect(await keyStateOf(repository, rows, { identities: true })).toBe('unknown');
+    expect((await failureFor(repository, rows, { identities: true }))?.code).toBe('REPOSITORY_FORMAT');
   });
 
   test('a codec with keys below another one is looked at too, if that one opens', async () => {
@@ -177,8 +187,8 @@ describe('surveyKeys', () => {
     const { rows } = await surveyKeys(repository);
     expect(rows).toMatchObject([{ suffixes: ['gone'], readable: false, problem: { code: 'CODEC_UNKNOWN' } }]);
     // Not even without identities is this what a host that only writes is meant to be.
-    expect(keyStateOf(repository, rows, { identities: false })).toBe('unreadable');
-    const failure = keyFailure(repository, rows, { identities: false });
+    expect(await keyStateOf(repository, rows, { identities: false })).toBe('unreadable');
+    const failure = await failureFor(repository, rows, { identities: false });
     expect(failure).toMatchObject({ code: 'CODEC_UNKNOWN' });
     expect(failure?.message).toContain('no installed codec reads ".gone"');
   });
@@ -195,7 +205,7 @@ describe('surveyKeys', () => {
       [true, undefined],
       [false, 'CODEC_CORRUPT'],
     ]);
-    const failure = keyFailure(repository, rows, { identities: false });
+    const failure = await failureFor(repository, rows, { identities: false });
     expect(failure).toMatchObject({ code: 'CODEC_CORRUPT', exitCode: 4 });
     expect(failure?.message).toContain(key);
   });
@@ -211,12 +221,15 @@ describe('surveyKeys', () => {
       [2, false],
       [2, false],
     ]);
-    expect(keyStateOf(writer, rows, { identities: false })).toBe('write-only');
-    expect(keyFailure(writer, rows, { identities: false })?.message).toContain('restore.identities is empty');
+    expect(await keyStateOf(writer, rows, { identities: false })).toBe('write-only');
+    expect((await failureFor(writer, rows, { identities: false }))?.message).toContain('restore.identities is empty');
     // With an identity that opens nothing it is an alarm; so it is where a header names a key that is not written for.
-    expect(keyStateOf(writer, rows, { identities: true })).toBe('unreadable');
+    expect(await keyStateOf(writer, rows, { identities: true })).toBe('unreadable');
+    // Nor is it meant so where what is written today can be read: a passphrase that was changed, say.
+    const changed = await keyedRepository({ storage, writes: [keyed({ for: ['new'], held: ['new'], hidden: true })] });
+    expect(await keyStateOf(changed, (await surveyKeys(changed)).rows, { identities: false })).toBe('unreadable');
     const other = await keyedRepository({ storage, writes: [keyed({ for: ['k3'] })] });
-    expect(keyStateOf(other, (await surveyKeys(other)).rows, { identities: false })).toBe('unreadable');
+    expect(await keyStateOf(other, (await surveyKeys(other)).rows, { identities: false })).toBe('unreadable');
   });
 
   test('an object of a backup that is gone is a finding; WAL that retention takes meanwhile is not', async () => {

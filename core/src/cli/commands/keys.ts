@@ -39,7 +39,7 @@ async function run({ repository: names, all }: KeysFlags, context: CommandContex
     import('../keys-view.ts'),
   ]);
   const archive = await context.archive({ ...showingOptions(config), repositories: names });
-  const atHand = { identities: config.restore.identities.length > 0 };
+  const atHand = { identities: config.restore.identities.length > 0, signal };
   const unreadable: ArchiveError[] = [];
   const failed: ArchiveError[] = [];
   const empty: ArchiveError[] = [];
@@ -48,11 +48,12 @@ async function run({ repository: names, all }: KeysFlags, context: CommandContex
     const facts = { repository: repository.name, writes: repository.codecs, readOnly };
     try {
       const survey = await surveyKeys(repository, { all, signal });
-      const failure = keyFailure(repository, survey.rows, atHand);
+      const state = await keyStateOf(repository, survey.rows, atHand);
+      const failure = keyFailure(repository, survey.rows, state);
       if (failure !== undefined) unreadable.push(failure);
       const suffixes = [...new Set(survey.rows.flatMap((row) => row.suffixes ?? []))];
       const used = await Promise.all(suffixes.map((suffix) => usedCodec(repository, suffix)));
-      return { ...facts, state: keyStateOf(repository, survey.rows, atHand), survey, used };
+      return { ...facts, state, survey, used };
     } catch (error) {
       const known = toArchiveError(error);
       if (known.code === 'ABORTED') throw known;
