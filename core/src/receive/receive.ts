@@ -10,11 +10,8 @@ import { parseWalFileName } from '../postgres/wal-file.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
-import { archiveEnds } from './archive-ends.ts';
-import { askOutlets } from './ask-outlets.ts';
+import { Answers } from './answers.ts';
 import { ConfirmedFiles } from './confirmed-files.ts';
-import { furthestEnds, leastEnds } from './frontier.ts';
-import { gapText } from './gap.ts';
 import { GapRecords } from './gap-records.ts';
 import { HoleWatch } from './hole-watch.ts';
 import { KnownRepositories } from './known-repositories.ts';
@@ -22,7 +19,6 @@ import {
   asArchiveError,
   errorOf,
   plainError,
-  type ArchiveEnds,
   type FromThread,
   type Question,
   type SystemInfo,
@@ -102,13 +98,10 @@ class Reception {
   readonly #shippers = new Map<string, Shipper>();
   readonly #confirmed: ConfirmedFiles;
   readonly #gaps: GapRecords;
+  readonly #answers: Answers;
   /** Ends what waits for a repository on behalf of the thread. */
   readonly #cancel = new AbortController();
   readonly #worker: Worker;
-  /** Systems of which no repository that answered at the start held any WAL. */
-  readonly #new = new Set<string>();
-  /** Repositories that did not say how far they go when the server lacked WAL. */
-  #unasked: readonly string[] = [];
   #tail: TailShipper | undefined;
   #system: SystemInfo | undefined;
 
@@ -133,6 +126,13 @@ class Reception {
     this.#gaps = new GapRecords({
       folder: this.#spool.folder,
       outlets: this.#outlets,
+      logger: this.#logger,
+      signal: this.#cancel.signal,
+    });
+    this.#answers = new Answers({
+      outlets: this.#outlets,
+      gaps: this.#gaps,
+      onEvent: this.#onEvent,
       logger: this.#logger,
       signal: this.#cancel.signal,
     });
@@ -291,7 +291,7 @@ class Reception {
       systemId,
       outlets: this.#outlets,
       owed: (outlet: Outlet): readonly Fact[] => this.#gaps.owedBy(outlet, systemId),
-      isNew: (): boolean => this.#new.has(systemId),
+      isNew: (): boolean => this.#answers.isNew(systemId),
       onEvent,
       logger,
     };
@@ -338,58 +338,10 @@ class Reception {
 
   async #answer(id: number, question: Question): Promise<void> {
     try {
-      const value = question.kind === 'archive' ? await this.#ends(question) : await this.#recordGap(question);
-      this.#post({ type: 'answer', id, value });
+      this.#post({ type: 'answer', id, value: await this.#answers.to(question) });
     } catch (error) {
       this.#post({ type: 'answer', id, error: plainError(error) });
     }
-  }
-
-  /**
-   * How far the archive goes. Of several repositories the one that is furthest behind counts, so that each gets what
-   * it lacks, but no longer when the server lacks WAL that another one has. One that does not answer while others do is left out.
-   */
-  async #ends(question: Extract<Question, { readonly kind: 'archive' }>): Promise<ArchiveEnds> {
-    const { systemId, segmentSize, lineage, furthest } = question;
-    const { answers, silent } = await askOutlets(
-      this.#outlets,
-      (repository, signal) => {
-        const owed = this.#gaps.owedBy(repository, systemId);
-        return archiveEnds(repository, systemId, { segmentSize, lineage, owed, signal });
-      },
-      { subject: 'the end of the archive', signal: this.#cancel.signal },
-    );
-    for (const [{ name }, error] of silent) {
-      const why = error?.message ?? 'it does not answer';
-      this.#logger.warn(
-        { repository: name, ...(error !== undefined && { code: error.code }) },
-        `where to begin is decided without repository ${name}, which may lack WAL from before: ${why}`,
-      );
-    }
-    const all = [...answers.values()];
-    if (furthest) this.#unasked = [...silent.keys()].map(({ name }) => name);
-    if (!furthest && all.every(({ size }) => size === 0)) this.#new.add(systemId);
-    return furthest ? furthestEnds(all) : leastEnds(all, { segmentSize, lineage });
-  }
-
-  /**
-   * A gap is told, and is on record in every repository that answers before it is stepped over. What one may hold that did not say
-   * how far it goes is no gap: on record it would hide what that one can give. Gives their names.
-   */
-  async #recordGap(question: Extract<Question, { readonly kind: 'gap' }>): Promise<readonly string[]> {
-    const { systemId, gap, record, own } = question;
-    const { from, to, reason } = gap;
-    if (!own && this.#unasked.length > 0) {
-      const hint = 'Run "pgark copy" when all repositories can be reached.';
-      this.#logger.error({ repositories: this.#unasked, hint }, gapText(gap, this.#unasked));
-      return this.#unasked;
-    }
-    const data = { timeline: from.timeline, from: formatLsn(from.lsn), to: formatLsn(to.lsn), reason };
-    this.#logger.error(data, `WAL is lost: ${reason}`);
-    this.#onEvent('wal.gap', data);
-    if (record)
-      await this.#gaps.record(systemId, { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: to.timeline } });
-    return [];
   }
 
   #post(message: ToThread): void {

@@ -5,18 +5,10 @@ import { ReplicationConnection } from '../postgres/replication/connection.ts';
 import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import { Acknowledger } from './acknowledger.ts';
-import { Backoff, pause, unlessAborted } from './backoff.ts';
+import { Backoff, pause } from './backoff.ts';
 import { gapError, gapText, measureGap } from './gap.ts';
-import {
-  asArchiveError,
-  targetOf,
-  type ArchiveEnds,
-  type FromThread,
-  type Question,
-  type SystemInfo,
-  type ThreadData,
-  type ThreadEvent,
-} from './messages.ts';
+import { asArchiveError, targetOf, type ArchiveEnds, type SystemInfo, type ThreadData } from './messages.ts';
+import { ReceiverReports, type ReceiverPort } from './receiver-reports.ts';
 import { SegmentWriter } from './segment-writer.ts';
 import { ServerIdentity } from './server-identity.ts';
 import { SliceOffer } from './slice-offer.ts';
@@ -36,12 +28,6 @@ import {
 } from './start-position.ts';
 import { canGoOn, retriable } from './verdict.ts';
 
-/** How the receiver speaks to the thread that ships. */
-export interface ReceiverPort {
-  post(message: FromThread): void;
-  ask(question: Question): Promise<unknown>;
-}
-
 export interface ReceiverEnd {
   readonly reason: 'stopped' | 'until';
   /** How far WAL is durable; undefined when none was received. */
@@ -57,7 +43,7 @@ const CATCH_UP_BATCH = 4n * 1024n * 1024n;
 
 export class Receiver {
   readonly #data: ThreadData;
-  readonly #port: ReceiverPort;
+  readonly #reports: ReceiverReports;
   readonly #spool: Spool;
   readonly #identity: ServerIdentity;
   readonly #slices: SliceOffer;
@@ -67,7 +53,6 @@ export class Receiver {
   #stopping = false;
   #untilReached = false;
   #streamed = false;
-  #state = '';
   #writer: SegmentWriter | undefined;
   /** Where the next stream begins; undefined until this run has received, or stepped over a gap. */
   #position: WalPosition | undefined;
@@ -85,7 +70,7 @@ export class Receiver {
 
   constructor(data: ThreadData, port: ReceiverPort) {
     this.#data = data;
-    this.#port = port;
+    this.#reports = new ReceiverReports(port, this.#cancel.signal);
     this.#spool = new Spool(data.root, data.cluster);
     this.#slices = new SliceOffer((slice) => {
       port.post({ type: 'slice', slice });
@@ -100,7 +85,7 @@ export class Receiver {
         port.post({ type: 'file', systemId, name });
       },
       onWarning: (message) => {
-        this.#note('warn', message);
+        this.#reports.note('warn', message);
       },
     });
   }
@@ -113,14 +98,14 @@ export class Receiver {
         this.#opened(systemId, name);
       },
       onFinished: (name) => {
-        this.#port.post({ type: 'file', systemId, name });
+        this.#reports.post({ type: 'file', systemId, name });
       },
     });
   }
 
   /** Receives until stopped. Throws what cannot be overcome by trying again. */
   async run(): Promise<ReceiverEnd> {
-    this.#enter('connecting', 'connecting to the server');
+    this.#reports.enter('connecting', 'connecting to the server');
     try {
       while (!this.#stopping && !this.#untilReached) {
         try {
@@ -149,7 +134,7 @@ export class Receiver {
     try {
       this.#sync();
     } catch (error) {
-      this.#note('warn', `the last WAL was not made durable: ${asArchiveError(error).message}`);
+      this.#reports.note('warn', `the last WAL was not made durable: ${asArchiveError(error).message}`);
     }
     running.acknowledger.tick();
     running.stream.stop();
@@ -195,27 +180,27 @@ export class Receiver {
       invalidated: this.#slotInvalidated,
     });
     this.#slotInvalidated = false;
-    if (made !== undefined) this.#note('info', `created replication slot "${slot}" on ${server.host}`);
+    if (made !== undefined) this.#reports.note('info', `created replication slot "${slot}" on ${server.host}`);
     const held = await this.#held(server);
     const lost = this.#reached && leftBehind(this.#reached, server);
     if (lost !== undefined) {
-      this.#enter('TIMELINE_DIVERGED', lost.message);
+      this.#reports.enter('TIMELINE_DIVERGED', lost.message);
       this.#reached = lost.reached;
     }
     const position = checkDescent(held, server, this.#data.acceptTimeline);
     if (position === undefined) return firstPosition(state, server);
     if (made !== undefined) {
       const what = made === 'SLOT_MISSING' ? `has no slot "${slot}"` : `keeps no WAL for slot "${slot}"`;
-      this.#enter(made, `${server.host} ${what}: it was made anew, WAL may be lost`);
+      this.#reports.enter(made, `${server.host} ${what}: it was made anew, WAL may be lost`);
     }
     if (this.#removed === undefined || precedes(this.#removed, position, server.lineage)) return position;
 
     const gap = await measureGap(connection, server, { name: slot, state }, position);
     const stepOver = this.#data.onGap === 'continue';
     const question = { kind: 'gap', systemId: server.systemId, gap, record: stepOver, own: this.#own } as const;
-    const unasked = (await this.#ask(question)) as readonly string[];
+    const unasked = (await this.#reports.ask(question)) as readonly string[];
     if (!stepOver) throw gapError(gap, unasked);
-    this.#enter(unasked.length === 0 ? 'WAL_GAP' : 'REPOSITORY_BEHIND', gapText(gap, unasked));
+    this.#reports.enter(unasked.length === 0 ? 'WAL_GAP' : 'REPOSITORY_BEHIND', gapText(gap, unasked));
     this.#removed = undefined;
     this.#reached = undefined;
     this.#position = gap.to;
@@ -232,7 +217,13 @@ export class Receiver {
     if (this.#own && this.#removed === undefined) return own;
     const { systemId, segmentSize, lineage } = server;
     const furthest = this.#removed !== undefined;
-    const ends = (await this.#ask({ kind: 'archive', systemId, segmentSize, lineage, furthest })) as ArchiveEnds;
+    const ends = (await this.#reports.ask({
+      kind: 'archive',
+      systemId,
+      segmentSize,
+      lineage,
+      furthest,
+    })) as ArchiveEnds;
     const archive = holdings(ends, lineage);
     if (own.position === undefined) {
       return { ...archive, newestTimeline: Math.max(own.newestTimeline, archive.newestTimeline) };
@@ -268,7 +259,7 @@ export class Receiver {
           if (!replyRequested) return;
           this.#sync();
           acknowledger.requested();
-          if (this.#data.ack === 'remote') this.#port.post({ type: 'hurry' });
+          if (this.#data.ack === 'remote') this.#reports.post({ type: 'hurry' });
         },
         drained: () => {
           // While the server has more to send at once, one flush serves many reads.
@@ -338,8 +329,8 @@ export class Receiver {
     this.#streamed = true;
     this.#removed = undefined;
     this.#backoff.reset();
-    this.#event({ name: 'receive.connected', data: { host, timeline, lsn: formatLsn(lsn) } });
-    this.#enter('streaming', `streaming timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
+    this.#reports.event({ name: 'receive.connected', data: { host, timeline, lsn: formatLsn(lsn) } });
+    this.#reports.enter('streaming', `streaming timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
   }
 
   #nextTimeline(
@@ -351,7 +342,7 @@ export class Receiver {
     // The last bytes of a timeline may be a part of a record that the next one does not have.
     this.#reached = { timeline, lsn: end.nextStart };
     const lsn = formatLsn(end.nextStart);
-    this.#event({ name: 'wal.timeline', data: { from: timeline, to: end.nextTimeline, lsn } });
+    this.#reports.event({ name: 'wal.timeline', data: { from: timeline, to: end.nextTimeline, lsn } });
   }
 
   /**
@@ -359,11 +350,11 @@ export class Receiver {
    * WAL before a gap. Only now may they leave: without this segment they would be what the next start goes on from (H-04).
    */
   #opened(systemId: string, name: string): void {
-    this.#port.post({ type: 'opened', name, start: this.#writer?.written ?? 0n, lineage: this.#lineage });
+    this.#reports.post({ type: 'opened', name, start: this.#writer?.written ?? 0n, lineage: this.#lineage });
     this.#slices.opened(name);
     for (const { file } of this.#spool.files(systemId)) {
       if (file.kind === 'partial' && file.name !== `${name}.partial`) {
-        this.#port.post({ type: 'file', systemId, name: file.name });
+        this.#reports.post({ type: 'file', systemId, name: file.name });
       }
     }
   }
@@ -371,30 +362,11 @@ export class Receiver {
   /** Names what went wrong; throws when trying again cannot help. */
   #handle(error: ArchiveError): void {
     const { code, message } = error;
-    if (this.#state === 'streaming') this.#event({ name: 'receive.disconnected', data: { code, message } });
-    this.#enter(code, message);
+    if (this.#reports.state === 'streaming')
+      this.#reports.event({ name: 'receive.disconnected', data: { code, message } });
+    this.#reports.enter(code, message);
     if (code === 'SPOOL_FULL') void this.#writer?.close();
     if (code === 'SLOT_INVALIDATED') this.#slotInvalidated = true;
     if (!canGoOn(error, { streamed: this.#streamed, createSlot: this.#data.createSlot })) throw error;
-  }
-
-  /** Shows a state; a new try in the same trouble is no change. */
-  #enter(state: string, message: string): void {
-    if (state === this.#state) return;
-    this.#state = state;
-    this.#event({ name: 'wal.state', data: { state, message } });
-  }
-
-  #event(event: ThreadEvent): void {
-    this.#port.post({ type: 'event', event });
-  }
-
-  #note(level: 'info' | 'warn', message: string): void {
-    this.#port.post({ type: 'note', level, message });
-  }
-
-  /** Asks the thread that ships; a stop ends the wait for its answer. */
-  #ask(question: Question): Promise<unknown> {
-    return unlessAborted(this.#cancel.signal, this.#port.ask(question), 'the receiver was stopped');
   }
 }
