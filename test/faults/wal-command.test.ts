@@ -8,6 +8,7 @@ import { serverUser } from '../support/binaries.ts';
 import { runCli, spawnCli } from '../support/cli.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 import { archiveCommand, restoreCli, restored, startAndPromote } from '../support/restoring.ts';
+import { until } from '../support/until.ts';
 
 const always: (() => unknown)[] = [];
 const cleanup: (() => unknown)[] = [];
@@ -17,12 +18,6 @@ afterEach(async () => {
 afterAll(async () => {
   for (const undo of always.splice(0).toReversed()) await undo();
 });
-
-/** Waits for something, at most a minute. */
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(50))
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-}
 
 describe('restore_command', () => {
   let archive: TestArchive;

@@ -1,7 +1,6 @@
 /** The receiver and `archive_command` of the server fill one archive. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { PostgresServer } from '../support/postgres.ts';
@@ -9,16 +8,12 @@ import { Proxy } from '../support/proxy.ts';
 import { flushedAll } from '../support/receiving.ts';
 import { archiveCommand, restored, startAndPromote } from '../support/restoring.ts';
 import { caughtUp, destroyStandby, promote, startStandby } from '../support/standby.ts';
+import { until } from '../support/until.ts';
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
   for (const undo of cleanup.splice(0).toReversed()) await undo();
 });
-
-async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
-  for (const deadline = Date.now() + 30_000; !(await condition()); await sleep(20))
-    if (Date.now() > deadline) throw new Error(`${what} did not happen`);
-}
 
 test('H-22 after a promotion the name of the partial segment is PostgreSQL’s: its archiver goes on, and both ends are kept', async () => {
   const primary = await PostgresServer.create({

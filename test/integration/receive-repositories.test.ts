@@ -1,19 +1,14 @@
 /** `pgark receive` into two repositories, of which one is away: the other has all the time everything, and the first gets it later. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { FsStorage } from '@pgark/storage-fs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { ArchiveError } from '../../core/src/contracts/errors.ts';
-import type { Storage } from '../../core/src/contracts/storage.ts';
 import { formatLsn, parseLsn } from '../../core/src/postgres/lsn.ts';
-import { Repository } from '../../core/src/repository/repository.ts';
 import { TestArchive } from '../support/archive.ts';
-import { bound } from '../support/gate.ts';
+import { FaultyRepository } from '../support/faulty-repository.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { flushedAll, hashes, Receiving, repositoryHashes } from '../support/receiving.ts';
-import { silentLogger } from '../support/silent-logger.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
+import { until } from '../support/until.ts';
 
 const SEGMENT = 1024 * 1024;
 
@@ -36,95 +31,27 @@ afterEach(async () => {
     'SELECT slot_name FROM pg_replication_slots',
   )) {
     await until(
-      async () => (await server.value(`SELECT count(*) FROM pg_replication_slots WHERE active`)) === '0',
       'the slot is free',
+      async () => (await server.value(`SELECT count(*) FROM pg_replication_slots WHERE active`)) === '0',
     );
     await server.query(`SELECT pg_drop_replication_slot('${slot}')`);
   }
 });
 
-async function until(
-  reached: () => boolean | Promise<boolean>,
-  what: string,
-  report: () => string = () => '',
-): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !(await reached()); await sleep(20)) {
-    if (Date.now() > deadline) throw new Error(`never came: ${what}\n${report()}`);
-  }
-}
-
 async function setSynchronous(names: string): Promise<void> {
   await server.query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`);
   await server.query('SELECT pg_reload_conf()');
-  await until(async () => (await server.value('SHOW synchronous_standby_names')) === names, 'the setting');
-}
-
-/** One of two folders, with a storage that can be made to fail or to say nothing. */
-class Place {
-  readonly name: string;
-  readonly folder: string;
-  state: 'works' | 'fails' | 'hangs' = 'works';
-  /** Calls that met the fault. */
-  faults = 0;
-
-  constructor(name: string, below: string) {
-    this.name = name;
-    this.folder = join(below, name);
-    mkdirSync(this.folder);
-  }
-
-  get repository(): Repository {
-    const storage = bound(new FsStorage({ path: this.folder }, { logger: silentLogger, directory: '/' }));
-    const call = async (): Promise<void> => {
-      if (this.state !== 'works') this.faults += 1;
-      while (this.state === 'hangs') await sleep(10);
-      if (this.state === 'fails') throw new ArchiveError('STORAGE_UNAVAILABLE', `${this.name} is down`);
-    };
-    const faulty: Storage = {
-      ...storage,
-      put: async (...parameters) => {
-        await call();
-        await storage.put(...parameters);
-      },
-      get: async function* (...parameters) {
-        await call();
-        yield* storage.get(...parameters);
-      },
-      list: async function* (...parameters) {
-        await call();
-        yield* storage.list(...parameters);
-      },
-      stat: async (...parameters) => {
-        await call();
-        return storage.stat(...parameters);
-      },
-    };
-    return new Repository({
-      cluster: 'main',
-      name: this.name,
-      storage: faulty,
-      codecs: [],
-      codecFor: async (suffix) => Promise.reject(new Error(suffix)),
-    });
-  }
-
-  archived(): Promise<ReadonlyMap<string, string>> {
-    return repositoryHashes(this.folder, systemId);
-  }
-
-  async gaps(): Promise<readonly unknown[]> {
-    return (await this.repository.facts(systemId).list('wal')).map(({ data }) => [data['from'], data['to']]);
-  }
+  await until('the setting', async () => (await server.value('SHOW synchronous_standby_names')) === names);
 }
 
 interface Two {
   readonly receiver: Receiving;
-  readonly a: Place;
-  readonly b: Place;
+  readonly a: FaultyRepository;
+  readonly b: FaultyRepository;
 }
 
 function two(options: ConstructorParameters<typeof Receiving>[0] = {}): Two {
-  const places: Place[] = [];
+  const places: FaultyRepository[] = [];
   const receiver = new Receiving({
     ...options,
     receive: {
@@ -138,7 +65,7 @@ function two(options: ConstructorParameters<typeof Receiving>[0] = {}): Two {
     for (const place of places) place.state = 'works';
     await receiver.destroy();
   });
-  const [a, b] = [new Place('a', receiver.folder), new Place('b', receiver.folder)];
+  const [a, b] = [new FaultyRepository('a', receiver.folder), new FaultyRepository('b', receiver.folder)];
   places.push(a, b);
   return { receiver, a, b };
 }
@@ -167,17 +94,17 @@ async function shipped(receiver: Receiving): Promise<void> {
 }
 
 /** Waits until a place has the segments that the server has completed. */
-async function has(place: Place, receiver: Receiving): Promise<void> {
+async function has(place: FaultyRepository, receiver: Receiving): Promise<void> {
   const name = await lastSegment();
   await until(
-    async () => (await place.archived()).has(name),
     `${name} in ${place.name}`,
+    async () => (await place.archived(systemId)).has(name),
     () => receiver.report(),
   );
 }
 
 async function expectSame({ a, b }: Two, atLeast: number): Promise<void> {
-  const [inA, inB] = [await a.archived(), await b.archived()];
+  const [inA, inB] = [await a.archived(systemId), await b.archived(systemId)];
   expect(inA.size).toBeGreaterThanOrEqual(atLeast);
   expect(inB).toEqual(inA);
   // No segment is missing among them.
@@ -197,7 +124,7 @@ test('H-04 H-13 a repository is down from the start, and again in the middle: th
   await fill(4);
   await flushedAll(server);
   await has(a, receiver);
-  expect(whole(at)).toHaveLength((await a.archived()).size);
+  expect(whole(at)).toHaveLength((await a.archived(systemId)).size);
   expect(readdirSync(b.folder)).toEqual([]);
   const first = whole(at).length;
   b.state = 'works';
@@ -205,13 +132,13 @@ test('H-04 H-13 a repository is down from the start, and again in the middle: th
   await expectSame(at, first);
 
   for (const state of ['fails', 'hangs'] as const) {
-    const [held, faults] = [(await b.archived()).size, b.faults];
+    const [held, faults] = [(await b.archived(systemId)).size, b.faults];
     b.state = state;
     await fill(5);
     await flushedAll(server);
     await has(a, receiver);
-    await until(() => b.faults > faults, 'a call that meets the fault');
-    expect((await b.archived()).size).toBe(held);
+    await until('a call that meets the fault', () => b.faults > faults);
+    expect((await b.archived(systemId)).size).toBe(held);
     expect(whole(at)).toHaveLength(5);
     b.state = 'works';
     await receiver.shipped(systemId);
@@ -266,14 +193,14 @@ test('a killed receiver and a repository whose folder is a file: the other is wh
   };
   writeFileSync(archive.config, JSON.stringify(config));
   const archived = async (name: string): Promise<void> =>
-    until(async () => (await repositoryHashes(inA, systemId)).has(name), `${name} in a`);
+    until(`${name} in a`, async () => (await repositoryHashes(inA, systemId)).has(name));
   const spooled = (): number => hashes(join(archive.spool, 'main', systemId), /^[0-9A-F]{24}$/).size;
 
   const first = await archive.receive(server);
   cleanup.push(() => first.kill());
   await fill(1);
   await archived(await lastSegment());
-  await until(() => spooled() === 0, 'both have it');
+  await until('both have it', () => spooled() === 0);
   renameSync(inB, `${inB}.away`);
   writeFileSync(inB, '');
   await fill(3);
@@ -324,7 +251,7 @@ test('with remote acknowledgement commits go on while one repository is down, wh
     await commit();
     await fill(2);
     await commit();
-    await until(() => down.faults > faults, 'a call that meets the fault');
+    await until('a call that meets the fault', () => down.faults > faults);
   }
   b.state = 'hangs';
   a.state = 'works';
@@ -334,7 +261,7 @@ test('with remote acknowledgement commits go on while one repository is down, wh
   const { faults } = a;
   let committed = false;
   const waiting = commit().then(() => (committed = true));
-  await until(() => a.faults > faults + 3, 'tries of the slice');
+  await until('tries of the slice', () => a.faults > faults + 3);
   expect(committed).toBe(false);
   b.state = 'works';
   await waiting;
@@ -355,11 +282,11 @@ test('with remote acknowledgement commits go on while one repository is down, wh
 async function forget(): Promise<void> {
   await server.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots`);
   const end = await server.value('SELECT pg_walfile_name(pg_current_wal_lsn())');
-  await until(async () => {
+  await until('the removal of WAL', async () => {
     await fill(1);
     await server.query('CHECKPOINT');
     return (await server.value(`SELECT count(*) FROM pg_ls_waldir() WHERE name = '${end}'`)) === '0';
-  }, 'the removal of WAL');
+  });
 }
 
 test('H-05 a gap while a repository is down is on record in the other, receiving goes on, and the first gets the record when it is back', async () => {
@@ -374,32 +301,42 @@ test('H-05 a gap while a repository is down is on record in the other, receiving
   await receiver.stream(server.port);
   await fill(1);
   await has(a, receiver);
-  const gaps = await a.gaps();
+  const gaps = await a.gaps(systemId);
   expect(gaps).toHaveLength(1);
   // The next run has to know it, too.
   await receiver.stop();
   await receiver.stream(server.port);
   b.state = 'works';
   await receiver.shipped(systemId);
-  await until(async () => (await b.gaps()).length > 0, 'the record in b');
+  await until('the record in b', async () => (await b.gaps(systemId)).length > 0);
   await receiver.stop();
-  expect(await b.gaps()).toEqual(gaps);
+  expect(await b.gaps(systemId)).toEqual(gaps);
   expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toHaveLength(1);
   expect(receiver.states).not.toContain('REPOSITORY_BEHIND');
-  expect(await b.archived()).toEqual(await a.archived());
+  expect(await b.archived(systemId)).toEqual(await a.archived(systemId));
 });
 
+/** Ends a run in which only the first repository could get these segments, with the loss of the spool; both are there again. */
+async function loseSpool({ receiver, a, b }: Two, segments: number): Promise<void> {
+  await fill(segments);
+  await flushedAll(server);
+  await has(a, receiver);
+  await receiver.stop();
+  rmSync(join(receiver.spool, 'main'), { recursive: true });
+  b.state = 'works';
+}
+
 /** Waits until the server has removed what a place lacks and no slot keeps. */
-async function removed(place: Place): Promise<void> {
-  await until(async () => {
+async function removed(place: FaultyRepository): Promise<void> {
+  await until('the removal of WAL', async () => {
     await server.query('CHECKPOINT');
-    const needed = `'${[...(await place.archived()).keys()].toSorted().at(-1)}'`;
+    const needed = `'${[...(await place.archived(systemId)).keys()].toSorted().at(-1)}'`;
     return (
       (await server.value(
         `SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name > ${needed} AND name < pg_walfile_name((SELECT restart_lsn FROM pg_replication_slots))`,
       )) === '0'
     );
-  }, 'the removal of WAL');
+  });
 }
 
 test('the spool is lost while a repository lacks what was in it: no WAL is called lost that the other has, and who lacks it is told', async () => {
@@ -410,12 +347,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   await fill(2);
   await shipped(receiver);
   b.state = 'fails';
-  await fill(3);
-  await flushedAll(server);
-  await has(a, receiver);
-  await receiver.stop();
-  rmSync(join(receiver.spool, 'main'), { recursive: true });
-  b.state = 'works';
+  await loseSpool(at, 3);
   // While the server still has it, it is received again from where the one ends that is behind.
   await receiver.stream(server.port);
   await fill(1);
@@ -426,15 +358,10 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   // Once it has not: on from the end of the other one.
   b.state = 'fails';
   await receiver.stream(server.port);
-  await fill(3);
-  await flushedAll(server);
-  await has(a, receiver);
-  await receiver.stop();
-  rmSync(join(receiver.spool, 'main'), { recursive: true });
-  b.state = 'works';
+  await loseSpool(at, 3);
   // Its own slot keeps no more than what the receiver has not got.
   await server.query(`SELECT pg_drop_replication_slot('keeper')`);
-  const held = (await b.archived()).size;
+  const held = (await b.archived(systemId)).size;
   await removed(b);
   await receiver.stream(server.port);
   await fill(1);
@@ -443,7 +370,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toEqual([]);
   expect(receiver.states.filter((state) => state === 'REPOSITORY_BEHIND')).toHaveLength(1);
   expect(receiver.logs).toContainEqual(expect.stringMatching(/^warn: repository b lacks WAL from /));
-  const [inA, inB] = [await a.archived(), await b.archived()];
+  const [inA, inB] = [await a.archived(systemId), await b.archived(systemId)];
   expect(inB.size).toBeGreaterThan(held);
   expect(inA.size - inB.size).toBe(3);
   for (const [name, hash] of inB) expect(inA.get(name)).toBe(hash);
@@ -451,12 +378,7 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   // And while the other one cannot say that it has it: nobody knows that it is lost, so that no gap hides what it can give.
   b.state = 'fails';
   await receiver.stream(server.port);
-  await fill(2);
-  await flushedAll(server);
-  await has(a, receiver);
-  await receiver.stop();
-  rmSync(join(receiver.spool, 'main'), { recursive: true });
-  b.state = 'works';
+  await loseSpool(at, 2);
   await removed(b);
   a.state = 'fails';
   await receiver.stream(server.port);
@@ -467,6 +389,6 @@ test('the spool is lost while a repository lacks what was in it: no WAL is calle
   await receiver.shipped(systemId);
   await receiver.stop();
   expect(receiver.events.filter(({ name }) => name === 'wal.gap')).toEqual([]);
-  expect([await a.gaps(), await b.gaps()]).toEqual([[], []]);
-  expect((await a.archived()).size - (await b.archived()).size).toBe(5);
+  expect([await a.gaps(systemId), await b.gaps(systemId)]).toEqual([[], []]);
+  expect((await a.archived(systemId)).size - (await b.archived(systemId)).size).toBe(5);
 });

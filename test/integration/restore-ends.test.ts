@@ -1,12 +1,12 @@
 /** Restores to the very end of the WAL, where the last segment never became whole. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { archiveCommand, restored, startAndPromote } from '../support/restoring.ts';
 import { destroyStandby, promote, startStandby } from '../support/standby.ts';
+import { until } from '../support/until.ts';
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -20,11 +20,6 @@ function later<Resource>(resource: Resource, undo: (resource: Resource) => unkno
 
 const rowsOf = (server: PostgresServer): Promise<string> =>
   server.value(`SELECT coalesce(string_agg(n::text, ' ' ORDER BY n), '') FROM numbers`);
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(50))
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-}
 
 /** How far into the segment the slices of this folder reach: the second number of their names. */
 const reachOf = (slices: string): number =>

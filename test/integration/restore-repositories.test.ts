@@ -1,13 +1,10 @@
 /** Restores from two repositories, each of which lacks something or holds it damaged. */
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { ArchiveError, type Storage } from '@pgark/sdk';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { takeBackup } from '../../core/src/backup/backup.ts';
-import { resolveTarget } from '../../core/src/postgres/target.ts';
 import { parseLsn } from '../../core/src/postgres/lsn.ts';
 import type { Repository } from '../../core/src/repository/repository.ts';
 import type { RestorePlan } from '../../core/src/restore/plan-types.ts';
@@ -16,122 +13,19 @@ import type { RecoveryTarget } from '../../core/src/restore/target.ts';
 import { restore } from '../../core/src/restore/restore.ts';
 import { serverUser } from '../support/binaries.ts';
 import { runCli, type CliOptions, type CliResult } from '../support/cli.ts';
+import { DamagedPair } from '../support/damaged-pair.ts';
 import { fsRepository } from '../support/fs-repository.ts';
-import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
+import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { startAndPromote } from '../support/restoring.ts';
-import { KEEP_WAL, shipWal, Shipper, systemIdOf } from '../support/ship-wal.ts';
-import { silentLogger } from '../support/silent-logger.ts';
 
-const always: (() => unknown)[] = [];
-const cleanup: (() => unknown)[] = [];
-let folder = '';
-let config = '';
-let systemId = '';
-let backup = '';
-/** Segments by where they are: only in a, only in b, or in both with the one in a damaged. */
-const segments = { a: '', b: '', damaged: '' };
-let following = '';
-
+let pair: DamagedPair;
 beforeAll(async () => {
-  const server = await PostgresServer.start({ major: 18, segmentMegabytes: 1, settings: KEEP_WAL });
-  always.push(() => server.destroy());
-  folder = temporaryFolder('repositories');
-  always.push(() => removeFolder(folder));
-  config = join(folder, 'pgark.json');
-  const places = ['a', 'b'].map((name) => ({
-    name,
-    storage: { use: 'fs', path: join(folder, name) },
-    codecs: name === 'a' ? [{ use: 'zstd', level: 1 }] : [],
-  }));
-  const content = { cluster: 'main', postgres: { url: server.url() }, repositories: places };
-  writeFileSync(config, JSON.stringify({ ...content, receive: { spool: join(folder, 'spool') } }));
-
-  const [a, b, all] = await Promise.all([
-    fsRepository(join(folder, 'a'), { name: 'a' }),
-    fsRepository(join(folder, 'b'), { name: 'b', compressed: false }),
-    fsRepository(join(folder, 'all')),
-  ]);
-  systemId = await systemIdOf(server);
-  await server.query(`CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) AS m FROM generate_series(1, 10000) n`);
-  await server.query('CREATE TABLE numbers (n int)');
-  const shippers = [a, b].map((repository) => new Shipper(server, repository));
-  const target = await resolveTarget({ url: server.url() }, { env: {}, home: '/' });
-  const result = await takeBackup({
-    target,
-    repositories: [a, b],
-    checkpoint: 'fast',
-    logger: silentLogger,
-    partSize: 1 << 20,
-  });
-  backup = result.record.id;
-  await Promise.all(shippers.map((shipper) => shipper.stop()));
-  for (const repository of [a, b, all]) await shipWal(server, repository);
-  let number = 0;
-  for (const [where, repositories] of [
-    ['a', [a]],
-    ['b', [b]],
-    ['damaged', [a, b]],
-  ] as const) {
-    await server.query('INSERT INTO numbers VALUES ($1)', [++number]);
-    await server.query('SELECT pg_switch_wal()');
-    const names = await shipWal(server, all);
-    const [name] = names;
-    if (name === undefined) throw new Error('no segment was completed');
-    segments[where] = name;
-    for (const repository of repositories)
-      for (const name of names) await repository.wal(systemId).push(name, { path: join(server.data, 'pg_wal', name) });
-  }
-  // All that there is, in one place.
-  cpSync(join(folder, 'b'), join(folder, 'whole'), { recursive: true });
-  const whole = await fsRepository(join(folder, 'whole'), { name: 'whole', compressed: false });
-  await whole.wal(systemId).push(segments.a, { path: join(server.data, 'pg_wal', segments.a) });
-  following = await server.value('SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
-  await server.stop();
-
-  damage(only(join('a', 'main', systemId, 'wal'), segments.damaged));
-  damage(only(join('a', 'main', systemId, 'backups'), '0002.tar'));
-  // Written here, read by the server.
-  const user = serverUser();
-  if (user !== undefined) spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
+  pair = await DamagedPair.make();
 });
+afterEach(() => pair.endTest());
+afterAll(() => pair.destroy());
 
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-afterAll(async () => {
-  for (const undo of always.splice(0).toReversed()) await undo();
-});
-
-/** The only file below a folder whose name begins with this. */
-function only(below: string, name: string): string {
-  const found = readdirSync(join(folder, below), { recursive: true, encoding: 'utf8' }).filter((path) =>
-    (path.split('/').at(-1) ?? '').startsWith(name),
-  );
-  if (found.length !== 1) throw new Error(`${found.length} files in ${below} begin with ${name}`);
-  return join(folder, below, found[0] ?? '');
-}
-
-function damage(path: string): void {
-  const bytes = readFileSync(path);
-  const at = Math.floor(bytes.byteLength / 2);
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  writeFileSync(path, bytes);
-}
-
-/** Takes a repository away until the end of the test. */
-function away(name: 'a' | 'b'): void {
-  renameSync(join(folder, name), join(folder, `${name}.away`));
-  cleanup.push(() => renameSync(join(folder, `${name}.away`), join(folder, name)));
-}
-
-const pgark = (args: readonly string[], options: CliOptions = {}): Promise<CliResult> =>
-  runCli(['--config', config, ...args], { ...serverUser(), ...options });
-
-function newFolder(name: string): string {
-  const path = join(folder, name);
-  cleanup.push(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
+const pgark = (args: readonly string[], options: CliOptions = {}): Promise<CliResult> => pair.pgark(args, options);
 
 interface Plan {
   readonly reachable: boolean;
@@ -145,7 +39,7 @@ interface Plan {
 }
 
 test('what one repository lacks or holds damaged comes from the other, and the server has all rows', async () => {
-  const data = newFolder('restored');
+  const data = pair.newFolder('restored');
   const result = await pgark(['--json', 'restore', '--no-sync', data]);
   expect(result.code, result.stderr).toBe(0);
   const { plan, bytes, notes } = JSON.parse(result.stdout) as {
@@ -153,7 +47,7 @@ test('what one repository lacks or holds damaged comes from the other, and the s
     readonly bytes: number;
     readonly notes: readonly string[];
   };
-  expect(plan.backup).toMatchObject({ id: backup, repositories: ['a', 'b'] });
+  expect(plan.backup).toMatchObject({ id: pair.backup, repositories: ['a', 'b'] });
   expect(plan.repositories).toEqual(['a', 'b']);
   expect(plan.wal.missing).toBeUndefined();
   expect(plan.settings['restore_command']).not.toContain('--repository');
@@ -165,16 +59,16 @@ test('what one repository lacks or holds damaged comes from the other, and the s
     ),
   );
   const server = await PostgresServer.open(18, data);
-  cleanup.push(() => server.destroy());
+  pair.onTestEnd(() => server.destroy());
   await startAndPromote(server);
   expect(await server.value(`SELECT string_agg(n::text, ' ' ORDER BY n) FROM numbers`)).toBe('1 2 3');
   expect(await server.value('SELECT count(*) FROM big')).toBe('10000');
-  expect(server.log).toMatch(new RegExp(`repository a: .*${segments.damaged}.*; another repository is used`));
+  expect(server.log).toMatch(new RegExp(`repository a: .*${pair.segments.damaged}.*; another repository is used`));
 });
 
 test('while a repository cannot be read nothing is restored whose end it may know, until the operator does without it', async () => {
-  away('b');
-  const data = newFolder('truncated');
+  pair.away('b');
+  const data = pair.newFolder('truncated');
   const [planned, restored, immediate, behind, alone] = await Promise.all([
     pgark(['--json', 'restore', '--plan']),
     pgark(['restore', '--no-sync', data]),
@@ -184,7 +78,11 @@ test('while a repository cannot be read nothing is restored whose end it may kno
   ]);
   const plan = JSON.parse(planned.stdout) as Plan;
   expect(planned.code, planned.stderr).not.toBe(0);
-  expect(plan).toMatchObject({ reachable: false, repositories: ['a'], backup: { id: backup, repositories: ['a'] } });
+  expect(plan).toMatchObject({
+    reachable: false,
+    repositories: ['a'],
+    backup: { id: pair.backup, repositories: ['a'] },
+  });
   expect(plan.warnings).toContainEqual(
     expect.stringMatching(/^repository b could not be read \(.*\): left out; what only it holds is unknown$/),
   );
@@ -195,7 +93,7 @@ test('while a repository cannot be read nothing is restored whose end it may kno
       hint: expect.stringMatching(/name what to restore from: --repository a\.$/) as string,
     },
   ]);
-  expect(plan.wal.missing?.names).toEqual([segments.b]);
+  expect(plan.wal.missing?.names).toEqual([pair.segments.b]);
   expect(restored).toMatchObject({ code: 2 });
   expect(restored.stderr).toMatch(/repository b could not be read[^]*--repository a\./);
   expect(existsSync(data)).toBe(false);
@@ -213,14 +111,14 @@ test('while a repository cannot be read nothing is restored whose end it may kno
   expect(alone.code, alone.stderr).toBe(0);
   const chosen = JSON.parse(alone.stdout) as Plan;
   expect(chosen).toMatchObject({ reachable: true, problems: [] });
-  expect(chosen.wal.missing?.names).toEqual([segments.b]);
+  expect(chosen.wal.missing?.names).toEqual([pair.segments.b]);
   expect(chosen.settings['restore_command']).toContain(' wal-fetch --repository a ');
 
   // What is not in the one may be in the other.
   const unknown = await pgark(['restore', '--plan', '--backup', '20200101T000000Z-0000']);
   expect(unknown).toMatchObject({ code: 2 });
   expect(unknown.stderr).toMatch(/there is no backup .*; repository b could not be read/);
-  away('a');
+  pair.away('a');
   const none = await pgark(['restore', '--plan']);
   expect(none).toMatchObject({ code: 2 });
   expect(none.stderr).toMatch(/repository a: .*; repository b: /);
@@ -230,7 +128,7 @@ test('--repository reads from those that are named only, and an unknown name is 
   const plan = JSON.parse((await pgark(['--json', 'restore', '--plan', '--repository', 'b'])).stdout) as Plan;
   expect(plan).toMatchObject({ repositories: ['b'], backup: { repositories: ['b'] } });
   expect(plan.settings['restore_command']).toContain(' wal-fetch --repository b ');
-  expect(plan.wal.missing?.names).toEqual([segments.a]);
+  expect(plan.wal.missing?.names).toEqual([pair.segments.a]);
   const wrong = await pgark(['restore', '--plan', '--repository', 'c']);
   expect(wrong).toMatchObject({ code: 3 });
   expect(wrong.stderr).toContain('It has: a, b.');
@@ -242,76 +140,78 @@ test('list and show tell what each repository has, and what they can while one i
   const [list, show] = await Promise.all([pgark(['list']), pgark(['show', 'latest'])]);
   expect(list.code, list.stderr).toBe(0);
   expect(list.stdout).toMatch(/REPOSITORY/);
-  for (const name of ['a', 'b']) expect(list.stdout).toMatch(new RegExp(`^${backup} +${name} +full +complete`, 'm'));
+  for (const name of ['a', 'b'])
+    expect(list.stdout).toMatch(new RegExp(`^${pair.backup} +${name} +full +complete`, 'm'));
   expect(show.code, show.stderr).toBe(0);
   for (const name of ['a', 'b'])
     expect(show.stdout).toMatch(new RegExp(`^repository +${name}, with all of its WAL$`, 'm'));
 
-  away('a');
+  pair.away('a');
   const [unknown, shown, ...rest] = await Promise.all(
     [['show', '20200101T000000Z-0000'], ['show', 'latest'], ['list']].map((args) => pgark(args)),
   );
   expect(unknown).toMatchObject({ code: 2, stdout: '' });
   expect(shown?.stdout).not.toMatch(/^repository +a/m);
   for (const partial of [shown, ...rest]) {
-    expect(partial?.stdout).toContain(backup);
+    expect(partial?.stdout).toContain(pair.backup);
     expect(partial?.code).toBe(2);
     expect(partial?.stderr).toMatch(/repository a: /);
   }
 });
 
 test('H-20 wal-fetch: 0 for a file of any repository, 1 only when all have answered, 255 in a recovery otherwise', async () => {
-  const data = newFolder('fetching');
+  const data = pair.newFolder('fetching');
   mkdirSync(join(data, 'pg_wal'), { recursive: true });
   writeFileSync(join(data, 'recovery.signal'), '');
   for (const path of [data, join(data, 'pg_wal')]) giveToServer(path);
   let calls = 0;
   const fetch = (name: string, more: readonly string[] = []): Promise<CliResult> =>
-    pgark(['wal-fetch', '--system-id', systemId, ...more, name, `pg_wal/RECOVERY${++calls}`], {
+    pgark(['wal-fetch', '--system-id', pair.systemId, ...more, name, `pg_wal/RECOVERY${++calls}`], {
       cwd: data,
       env: { PGARK_RESTORE_WAL_RETRY: '0s' },
     });
   const codes = async (names: readonly string[], more: readonly string[] = []): Promise<unknown> =>
     (await Promise.all(names.map((name) => fetch(name, more)))).map(({ code }) => code);
-  expect(await codes([segments.a, segments.b, following])).toEqual([0, 0, 1]);
-  expect(await codes([segments.a], ['--repository', 'c'])).toEqual([255]);
+  expect(await codes([pair.segments.a, pair.segments.b, pair.following])).toEqual([0, 0, 1]);
+  expect(await codes([pair.segments.a], ['--repository', 'c'])).toEqual([255]);
 
-  away('a');
-  const found = await fetch(segments.b);
+  pair.away('a');
+  const found = await fetch(pair.segments.b);
   expect(found).toMatchObject({ code: 0 });
   expect(found.stderr).toMatch(/repository a: .*; another repository is used/);
-  expect(await codes([segments.a, following])).toEqual([255, 255]);
-  expect(await codes([following], ['--repository', 'b'])).toEqual([1]);
+  expect(await codes([pair.segments.a, pair.following])).toEqual([255, 255]);
+  expect(await codes([pair.following], ['--repository', 'b'])).toEqual([1]);
   writeFileSync(join(data, 'standby.signal'), '');
-  expect(await codes([following])).toEqual([2]);
+  expect(await codes([pair.following])).toEqual([2]);
 });
 
 test('a host without the key of one repository works with the others', async () => {
-  const keyless = join(folder, 'keyless.json');
+  const keyless = join(pair.folder, 'keyless.json');
   const key = { accessKeyId: 'test', secretAccessKey: { file: './no-such-key' } };
   const gone = { name: 'gone', storage: { use: 's3', bucket: 'b', region: 'us-east-1', ...key }, codecs: [] };
-  const [, b] = (JSON.parse(readFileSync(config, 'utf8')) as { readonly repositories: readonly object[] }).repositories;
-  const content = { cluster: 'main', repositories: [gone, b], receive: { spool: join(folder, 'spool') } };
+  const [, b] = (JSON.parse(readFileSync(pair.config, 'utf8')) as { readonly repositories: readonly object[] })
+    .repositories;
+  const content = { cluster: 'main', repositories: [gone, b], receive: { spool: join(pair.folder, 'spool') } };
   writeFileSync(keyless, JSON.stringify(content));
   giveToServer(keyless);
-  const segment = join(folder, segments.b);
-  cleanup.push(() => rmSync(segment, { force: true }));
+  const segment = join(pair.folder, pair.segments.b);
+  pair.onTestEnd(() => rmSync(segment, { force: true }));
   const run = (...args: readonly string[]): Promise<CliResult> =>
     runCli(['--config', keyless, '--json', ...args], {
       ...serverUser(),
-      cwd: folder,
+      cwd: pair.folder,
       env: { PGARK_RESTORE_WAL_RETRY: '0s' },
     });
-  const fetch = ['wal-fetch', '--system-id', systemId];
+  const fetch = ['wal-fetch', '--system-id', pair.systemId];
 
   const [list, plan, all, fetched, check] = await Promise.all([
     run('list'),
     run('restore', '--plan', '--repository', 'b'),
     run('restore', '--plan'),
-    run(...fetch, '--repository', 'b', segments.b, segment),
+    run(...fetch, '--repository', 'b', pair.segments.b, segment),
     run('check', '--no-server'),
   ]);
-  expect(list.stdout).toContain(backup);
+  expect(list.stdout).toContain(pair.backup);
   expect(list.stderr).toMatch(/repository gone: .*no-such-key/);
   expect(plan.code, plan.stderr).toBe(0);
   expect(JSON.parse(plan.stdout)).toMatchObject({ reachable: true, repositories: ['b'] });
@@ -325,11 +225,11 @@ test('a host without the key of one repository works with the others', async () 
   expect(check.code).toBe(1);
 
   const [pushed, unknown, anyway] = await Promise.all([
-    run('wal-push', segment, segments.b),
-    run(...fetch, following, join(folder, 'nothing')),
-    run(...fetch, segments.b, `${segment}.anyway`),
+    run('wal-push', segment, pair.segments.b),
+    run(...fetch, pair.following, join(pair.folder, 'nothing')),
+    run(...fetch, pair.segments.b, `${segment}.anyway`),
   ]);
-  cleanup.push(() => rmSync(`${segment}.anyway`, { force: true }));
+  pair.onTestEnd(() => rmSync(`${segment}.anyway`, { force: true }));
   expect(pushed).toMatchObject({ code: 2 });
   expect(JSON.parse(pushed.stdout)).toMatchObject({
     repositories: [
@@ -347,23 +247,24 @@ test('a repository that takes connections and says nothing does not hold up a fe
   const sockets = new Set<Socket>();
   const mute = createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
   await once(mute.listen(0, '127.0.0.1'), 'listening');
-  cleanup.push(() => {
+  pair.onTestEnd(() => {
     for (const socket of sockets) socket.destroy();
     mute.close();
   });
   const { port } = mute.address() as AddressInfo;
-  const silent = join(folder, 'silent.json');
+  const silent = join(pair.folder, 'silent.json');
   const keys = { accessKeyId: 'test', secretAccessKey: { env: 'TEST_SECRET' } };
   const storage = { use: 's3', bucket: 'mute', region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, ...keys };
-  const [, b] = (JSON.parse(readFileSync(config, 'utf8')) as { readonly repositories: readonly object[] }).repositories;
+  const [, b] = (JSON.parse(readFileSync(pair.config, 'utf8')) as { readonly repositories: readonly object[] })
+    .repositories;
   const content = { cluster: 'main', repositories: [{ name: 'mute', storage, codecs: [] }, b] };
-  writeFileSync(silent, JSON.stringify({ ...content, receive: { spool: join(folder, 'spool') } }));
+  writeFileSync(silent, JSON.stringify({ ...content, receive: { spool: join(pair.folder, 'spool') } }));
   giveToServer(silent);
-  const path = newFolder('from-b');
+  const path = pair.newFolder('from-b');
   const begun = performance.now();
-  const result = await runCli(['--config', silent, 'wal-fetch', '--system-id', systemId, segments.b, path], {
+  const result = await runCli(['--config', silent, 'wal-fetch', '--system-id', pair.systemId, pair.segments.b, path], {
     ...serverUser(),
-    cwd: folder,
+    cwd: pair.folder,
     env: { TEST_SECRET: 'test' },
   });
   expect(result.code, result.stderr).toBe(0);
@@ -397,8 +298,8 @@ function dying(storage: Storage, dead: () => boolean): Storage {
 }
 
 test('a target that those which answer reach for certain needs no other; the end of the WAL does, also without a hole', async () => {
-  const whole = await fsRepository(join(folder, 'whole'), { name: 'whole', compressed: false });
-  const dead = await fsRepository(join(folder, 'a'), { name: 'a', wrap: (storage) => dying(storage, () => true) });
+  const whole = await fsRepository(join(pair.folder, 'whole'), { name: 'whole', compressed: false });
+  const dead = await fsRepository(join(pair.folder, 'a'), { name: 'a', wrap: (storage) => dying(storage, () => true) });
   const plans = async (repositories: readonly [Repository, ...Repository[]]): Promise<readonly RestorePlan[]> => {
     const latest = await planRestore({ repositories, target: { kind: 'latest' } });
     const lsn = parseLsn(latest.backup.stopLsn);
@@ -422,15 +323,15 @@ test('a target that those which answer reach for certain needs no other; the end
   });
 
   // The folder of a disk that is not mounted answers too.
-  const empty = await fsRepository(join(folder, 'unmounted'), { name: 'empty' });
+  const empty = await fsRepository(join(pair.folder, 'unmounted'), { name: 'empty' });
   expect((await plans([empty, whole])).map(codes)).toEqual([['REPOSITORY_NOT_FOUND'], [], []]);
 });
 
 test('a repository that dies at any moment of the planning is left out, and the plan is that of the other', async () => {
-  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  const b = await fsRepository(join(pair.folder, 'b'), { name: 'b', compressed: false });
   let calls = 0;
   let alive = 0;
-  const a = await fsRepository(join(folder, 'a'), {
+  const a = await fsRepository(join(pair.folder, 'a'), {
     name: 'a',
     wrap: (storage) => dying(storage, () => ++calls > alive),
   });
@@ -439,10 +340,10 @@ test('a repository that dies at any moment of the planning is left out, and the 
     calls = 0;
     const plan = await planRestore({ repositories: [a, b], target: { kind: 'latest' } });
     const used = plan.sources.repositories.map(({ name }) => name).join();
-    expect(plan.backup.id).toBe(backup);
+    expect(plan.backup.id).toBe(pair.backup);
     // Without a there is a hole, which a may fill.
     expect(plan.problems.map(({ code }) => code)).toEqual(used === 'b' ? ['STORAGE_UNAVAILABLE'] : []);
-    expect(plan.wal.gap?.names, `after ${alive} calls`).toEqual(used === 'b' ? [segments.a] : undefined);
+    expect(plan.wal.gap?.names, `after ${alive} calls`).toEqual(used === 'b' ? [pair.segments.a] : undefined);
     if (calls <= alive) break;
     expect(plan.warnings).toContainEqual(expect.stringMatching(/repository a.*dead/));
     deaths.push(used);
@@ -453,7 +354,7 @@ test('a repository that dies at any moment of the planning is left out, and the 
 });
 
 test('a restore that one repository left half done is resumed from the other', async () => {
-  const data = newFolder('resumed');
+  const data = pair.newFolder('resumed');
   let parts = 0;
   const failing = (storage: Storage): Storage => ({
     capabilities: storage.capabilities,
@@ -469,12 +370,12 @@ test('a restore that one repository left half done is resumed from the other', a
   });
   const options = { fetchCommand: ['/bin/false'], tryCommand: false, sync: false, concurrency: 1 };
   const common = { target: { kind: 'latest' }, directory: data } as const;
-  const a = await fsRepository(join(folder, 'a'), { name: 'a', wrap: failing });
+  const a = await fsRepository(join(pair.folder, 'a'), { name: 'a', wrap: failing });
   await expect(restore(await planRestore({ ...common, repositories: [a] }), options)).rejects.toMatchObject({
     code: 'STORAGE_UNAVAILABLE',
   });
   expect(parts).toBe(3);
-  const b = await fsRepository(join(folder, 'b'), { name: 'b', compressed: false });
+  const b = await fsRepository(join(pair.folder, 'b'), { name: 'b', compressed: false });
   const result = await restore(await planRestore({ ...common, repositories: [b] }), options);
   expect(result.resumedBytes).toBeGreaterThan(1 << 20);
   expect(existsSync(join(data, 'global', 'pg_control'))).toBe(true);

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { isArchiveError, type PutOptions } from '@pgark/sdk';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
@@ -13,6 +13,7 @@ import { Proxy } from '../../../test/support/proxy.ts';
 import { unavailable } from '../../../test/support/require.ts';
 import { noSshd, SftpServer } from '../../../test/support/sftp-server.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { until } from '../../../test/support/until.ts';
 import { Connection } from '../src/connection.ts';
 import { Pool } from '../src/pool.ts';
 import { body, keysOf, MIB, open, read, temporaryFiles } from './helpers.ts';
@@ -34,12 +35,6 @@ async function faultyServer(fault: string): Promise<{ readonly server: SftpServe
   });
   await until('strace is attached', () => /^TracerPid:\s+[1-9]/mu.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
   return { server, log: () => readFileSync(path, 'utf8') };
-}
-
-async function until(what: string, state: () => boolean): Promise<void> {
-  for (const end = performance.now() + 30_000; !state(); await sleep(5)) {
-    if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
-  }
 }
 
 /** Attempts that are cancelled while they dial, and whose connection stands when the attempt that follows them has got its own file. */
