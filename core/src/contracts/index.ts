@@ -9,6 +9,7 @@ export {
   type ErrorRow,
 } from './errors.ts';
 export type { Codec, CodecContext, KeyUse } from './codec.ts';
+export { decodeThrough, encodeThrough } from './codec-chain.ts';
 export type { ArchiveEvent, ArchiveEvents, EventName, EventSink, Hook, HookContext } from './hook.ts';
 export {
   API_VERSION,

@@ -1,4 +1,5 @@
 import type { Codec, CodecContext } from '../contracts/codec.ts';
+import { decodeThrough } from '../contracts/codec-chain.ts';
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { Storage } from '../contracts/storage.ts';
 import { Digest } from './digest.ts';
@@ -50,8 +51,8 @@ export async function* load(storage: Storage, key: string, options: LoadOptions)
   let stored: Digest | undefined;
   if (codecs.length > 0) {
     const digest = (stored = new Digest(wantStored ? hashInPlace : hashNothing));
-    stream = digest.tap(stream, { ended: () => checkStored(key, digest, expect) });
-    for (const codec of codecs.toReversed()) stream = codec.decode(stream, context);
+    const tapped = digest.tap(stream, { ended: () => checkStored(key, digest, expect) });
+    stream = decodeThrough(codecs, tapped, context);
   }
   // Without codecs the stored bytes are the plain ones, and hashed once.
   const hashPlain = wantPlain || (wantStored && codecs.length === 0);

@@ -1,4 +1,5 @@
 import type { Codec, CodecContext } from '../contracts/codec.ts';
+import { encodeThrough } from '../contracts/codec-chain.ts';
 import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { PutOptions, Storage } from '../contracts/storage.ts';
 import { Digest } from './digest.ts';
@@ -109,8 +110,7 @@ function begin(key: string, source: AsyncIterable<Uint8Array>, options: StoreOpt
   const report = (): void => onBytes?.(plain.size, stored.size);
   const ended = (): void => checkSource(key, plain, options);
   if (codecs.length === 0) return { plain, stored, body: plain.tap(source, { ended, passed: report }) };
-  let body: AsyncIterable<Uint8Array> = plain.tap(source, { ended });
-  for (const codec of codecs) body = codec.encode(body, context);
+  const body = encodeThrough(codecs, plain.tap(source, { ended }), context);
   return { plain, stored, body: stored.tap(body, { passed: report }) };
 }
 

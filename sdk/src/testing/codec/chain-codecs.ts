@@ -1,4 +1,4 @@
-import type { Codec, CodecContext } from 'pgark/contracts';
+import { decodeThrough, encodeThrough, type Codec } from 'pgark/contracts';
 
 /**
  * Several codecs as one, in order of application, as the repository runs them: the suffixes joined by dots, decoding backwards. The keys
@@ -12,18 +12,7 @@ export function chainCodecs(...codecs: readonly [Codec, ...Codec[]]): Codec {
     suffix: codecs.map(({ suffix }) => suffix).join('.'),
     ...(last.keyIds === undefined ? {} : { keyIds: last.keyIds }),
     ...(inspect === undefined ? {} : { inspect }),
-    encode: (source, context) => through(codecs, 'encode', source, context),
-    decode: (source, context) => through(codecs.toReversed(), 'decode', source, context),
+    encode: (source, context) => encodeThrough(codecs, source, context),
+    decode: (source, context) => decodeThrough(codecs, source, context),
   };
-}
-
-function through(
-  codecs: readonly Codec[],
-  direction: 'encode' | 'decode',
-  source: AsyncIterable<Uint8Array>,
-  context: CodecContext,
-): AsyncIterable<Uint8Array> {
-  let stream = source;
-  for (const codec of codecs) stream = codec[direction](stream, context);
-  return stream;
 }

@@ -47,7 +47,7 @@ export const DAMAGE_CLAUSES: readonly CodecClause[] = [
     id: 'CODEC-03/flipped',
     title: 'CODEC-03 a small stream with any one bit flipped is CODEC_CORRUPT, or gives the same bytes',
     async run(context) {
-      const bytes = context.content(300);
+      const bytes = context.content(150);
       const encoded = await context.encode(bytes);
       let found = 0;
       for (let bit = 0; bit < encoded.byteLength * 8; bit++) {
