@@ -2,6 +2,7 @@
 export * from 'pgark/contracts';
 export { abortable } from './abortable.ts';
 export { mapBlocks, type BlockOptions } from './blocks.ts';
+export { ByteReader } from './byte-reader.ts';
 export { definePlugin } from './define-plugin.ts';
 export { mapOrdered, type OrderedOptions } from './ordered.ts';
 export { putStep } from './put-step.ts';

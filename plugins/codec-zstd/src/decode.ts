@@ -1,7 +1,6 @@
 import { promisify } from 'node:util';
 import { createZstdDecompress, zstdDecompress, type ZstdOptions } from 'node:zlib';
-import { abortable, mapOrdered, throughStream, type CodecContext } from '@pgark/sdk';
-import { ByteReader } from './byte-reader.ts';
+import { abortable, ByteReader, mapOrdered, throughStream, type CodecContext } from '@pgark/sdk';
 import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
 import { corrupt } from './corrupt.ts';
 

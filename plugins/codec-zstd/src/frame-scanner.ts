@@ -1,4 +1,4 @@
-import type { ByteReader } from './byte-reader.ts';
+import type { ByteReader } from '@pgark/sdk';
 import { corrupt } from './corrupt.ts';
 import { FRAME_MAGIC, headerLength, isSkippable, parseBlock, parseHeader, type FrameHeader } from './frame.ts';
 

@@ -1,7 +1,10 @@
-/** Reads a chunked stream by counts of bytes. Keeps no view of a chunk once the next one is asked for. */
+import { releaseChunk } from 'pgark/contracts';
+
+/** Reads a chunked stream by counts of bytes. Keeps no view of a chunk once the next one is asked for; chunks that are used up are released. */
 export class ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array(0);
+  #taken = 0;
   #ended = false;
 
   constructor(source: AsyncIterable<Uint8Array>) {
@@ -37,14 +40,17 @@ export class ByteReader {
   }
 
   #take(count: number): Uint8Array {
-    const taken = this.#chunk.subarray(0, count);
-    this.#chunk = this.#chunk.subarray(taken.byteLength);
-    return taken;
+    const part = this.#chunk.subarray(this.#taken, this.#taken + count);
+    this.#taken += part.byteLength;
+    return part;
   }
 
   async #fill(): Promise<boolean> {
-    while (this.#chunk.byteLength === 0) {
+    while (this.#taken === this.#chunk.byteLength) {
       if (this.#ended) return false;
+      releaseChunk(this.#chunk);
+      this.#chunk = new Uint8Array(0);
+      this.#taken = 0;
       try {
         const step = await this.#iterator.next();
         if (step.done === true) this.#ended = true;

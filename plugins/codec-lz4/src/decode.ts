@@ -1,0 +1,40 @@
+import { abortable, ByteReader, mapOrdered, type CodecContext } from '@pgark/sdk';
+import { decompressFrame } from 'lz4-napi';
+import { corrupt } from './corrupt.ts';
+import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
+
+const WHAT = 'lz4 decompression';
+
+/**
+ * Decodes any sequence of lz4 frames. Those that are small, as this codec writes them, are decoded whole, several at once in the thread
+ * pool. The library is given nothing else: it makes one buffer of what a frame claims, takes a frame without its end for a whole one,
+ * and passes over what follows.
+ */
+export async function* decodeFrames(
+  source: AsyncIterable<Uint8Array>,
+  context: CodecContext,
+): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(abortable(source, context.signal, WHAT));
+  try {
+    if (await reader.atEnd()) throw corrupt('the lz4 stream is empty, which no lz4 stream is');
+    const scanner = new FrameScanner(reader);
+    for (;;) {
+      for await (const content of mapOrdered(scanner.smallFrames(), decodeWhole, { ...context, what: WHAT })) {
+        if (content.byteLength > 0) yield content;
+      }
+      const large = scanner.takeLarge();
+      if (large === undefined) return;
+      for await (const content of large) if (content.byteLength > 0) yield content;
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function decodeWhole(frame: SmallFrame): Promise<Uint8Array> {
+  try {
+    return await decompressFrame(frame);
+  } catch (error) {
+    throw corrupt('an lz4 frame is damaged', error);
+  }
+}
