@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { AGE_MISSING, ESCROW, hasAge, OPERATIONS, writeIdentity } from '../support/age.ts';
 import { TestArchive } from '../support/archive.ts';
 import { serverUser } from '../support/binaries.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
@@ -18,11 +19,16 @@ function blocks(page: string): string[] {
   return [...text.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '');
 }
 
-test.each([
+test.for([
   { name: 'zstd', codecs: [{ use: 'zstd' }] },
   { name: 'gzip', codecs: [{ use: 'gzip' }] },
+  {
+    name: 'zstd and age',
+    codecs: [{ use: 'zstd' }, { use: 'age', recipients: [ESCROW.recipient, OPERATIONS.recipient] }],
+  },
   { name: 'nothing', codecs: [] },
-])('the page restores a cluster from an archive compressed with $name', async ({ codecs }) => {
+])('the page restores a cluster from an archive written with $name', async ({ codecs }, { skip }) => {
+  if (codecs.some(({ use }) => use === 'age') && !hasAge) skip(AGE_MISSING);
   const server = await PostgresServer.start({ major: 16, segmentMegabytes: 1 });
   cleanup.push(() => server.destroy());
   const archive = new TestArchive(server, { codecs });
@@ -56,6 +62,7 @@ test.each([
       BACKUP: backup.id,
       TARGET: target,
       WAL: `${target}-wal`,
+      IDENTITY: writeIdentity(archive.folder, OPERATIONS),
     },
   });
   expect(result.stderr).toBe('');
