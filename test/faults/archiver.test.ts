@@ -1,5 +1,14 @@
 /** What the archive holds against a second server and against its own losses, with `wal-push` as a real archive_command. */
-import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
@@ -7,6 +16,7 @@ import { serverUser } from '../support/binaries.ts';
 import { runCli, type CliResult } from '../support/cli.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { archiveCommand } from '../support/restoring.ts';
+import { until } from '../support/until.ts';
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -59,4 +69,33 @@ test('H-23 nothing remembers that a segment was archived: after the bucket lost 
   expect(archive.holds(name)).toBe(false);
   expect((await push(server, archive, `pg_wal/${name}`, name)).code).toBe(0);
   expect(readdirSync(folder)).toContain(object);
+});
+
+test('a disk that is not mounted: no backup begins an archive in its empty folder, so that the server keeps its WAL until it is back', async () => {
+  const { server, archive } = await archivingServer();
+  const failures = async (): Promise<number> => Number(await server.value('SELECT failed_count FROM pg_stat_archiver'));
+  renameSync(archive.repository, `${archive.repository}.away`);
+  mkdirSync(archive.repository);
+  giveToServer(archive.repository);
+
+  const nightly = await runCli(['--config', archive.config, 'backup'], { ...serverUser() });
+  expect(nightly).toMatchObject({ code: 1 });
+  expect(nightly.stderr).toMatch(
+    /repository primary has no cluster "main", and .* archives its WAL by archive_command/,
+  );
+  expect(nightly.stderr).toContain('pgark backup --create');
+  await server.query(`SELECT pg_logical_emit_message(false, 'test', '')`);
+  const name = await server.value('SELECT pg_walfile_name(pg_switch_wal())');
+  await until('a refusal', async () => (await failures()) > 0);
+  expect(readdirSync(archive.repository)).toEqual([]);
+  expect(readdirSync(join(server.data, 'pg_wal', 'archive_status'))).toContain(`${name}.ready`);
+
+  rmSync(archive.repository, { recursive: true });
+  renameSync(`${archive.repository}.away`, archive.repository);
+  await until('the segment', async () => {
+    await server.query('CHECKPOINT'); // after some failures the archiver waits for a sign, or a minute
+    return archive.holds(name);
+  });
+  await archive.run(['backup', '--checkpoint', 'fast']);
+  expect(await archive.json<readonly unknown[]>(['list'])).toHaveLength(2);
 });

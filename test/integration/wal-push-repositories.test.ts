@@ -55,7 +55,7 @@ test('one repository is away: the other gets every segment although the archiver
   }
   server.configure({ archive_mode: 'on', archive_command: archiveCommand(archive) });
   await server.start();
-  const backup = await archive.json<{ repositories: unknown }>(['backup', '--checkpoint', 'fast']); // makes both
+  const backup = await archive.json<{ repositories: unknown }>(['backup', '--create', '--checkpoint', 'fast']); // makes both
   expect(backup.repositories).toMatchObject([
     { name: 'a', state: 'complete' },
     { name: 'b', state: 'complete' },

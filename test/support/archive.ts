@@ -75,8 +75,9 @@ export class TestArchive {
     return JSON.parse(await this.run(['--json', ...args])) as Result;
   }
 
+  /** Takes a backup, the first of which makes the archive. */
   async backup(args: readonly string[] = []): Promise<BackupFacts> {
-    return this.json<BackupFacts>(['backup', ...args]);
+    return this.json<BackupFacts>(['backup', '--create', ...args]);
   }
 
   /** Starts `pgark receive` and waits until it streams. */

@@ -12,6 +12,7 @@ import { VERSION } from '../version.ts';
 import { Destinations, type Destination } from './destinations.ts';
 import { sentFacts, storedFacts, type CommonFacts } from './record.ts';
 import { countSegments, requiredWal, type RequiredWal } from './required-wal.ts';
+import { archivesByItself } from './server-archiving.ts';
 import { serverClockOffset } from './server-clock.ts';
 import { MANIFEST_NAME, Transfer, type Transferred } from './transfer.ts';
 import { waitForWal } from './wal-wait.ts';
@@ -54,6 +55,12 @@ export interface BackupOptions {
   readonly target: ConnectionTarget;
   /** Each gets the whole backup, from one reading of the server. */
   readonly repositories: readonly [Repository, ...Repository[]];
+  /**
+   * Makes an archive where there is none, although the server archives by itself. Default false: it may be the empty folder of a disk that
+   * is not mounted, and with an archive there `archive_command` would succeed again, and the server drop the WAL that lies in none of the
+   * right places. An archive that only a receiver fills is made in any case: the receiver knows its repositories by their ids.
+   */
+  readonly create?: boolean;
   /** For people, kept in `backup_label` and the record; default `pgark <id>`. */
   readonly label?: string;
   /** `fast` begins at once, `spread` (default) spares the server's disks. */
@@ -92,7 +99,7 @@ export interface BackupResult {
  *
  * A backup in which the server found damaged pages is kept, with `suspect` set: it may be the last that there is.
  *
- * Errors: `SERVER_*`, `STREAM_PROTOCOL`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`, `ABORTED`, those of the storage and its codecs.
+ * Errors: `SERVER_*`, `STREAM_PROTOCOL`, `REPOSITORY_NOT_FOUND` without `create`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`, `ABORTED`, those of the storage and its codecs.
  */
 export async function takeBackup(options: BackupOptions): Promise<BackupResult> {
   return new Run(options).take();
@@ -177,8 +184,13 @@ class Run {
     const connection = await ReplicationConnection.open(this.#options.target, this.#signal);
     this.#connection = connection;
     try {
+      const archiving = await archivesByItself(connection);
+      const create = this.#options.create === true || !archiving;
       await this.#destinations.each(async ({ repository }) => {
-        await repository.open({ ...this.#signal, create: true });
+        await repository.open({ ...this.#signal, create }).catch((error: unknown) => {
+          if (!isArchiveError(error, 'REPOSITORY_NOT_FOUND')) throw error;
+          throw noArchive(repository, connection.host);
+        });
       });
       return await this.#copy(connection);
     } catch (error) {
@@ -313,6 +325,16 @@ async function clockOffset(connection: ReplicationConnection, logger: Logger): P
     'the clock of the server is unknown: the times of the backup are those of this machine',
   );
   return 0;
+}
+
+function noArchive({ name, cluster }: Repository, host: string): ArchiveError {
+  return new ArchiveError(
+    'REPOSITORY_NOT_FOUND',
+    `repository ${name} has no cluster "${cluster}", and ${host} archives its WAL by archive_command`,
+    {
+      hint: 'Check that the disk of the storage is mounted, and bucket, prefix and "cluster" in the config. If this is the first backup into it, make the archive with "pgark backup --create".',
+    },
+  );
 }
 
 /** What brings the WAL of a backup into the archive. */

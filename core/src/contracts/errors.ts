@@ -133,7 +133,7 @@ const TABLE = {
     'the repository holds nothing for this cluster yet',
     false,
     1,
-    'Check "cluster" in the config, or run "pgark backup" or "pgark receive" once: they create it.',
+    'Check "cluster" and the storage in the config. A new archive is made by "pgark receive", or by "pgark backup --create".',
   ],
 
   WAL_NOT_FOUND: [

@@ -12,6 +12,7 @@ const PATIENCE = 3000;
 const RATE_UNIT = 1024;
 
 interface BackupFlags {
+  readonly create?: boolean;
   readonly label?: string;
   readonly checkpoint?: 'fast' | 'spread';
   readonly maxRate?: string;
@@ -23,6 +24,7 @@ export function register(program: Command): void {
   const backup = program
     .command('backup')
     .description('take a base backup of the server into the repositories')
+    .option('--create', 'make the archive where there is none: for the first backup of a server with archive_command')
     .option('--label <text>', 'kept with the backup (default: "pgark" and its id)')
     .addOption(
       new Option(
@@ -48,6 +50,7 @@ export function register(program: Command): void {
         const options: BackupOptions = {
           target: await opened.target(),
           repositories: opened.writable,
+          create: flags.create === true,
           ...(label === undefined ? {} : { label }),
           checkpoint: flags.checkpoint ?? config.backup.checkpoint,
           ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
@@ -77,6 +80,7 @@ export function register(program: Command): void {
     );
   examples(backup, [
     ['pgark backup --label "before the upgrade"', 'begin at once'],
+    ['pgark backup --create', 'the first one of a server that archives by archive_command'],
     ['pgark backup --checkpoint spread', 'wait for a gentle checkpoint, which takes minutes'],
     ['pgark backup --max-rate 50MB', 'read at most 50 MB a second from the server'],
   ]);
