@@ -37,6 +37,9 @@ describe('H-63 rotation', () => {
       hint: expect.stringContaining('Add the key "2026"') as string,
       details: { keyId: '2026', atHand: ['2025', '2024'] },
     });
+    // The id says which key it is, also where another one has the right bytes.
+    const renamed = codecOf([entry('renamed', OTHER_KEY)]);
+    expect(await failureOf(decode(renamed, after))).toMatchObject({ code: 'CODEC_KEY', details: { keyId: '2026' } });
   });
 
   test('H-60 another key of the same id is told from damage, and read when it is at hand too', async () => {
