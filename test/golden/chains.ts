@@ -16,4 +16,23 @@ export const GOLDEN_CHAINS: Readonly<Record<string, GoldenChain>> = {
   plain: { codecs: [], keeps: 'history and slices' },
   gzip: { codecs: [{ use: 'gzip', level: 9 }] },
   zstd: { codecs: [{ use: 'zstd', level: 19 }] },
+  // Written for two, read with the key of the second.
+  'zstd-age': {
+    codecs: [
+      { use: 'zstd', level: 19 },
+      {
+        use: 'age',
+        recipients: [
+          'age1a0wgmuj4434j3lpq7tfkudm056uz4tvzmqgtajw2e7f3k0su3axsdwu8s6',
+          'age18uxw9v9ycvszw7apdgcsctls06y65p99ct2kjuvuzprzfe3r5u5qkd88al',
+        ],
+      },
+    ],
+    identities: [{ file: '../keys/age-escrow.txt' }],
+  },
+  lz4: { codecs: [{ use: 'lz4' }], keeps: 'WAL' },
+  'lz4-aes-gcm': {
+    codecs: [{ use: 'lz4' }, { use: 'aes-gcm', keys: [{ id: 'golden', key: { file: '../keys/aes-gcm.txt' } }] }],
+    readWithCodecs: true,
+  },
 };

@@ -110,9 +110,23 @@ describe.each(Object.entries(GOLDEN_CHAINS))('golden archive %s', (name, chain) 
   );
 });
 
+test.each([
+  ['that of the other recipient reads all', 'age-operations.txt', undefined],
+  ['one of neither reads nothing', 'aes-gcm.txt', 'CODEC_KEY'],
+])('golden archive zstd-age, with another key: %s', async (_what, key, code) => {
+  await using opened = await open(join(HERE, 'zstd-age'), { PGARK_RESTORE_IDENTITIES_0_FILE: `../keys/${key}` });
+  const [systemId = ''] = await opened.repository.systemIds();
+  const reading = opened.repository.wal(systemId).history(2);
+  if (code === undefined) expect((await reading)?.object.codecs).toEqual(['zst', 'age']);
+  else await expect(reading).rejects.toMatchObject({ code });
+});
+
 /** The only repository of the config in a folder. */
-async function open(folder: string): Promise<{ readonly repository: Repository } & AsyncDisposable> {
-  const loaded = await loadConfig({ path: join(folder, 'pgark.json'), env: {}, directory: folder });
+async function open(
+  folder: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ readonly repository: Repository } & AsyncDisposable> {
+  const loaded = await loadConfig({ path: join(folder, 'pgark.json'), env, directory: folder });
   const archive = await openArchive(loaded, { logger: silentLogger });
   return { repository: archive.repositories[0], [Symbol.asyncDispose]: () => archive.close() };
 }
