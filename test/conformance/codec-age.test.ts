@@ -62,7 +62,11 @@ describe('codec age with a passphrase', () => {
         blockSize: 1024 * 1024,
         keys: {
           other: () => new AgeCodec({ passphrase: new Secret('battery staple'), workFactor }),
-          readOnly: () => new AgeCodec({ oldPassphrases: [new Secret('battery staple'), new Secret('correct horse')] }),
+          readOnly: () =>
+            new AgeCodec(
+              {},
+              { identities: async () => [new Secret('age-passphrase:battery staple\nage-passphrase:correct horse')] },
+            ),
           secrets: ['correct horse', 'battery staple'],
         },
       }),

@@ -30,8 +30,6 @@ export interface AgeCodecOptions {
   readonly recipients?: readonly string[];
   /** Writes and reads, in place of recipients. */
   readonly passphrase?: Secret | undefined;
-  /** Passphrases that were in use before; they read only. */
-  readonly oldPassphrases?: readonly Secret[];
   /** Binary logarithm of the cost of a passphrase, 1 to 20; default {@link WORK}. One more doubles time and memory. */
   readonly workFactor?: number;
 }
@@ -49,8 +47,6 @@ export class AgeCodec implements Codec {
   readonly keyIds: readonly string[];
   readonly #recipients: readonly string[];
   readonly #passphrase: Passphrase | undefined;
-  /** All that read, the present one first. */
-  readonly #passphrases: readonly Passphrase[];
   readonly #work: number;
   readonly #askIdentities: PluginContext['identities'];
   #passphraseHeader: Promise<FileHeader> | undefined;
@@ -58,17 +54,13 @@ export class AgeCodec implements Codec {
 
   /** Errors: `PLUGIN_OPTIONS` for recipients that are none, or that cannot be together. */
   constructor(options: AgeCodecOptions, context: Pick<PluginContext, 'identities'> = {}) {
-    const { recipients = [], passphrase, oldPassphrases = [], workFactor = WORK } = options;
+    const { recipients = [], passphrase, workFactor = WORK } = options;
     this.#recipients = [...new Set(recipients)];
     for (const recipient of this.#recipients) refuse('a recipient of codec age', faultOfRecipient(recipient));
     refuse('codec age:', faultOfRecipients(this.#recipients));
     if (passphrase !== undefined && this.#recipients.length > 0)
       refuse('codec age:', 'a passphrase and recipients exclude each other');
     this.#passphrase = passphrase && new Passphrase(passphrase);
-    this.#passphrases = [
-      ...(this.#passphrase === undefined ? [] : [this.#passphrase]),
-      ...oldPassphrases.map((old) => new Passphrase(old)),
-    ];
     this.#work = workFactor;
     this.#askIdentities = context.identities;
     this.keyIds = this.#passphrase === undefined ? this.#recipients : [PASSPHRASE];
@@ -92,13 +84,13 @@ export class AgeCodec implements Codec {
     const sealed = new ByteReader(abortable(source, context.signal, WHAT.decode));
     try {
       const header = await readHeader(sealed);
-      const { known, faults } = await this.#read();
+      const identities = await this.#read();
       const opened = await openHeader(header, [
-        ...known.map(({ secret }) => secret),
-        ...this.#passphrases.map((passphrase) => passphrase.identity()),
+        ...identities.known.map(({ secret }) => secret),
+        ...identities.passphrases.map((passphrase) => passphrase.identity()),
       ]);
       throwIfAborted(context.signal, WHAT.decode);
-      if (opened.fileKey === undefined) throw this.#noKey(opened, faults);
+      if (opened.fileKey === undefined) throw noKey(opened, identities);
       const nonce = new Uint8Array(NONCE);
       if ((await sealed.read(nonce)) < NONCE) throw corrupt('the age file ends before its payload');
       yield* openPayload(sealed, { ...context, key: payloadKey(opened.fileKey, nonce), what: WHAT.decode });
@@ -113,11 +105,11 @@ export class AgeCodec implements Codec {
     try {
       const header = await readHeader(reader);
       const { stanzas } = await openHeader(header, []);
-      const { known } = await this.#read();
+      const { known, passphrases } = await this.#read();
       const keyIds: string[] = [];
       for (const { secret, recipient } of known)
         if ((await openHeader(header, [secret])).fileKey !== undefined) keyIds.push(recipient);
-      const identities = this.#passphrases.map((passphrase) => passphrase.identity());
+      const identities = passphrases.map((passphrase) => passphrase.identity());
       if ((await openHeader(header, identities)).fileKey !== undefined) keyIds.push(PASSPHRASE);
       throwIfAborted(signal, WHAT.inspect);
       // Such stanzas open nothing: they are there so that readers learn to pass over what they do not know.
@@ -143,32 +135,31 @@ export class AgeCodec implements Codec {
     return this.#passphraseHeader;
   }
 
-  /** The keys that open, asked for when they are first needed, once: a command may give them. */
+  /** The keys that open, with the passphrase that writes; asked for when they are first needed, once: a command may give them. */
   #read(): Promise<Identities> {
-    this.#identities ??= (async () => readIdentities((await this.#askIdentities?.()) ?? []))().catch(
-      (error: unknown) => {
-        this.#identities = undefined;
-        throw error;
-      },
-    );
+    this.#identities ??= (async () => {
+      const read = await readIdentities((await this.#askIdentities?.()) ?? []);
+      return this.#passphrase === undefined ? read : { ...read, passphrases: [this.#passphrase, ...read.passphrases] };
+    })().catch((error: unknown) => {
+      this.#identities = undefined;
+      throw error;
+    });
     return this.#identities;
   }
+}
 
-  #noKey({ stanzas }: OpenedHeader, faults: readonly string[]): ArchiveError {
-    const trouble = faults.length === 0 ? '' : ` (${faults.join('; ')})`;
-    const byPassphrase = stanzas.some(({ args }) => args[0] === 'scrypt');
-    if (byPassphrase) {
-      const which = this.#passphrases.length === 0 ? 'a passphrase' : 'another passphrase';
-      return new ArchiveError('CODEC_KEY', `it was encrypted with ${which}${trouble}`, {
-        hint: 'Give it to codec age in the config, as "passphrase" or in "oldPassphrases".',
-      });
-    }
-    return new ArchiveError(
-      'CODEC_KEY',
-      `no identity at hand opens it; it was encrypted for ${stanzas.length} recipient${stanzas.length === 1 ? '' : 's'}${trouble}`,
-      { hint: 'Add the key file of one of its recipients to restore.identities in the config.' },
-    );
+function noKey({ stanzas }: OpenedHeader, { passphrases, faults }: Identities): ArchiveError {
+  const trouble = faults.length === 0 ? '' : ` (${faults.join('; ')})`;
+  if (stanzas.some(({ args }) => args[0] === 'scrypt')) {
+    const which = passphrases.length === 0 ? 'a passphrase' : 'another passphrase';
+    return new ArchiveError('CODEC_KEY', `it was encrypted with ${which}${trouble}`, {
+      hint: 'Add the passphrase to restore.identities in the config, as a line "age-passphrase:...".',
+    });
   }
+  const count = `${stanzas.length} recipient${stanzas.length === 1 ? '' : 's'}`;
+  return new ArchiveError('CODEC_KEY', `no identity at hand opens it; it was encrypted for ${count}${trouble}`, {
+    hint: 'Add the key file of one of its recipients to restore.identities in the config.',
+  });
 }
 
 function refuse(what: string, fault: string | undefined): void {

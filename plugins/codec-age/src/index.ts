@@ -23,7 +23,6 @@ const options = z
       .default([])
       .describe("Files with a recipient a line, relative to the config file's folder."),
     passphrase: passphrase.optional().describe('Encrypts and decrypts, in place of recipients.'),
-    oldPassphrases: z.array(passphrase).default([]).describe('Passphrases of older objects, which only decrypt.'),
     workFactor: z
       .int()
       .min(10)
@@ -53,7 +52,7 @@ const plugin: Plugin<'codec', AgeOptions> = definePlugin({
   name: 'age',
   kind: 'codec',
   suffix: 'age',
-  secrets: ['passphrase', 'oldPassphrases'],
+  secrets: ['passphrase'],
   options,
   // The files are read here and not with the first object: `keyIds` names whom they name, and a backup should not begin without them.
   create: async ({ recipientsFiles, ...options }, context) => {

@@ -182,6 +182,7 @@ describe('identities', () => {
   test.each([
     ['a key with a typing error', secrets[0].replace(/.$/, 'B'), 'line 2, is not a valid age key'],
     ['a key in lower case', secrets[0].toLowerCase(), 'line 2, is not a valid age key'],
+    ['an empty passphrase', 'age-passphrase:', 'holds an empty passphrase'],
     ['a key of a plugin', 'AGE-PLUGIN-YUBIKEY-1QQQQQQQQQQQQ', 'age plugin'],
     ['an SSH key', '-----BEGIN OPENSSH PRIVATE KEY-----', 'SSH or PEM key'],
     ['an encrypted key file', 'age-encryption.org/v1', 'encrypted itself'],

@@ -22,6 +22,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const passphrase = new Secret('correct horse');
 const workFactor = 8;
+/** As a line of restore.identities. */
+const identities = async (): Promise<Secret[]> => [new Secret(`# old\nage-passphrase: ${passphrase.reveal()}\r\n`)];
 const content = Buffer.from('what only some may read');
 
 describe('H-61 scrypt runs once', () => {
@@ -47,7 +49,7 @@ describe('H-61 scrypt runs once', () => {
       at(files, 2).subarray(0, headerLength(at(files, 2))),
     );
     scrypts.mockClear();
-    const reader = new AgeCodec({ oldPassphrases: [passphrase] });
+    const reader = new AgeCodec({}, { identities });
     for (const file of [...files, ...files]) {
       expect(await decode(reader, file)).toEqual(content);
       expect(await reader.inspect(source(file), {})).toEqual({ keyIds: ['passphrase'], unknown: 0, readable: true });
@@ -91,7 +93,7 @@ describe('another passphrase', () => {
     const file = await encode(new AgeCodec({ passphrase, workFactor }), content);
     for (const codec of [new AgeCodec({ passphrase: new Secret('battery staple') }), new AgeCodec({})]) {
       const error: unknown = await decode(codec, file).catch((thrown: unknown) => thrown);
-      expect(error).toMatchObject({ code: 'CODEC_KEY', hint: expect.stringContaining('oldPassphrases') });
+      expect(error).toMatchObject({ code: 'CODEC_KEY', hint: expect.stringContaining('age-passphrase:') });
       expect(textsOf(error)).not.toMatch(/battery|horse/);
       expect(await codec.inspect(source(file), {})).toEqual({ keyIds: [], unknown: 1, readable: false });
     }
@@ -101,7 +103,7 @@ describe('another passphrase', () => {
     const before = await encode(new AgeCodec({ passphrase, workFactor }), content);
     const recipients = ['age1rt80jg6fgkjwqe8aekvj97dt27076mza0kydnm7gu48xa6gafefq6k88le'];
     for (const now of [{ passphrase: new Secret('battery staple'), workFactor }, { recipients }]) {
-      const codec = new AgeCodec({ ...now, oldPassphrases: [passphrase] });
+      const codec = new AgeCodec(now, { identities });
       expect(await decode(codec, before)).toEqual(content);
       const after = await encode(codec, content);
       await expect(decode(new AgeCodec({ passphrase }), after)).rejects.toMatchObject({ code: 'CODEC_KEY' });
@@ -149,13 +151,12 @@ describe('in the config', () => {
     expect(await validate({ passphrase, recipients: [recipient] })).toContain('exclude each other');
     expect(await validate({ passphrase, recipientsFiles: ['x'] })).toContain('exclude each other');
     expect(() => new AgeCodec({ passphrase, recipients: [recipient] })).toThrow('exclude each other');
-    expect(await validate({ recipients: [recipient], oldPassphrases: [passphrase] })).toBe('');
   });
 
   test('an empty one is refused, and a work factor that nobody could read', async () => {
     expect(await validate({ passphrase: new Secret('') })).toContain('must not be empty');
     expect(await validate({ passphrase, workFactor: 21 })).not.toBe('');
-    expect(agePlugin.secrets).toEqual(['passphrase', 'oldPassphrases']);
+    expect(agePlugin.secrets).toEqual(['passphrase']);
   });
 });
 
