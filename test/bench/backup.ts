@@ -1,77 +1,200 @@
 /**
- * `pgark backup` to the file system, beside `pg_basebackup -Ft` on the same server, both with an fsync at the end. By default the
- * peer asks for a manifest of CRC32C; `sha256` makes it ask for what pgark always asks for.
+ * `pgark backup` to the file system, beside `pg_basebackup -Ft` and pgBackRest on the same server, all with an fsync at the end. By default
+ * pg_basebackup asks for a manifest of CRC32C; `sha256` makes it ask for what pgark always asks for.
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { giveToServer, type PostgresServer } from '../support/postgres.ts';
-import { archive, pgark, TOOLS } from './cluster.ts';
-import { runCommand, Watched, type Command, type Figure } from './measure.ts';
+import { archive, encrypted, pgark, TOOLS, type Archive } from './cluster.ts';
+import { installed } from './machine.ts';
+import { runCommand, Watched, type Command, type Figure, type Run } from './measure.ts';
+import { costsOf, runPairs } from './pairs.ts';
+import { PgBackRest } from './pgbackrest.ts';
 
-export interface BackupVariant {
-  readonly zstd: boolean;
-  readonly sha256: boolean;
+export interface BackupResult {
+  readonly figures: readonly Figure[];
+  readonly peaks: Readonly<Record<string, number>>;
+  readonly leftOut: readonly string[];
 }
 
-export async function benchBackup(
-  server: PostgresServer,
-  options: BackupVariant & { readonly rounds: number },
-): Promise<{ figure: Figure; peaks: Readonly<Record<string, number>> }> {
-  const { zstd, sha256 } = options;
-  const name = `backup_${zstd ? 'zstd' : 'plain'}${sha256 ? '_sha256' : ''}`;
-  const { config, folder } = archive(server, name, zstd ? [{ use: 'zstd', level: 1 }] : []);
-  const target = join(server.folder, 'basebackup');
-  const flags = [
-    '-Ft',
-    ...(zstd ? ['--compress=client-zstd:1'] : []),
-    ...(sha256 ? ['--manifest-checksums=SHA256'] : []),
+interface Variant {
+  /** Part of the slot's name. */
+  readonly id: string;
+  readonly title: string;
+  readonly codecs: readonly object[];
+  readonly peer: BackupPeer;
+  readonly target?: NonNullable<Figure['target']>;
+}
+
+interface BackupPeer {
+  readonly name: string;
+  /** From nothing to a backup; only the command is timed. */
+  run(): Promise<Run>;
+}
+
+const ZSTD = [{ use: 'zstd', level: 1 }];
+
+export async function benchBackup(server: PostgresServer, rounds: number): Promise<BackupResult> {
+  const leftOut: string[] = [];
+  const sealed = encrypted(server.folder);
+  if (sealed === undefined) leftOut.push('backup, zstd 1 + age: the codec or age-keygen is missing');
+  const rest = installed('pgbackrest') ? new PgBackRest(server) : undefined;
+  if (rest === undefined) leftOut.push('beside pgBackRest: pgbackrest is not installed');
+
+  const sha256 = '--manifest-checksums=SHA256';
+  const client = '--compress=client-zstd:1';
+  const variants: Variant[] = [
+    { id: 'plain', title: 'not compressed', codecs: [], peer: baseBackup(server) },
+    { id: 'plain_sha256', title: 'not compressed', codecs: [], peer: baseBackup(server, sha256) },
+    { id: 'zstd', title: 'zstd 1', codecs: ZSTD, peer: baseBackup(server, client) },
+    { id: 'zstd_sha256', title: 'zstd 1', codecs: ZSTD, peer: baseBackup(server, client, sha256) },
   ];
-  const ours: Command = { ...pgark(config, ['backup', '--checkpoint', 'fast']), asServer: true };
-  const peer: Command = {
+  const target = { ratio: 1 };
+  if (sealed !== undefined)
+    variants.push({ id: 'age', title: 'zstd 1 + age', codecs: sealed, peer: baseBackup(server, client), target });
+  if (rest !== undefined) {
+    const peer: BackupPeer = {
+      name: PgBackRest.title,
+      run: async () => {
+        await rest.renew();
+        return runCommand(rest.backup);
+      },
+    };
+    variants.push({ id: 'zstd_rest', title: 'zstd 1', codecs: ZSTD, peer });
+    if (sealed !== undefined) variants.push({ id: 'age_rest', title: 'zstd 1 + age', codecs: sealed, peer, target });
+  }
+
+  const figures: Figure[] = [];
+  const peaks: Record<string, number> = {};
+  for (const variant of variants) {
+    const figure = await benchVariant(server, variant, rounds);
+    figures.push(figure);
+    const command = `backup, ${variant.title}`;
+    peaks[command] = Math.max(peaks[command] ?? 0, figure.cost?.ours.peakBytes ?? 0);
+  }
+  const restored = await benchRestore(server, rest, rounds);
+  if (restored.cost !== undefined) peaks['restore, zstd 1'] = restored.cost.ours.peakBytes;
+  return { figures: [...figures, restored], peaks, leftOut };
+}
+
+function baseBackup(server: PostgresServer, ...flags: readonly string[]): BackupPeer {
+  const target = join(server.folder, 'basebackup');
+  const command: Command = {
     program: `${TOOLS}/pg_basebackup`,
-    args: ['-D', target, '-X', 'none', '--checkpoint=fast', ...flags, '-d', server.url()],
+    args: ['-Ft', '-D', target, '-X', 'none', '--checkpoint=fast', ...flags, '-d', server.url()],
     asServer: true,
+    family: true,
   };
-  // Both run beside the same receiver: pgark needs it to have the WAL of the backup, the peer gets the same company.
+  const run = async (): Promise<Run> => {
+    mkdirSync(target);
+    giveToServer(target);
+    const done = await runCommand(command);
+    rmSync(target, { recursive: true });
+    return done;
+  };
+  return { name: ['pg_basebackup -Ft', ...flags].join(' '), run };
+}
+
+/** All run beside the same receiver: pgark needs it to have the WAL of the backup, the peers get the same company. */
+async function withReceiver<Result>(
+  server: PostgresServer,
+  { config }: Archive,
+  slot: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
   const receiver = new Watched({ ...pgark(config, ['receive']), asServer: true });
-  const seconds: { ours: number[]; peer: number[] } = { ours: [], peer: [] };
-  const peaks = { backup: 0, restore: 0 };
   try {
-    while ((await server.value(`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`)) === '0')
+    while ((await server.value(`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`)) === '0') {
+      if (receiver.child.exitCode !== null) throw new Error(`pgark receive ended:\n${receiver.errors}`);
       await sleep(100);
-    for (let round = 0; round <= options.rounds; round++) {
-      const own = await runCommand(ours);
-      if (round === 0 && !sha256) peaks.restore = await restorePeak(config, folder);
-      const [systemId = ''] = readdirSync(join(folder, 'repository', 'bench')).filter((entry) => /^\d+$/.test(entry));
-      rmSync(join(folder, 'repository', 'bench', systemId, 'backups'), { recursive: true });
-      mkdirSync(target);
-      giveToServer(target);
-      const other = await runCommand(peer);
-      rmSync(target, { recursive: true });
-      peaks.backup = Math.max(peaks.backup, own.peakBytes);
-      if (round === 0) continue; // fills the caches
-      seconds.ours.push(own.seconds);
-      seconds.peer.push(other.seconds);
     }
+    return await work();
   } finally {
     await receiver.stop('SIGINT');
-    await server.query(`SELECT pg_drop_replication_slot('pgark_${name}')`);
+    await server.query(`SELECT pg_drop_replication_slot($1)`, [slot]);
   }
-  const figure: Figure = {
-    name: zstd ? 'backup, zstd 1' : 'backup, not compressed',
-    unit: 's',
-    better: 'less',
-    ...seconds,
-    peerName: `pg_basebackup ${flags.join(' ')}`,
-  };
-  return { figure, peaks };
 }
 
-/** Peak memory of restoring the newest backup. */
-async function restorePeak(config: string, folder: string): Promise<number> {
-  const directory = join(folder, 'restored');
-  const { peakBytes } = await runCommand({ ...pgark(config, ['restore', directory]), asServer: true });
-  rmSync(directory, { recursive: true });
-  return peakBytes;
+/** `pgark backup` into an archive. */
+export async function takeBackup({ config }: Archive): Promise<Run> {
+  return runCommand({ ...pgark(config, ['backup', '--checkpoint', 'fast']), asServer: true });
+}
+
+/** So that the next one begins where this one began. */
+export function removeBackups({ folder }: Archive): void {
+  const cluster = join(folder, 'repository', 'bench');
+  for (const systemId of readdirSync(cluster).filter((entry) => /^\d+$/.test(entry)))
+    rmSync(join(cluster, systemId, 'backups'), { recursive: true, force: true });
+}
+
+async function benchVariant(server: PostgresServer, variant: Variant, rounds: number): Promise<Figure> {
+  const name = `backup_${variant.id}`;
+  const own = archive(server, name, variant.codecs);
+  const runs = await withReceiver(server, own, `pgark_${name}`, () =>
+    runPairs({
+      rounds,
+      ours: async () => {
+        const run = await takeBackup(own);
+        removeBackups(own);
+        return run;
+      },
+      peer: () => variant.peer.run(),
+    }),
+  );
+  rmSync(own.folder, { recursive: true });
+  return {
+    name: `backup, ${variant.title}`,
+    unit: 's',
+    better: 'less',
+    ours: runs.ours.map(({ seconds }) => seconds),
+    peer: runs.peer.map(({ seconds }) => seconds),
+    peerName: variant.peer.name,
+    ...(variant.target === undefined ? {} : { target: variant.target }),
+    ...costsOf(runs),
+  };
+}
+
+/** The newest backup into an empty folder, ready to be started and synced; no server recovers from it here. */
+async function benchRestore(server: PostgresServer, rest: PgBackRest | undefined, rounds: number): Promise<Figure> {
+  const own = archive(server, 'restore', ZSTD);
+  const folder = join(server.folder, 'restored');
+  const into = async (command: Command): Promise<Run> => {
+    mkdirSync(folder, { mode: 0o700 });
+    giveToServer(folder);
+    const run = await runCommand(command);
+    // Whoever restored less than a whole cluster was not faster.
+    const lost = readdirSync(join(server.data, 'base'))
+      .filter((name) => /^\d+$/.test(name)) // pgsql_tmp is in no backup
+      .filter((name) => countFiles(join(folder, 'base', name)) < countFiles(join(server.data, 'base', name)) * 0.95);
+    if (lost.length > 0) throw new Error(`${command.program} did not restore the databases ${lost.join(', ')}`);
+    rmSync(folder, { recursive: true });
+    return run;
+  };
+  return withReceiver(server, own, 'pgark_restore', async () => {
+    await takeBackup(own);
+    if (rest !== undefined) {
+      await rest.renew();
+      await runCommand(rest.backup);
+    }
+    const runs = await runPairs({
+      rounds,
+      ours: () => into({ ...pgark(own.config, ['restore', folder]), asServer: true }),
+      ...(rest === undefined ? {} : { peer: () => into(rest.restore(folder)) }),
+    });
+    const seconds = (side: readonly Run[]): number[] => side.map((run) => run.seconds);
+    return {
+      name: 'restore, zstd 1',
+      unit: 's',
+      better: 'less',
+      ours: seconds(runs.ours),
+      ...(rest === undefined ? {} : { peer: seconds(runs.peer), peerName: PgBackRest.title, target: { ratio: 1 } }),
+      ...costsOf(runs),
+    };
+  });
+}
+
+/** A database's files are all in one folder; a temporary one more or less does not matter. */
+function countFiles(folder: string): number {
+  return readdirSync(folder).length;
 }

@@ -1,6 +1,6 @@
 /** The server and the archive that the benchmarks run on. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import type { Command } from './measure.ts';
@@ -8,7 +8,8 @@ import type { Command } from './measure.ts';
 /** Debian's PostgreSQL 15 tools: the peers. */
 export const TOOLS = '/usr/lib/postgresql/15/bin';
 
-const ROOT = new URL('../..', import.meta.url).pathname;
+/** The project's folder, with a slash at the end. */
+export const ROOT: string = new URL('../..', import.meta.url).pathname;
 
 export async function benchServer(): Promise<PostgresServer> {
   return PostgresServer.start({
@@ -19,9 +20,14 @@ export async function benchServer(): Promise<PostgresServer> {
       max_wal_size: '8GB',
       checkpoint_timeout: '1h',
       synchronous_commit: 'on',
+      // It would come upon the new tables in the middle of some runs and not of others.
+      autovacuum: 'off',
     },
   });
 }
+
+/** Rows of each further table for a unit of scale: together they are a little larger than pgbench's. */
+const ROWS = 80_000;
 
 /** pgbench's tables and two that do not compress twenty-fold: random bytes and prose-like text. Gives the size in bytes. */
 export async function fill(server: PostgresServer, scale: number): Promise<number> {
@@ -29,10 +35,10 @@ export async function fill(server: PostgresServer, scale: number): Promise<numbe
   if (done.status !== 0) throw new Error(done.stderr);
   await server.query(`CREATE TABLE noise AS
     SELECT n, decode(md5(n::text) || md5((n * 7)::text) || md5((n * 13)::text) || md5((n * 31)::text), 'hex') AS bytes
-    FROM generate_series(1, ${scale * 40_000}) n`);
+    FROM generate_series(1, ${scale * ROWS}) n`);
   await server.query(`CREATE TABLE prose AS
     SELECT n, 'order ' || n || ' of customer ' || (n::bigint * 7919 % 100003) || ' was shipped at ' || (now() - n * interval '1 second') || ' by carrier ' || (n % 17) AS line
-    FROM generate_series(1, ${scale * 40_000}) n`);
+    FROM generate_series(1, ${scale * ROWS}) n`);
   await server.query('CHECKPOINT');
   return Number(await server.value('SELECT sum(pg_database_size(oid)) FROM pg_database'));
 }
@@ -63,4 +69,16 @@ export function archive(server: PostgresServer, name: string, codecs: readonly o
 /** A command of the built program, as its users run it. */
 export function pgark(config: string, args: readonly string[]): Command {
   return { program: process.execPath, args: [join(ROOT, 'core/bin/pgark.js'), '--config', config, ...args] };
+}
+
+/** zstd 1 and age for a new key; undefined where the codec or the command is missing. Backups need no key to read. */
+export function encrypted(folder: string): readonly object[] | undefined {
+  if (!existsSync(join(ROOT, 'plugins/codec-age/dist/index.js'))) return undefined;
+  const file = join(folder, 'backup.key');
+  if (!existsSync(file) && spawnSync('age-keygen', ['-o', file]).status !== 0) return undefined;
+  const { stdout } = spawnSync('age-keygen', ['-y', file], { encoding: 'utf8' });
+  return [
+    { use: 'zstd', level: 1 },
+    { use: 'age', recipients: [stdout.trim()] },
+  ];
 }

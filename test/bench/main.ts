@@ -1,14 +1,28 @@
 /**
- * `npm run bench`: figures of pgark beside its peers, run in turn on one server, medians and ratios.
- * `npm run bench -- --quick` for a look, `-- --only commits|backup|storage`, `-- --rounds N --scale N --seconds N`.
+ * `npm run bench`: figures of pgark beside its peers, run in turn, medians and ratios; see docs/how-to/measure.md.
+ *
+ *   --only codecs,backup,latency,commits,storage   some of the groups; what was measured of the others before is kept
+ *   --quick                                        a look: small data, one round, no claims
+ *   --rounds N --scale N --seconds N --megabytes N --backlog N
+ *   --from FILE                                    measures nothing, takes an earlier result
+ *   --publish                                      writes the page and the pictures to docs/bench
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchBackup, type BackupVariant } from './backup.ts';
-import { benchServer, fill, TOOLS } from './cluster.ts';
+import type { PostgresServer } from '../support/postgres.ts';
+import { benchBackup } from './backup.ts';
+import { benchServer, fill, ROOT, TOOLS } from './cluster.ts';
+import { benchCodecs } from './codecs.ts';
 import { benchCommits } from './commits.ts';
-import { median, ratio, type Figure } from './measure.ts';
+import { benchLatency } from './latency.ts';
+import { busyShare, machine } from './machine.ts';
+import { publish } from './publish.ts';
+import { ORDER, readResult, withGroup, writeResult, type Group } from './result.ts';
+import { writeSample } from './sample.ts';
 import { benchStorage } from './storage.ts';
+import { scoreboard } from './table.ts';
 
 const { values } = parseArgs({
   options: {
@@ -17,80 +31,96 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     scale: { type: 'string' },
     seconds: { type: 'string' },
+    megabytes: { type: 'string' },
+    backlog: { type: 'string' },
+    from: { type: 'string' },
+    publish: { type: 'boolean', default: false },
   },
 });
+
+/** Where results go: the folder in which the bench was asked for, which may not be that of the copy that runs. */
+const HOME = process.env['PGARK_BENCH_HOME'] ?? ROOT;
+const RESULT = join(HOME, '.bench/result.json');
 
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
 const scale = Number(values.scale ?? (values.quick ? 10 : 60));
 const seconds = Number(values.seconds ?? (values.quick ? 5 : 15));
-const wanted = (name: string): boolean => values.only === undefined || values.only === name;
+const megabytes = Number(values.megabytes ?? (values.quick ? 100 : 1000));
+const wanted = values.only?.split(',') ?? ORDER;
 
-const VARIANTS: readonly BackupVariant[] = [
-  { zstd: false, sha256: false },
-  { zstd: false, sha256: true },
-  { zstd: true, sha256: false },
-  { zstd: true, sha256: true },
-];
+type Found = Pick<Group, 'figures' | 'peaks'> & { readonly leftOut?: readonly string[]; readonly bytes?: number };
 
-/** No command may need more; with parts of a gigabyte and S3, a little more. */
-const MEMORY_LIMIT = 250e6;
-const PARTS_MEMORY_LIMIT = 300e6;
+const GROUPS: Readonly<Record<string, (server: PostgresServer) => Promise<Found>>> = {
+  codecs: async (server) => {
+    const folder = join(server.folder, 'codecs');
+    mkdirSync(folder);
+    const sample = await writeSample(server, join(folder, 'sample'), megabytes * 1e6);
+    const found = await benchCodecs(folder, sample, rounds);
+    rmSync(folder, { recursive: true });
+    return { ...found, bytes: sample.bytes };
+  },
+  backup: (server) => benchBackup(server, rounds),
+  latency: (server) =>
+    benchLatency(server, {
+      rounds,
+      seconds,
+      ...(values.backlog === undefined ? {} : { backlogRate: Number(values.backlog) }),
+    }),
+  commits: async (server) => {
+    const figures = [];
+    let peak = 0;
+    for (const clients of [1, 8]) {
+      const { figure, peakBytes } = await benchCommits(server, { rounds, seconds, clients });
+      figures.push(figure);
+      peak = Math.max(peak, peakBytes);
+      await server.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active`);
+    }
+    return { figures, peaks: { receive: peak } };
+  },
+  storage: (server) => benchStorage(server, rounds),
+};
 
-async function main(): Promise<void> {
+async function measure(): Promise<void> {
   if (!existsSync(`${TOOLS}/pg_basebackup`))
     throw new Error(`the peers are missing: install postgresql-15 (looked in ${TOOLS})`);
+  const unknown = wanted.find((name) => GROUPS[name] === undefined);
+  if (unknown !== undefined) throw new Error(`--only takes ${ORDER.join(', ')}, and not ${unknown}`);
+  const { stdout } = spawnSync('git', ['-C', HOME, 'describe', '--always', '--dirty'], { encoding: 'utf8' });
+  const commit = stdout?.trim() || 'unknown';
   const server = await benchServer();
-  const figures: Figure[] = [];
-  const peaks: Record<string, number> = {};
   try {
-    const bytes = await fill(server, scale);
-    console.error(`cluster of ${(bytes / 1e9).toFixed(2)} GB, ${rounds} rounds`);
-    if (wanted('commits')) {
-      for (const clients of [1, 8]) {
-        const { figure, peakBytes } = await benchCommits(server, { rounds, seconds, clients });
-        figures.push(figure);
-        peaks['receive'] = Math.max(peaks['receive'] ?? 0, peakBytes);
-        await server.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active`);
+    const clusterBytes = await fill(server, scale);
+    console.error(`cluster of ${(clusterBytes / 1e9).toFixed(2)} GB, ${rounds} rounds`);
+    for (const name of ORDER.filter((name) => wanted.includes(name))) {
+      try {
+        await measureGroup(name, server, { commit, clusterBytes });
+      } catch (error) {
+        // The others can be measured all the same.
+        console.error(`${name} failed:`, error);
+        process.exitCode = 1;
       }
-    }
-    if (wanted('backup')) {
-      for (const variant of VARIANTS) {
-        const { figure, peaks: found } = await benchBackup(server, { rounds, ...variant });
-        figures.push(figure);
-        for (const [command, bytes] of Object.entries(found)) peaks[command] = Math.max(peaks[command] ?? 0, bytes);
-      }
-    }
-    if (wanted('storage')) {
-      const found = await benchStorage(server, rounds);
-      figures.push(...found.figures);
-      Object.assign(peaks, found.peaks);
     }
   } finally {
     await server.destroy();
   }
-  report(figures, peaks);
 }
 
-function report(figures: readonly Figure[], peaks: Readonly<Record<string, number>>): void {
-  const spread = (values: readonly number[]): string =>
-    `${Math.min(...values).toFixed(2)}..${Math.max(...values).toFixed(2)}`;
-  for (const figure of figures) {
-    console.log(
-      `${figure.name}: pgark ${median(figure.ours).toFixed(2)} ${figure.unit} (${spread(figure.ours)}), ` +
-        `${figure.peerName} ${median(figure.peer).toFixed(2)} ${figure.unit} (${spread(figure.peer)}), ` +
-        `ratio ${ratio(figure).toFixed(3)} (${figure.better} is better)`,
-    );
-  }
-  for (const [command, bytes] of Object.entries(peaks)) {
-    const limit = command.includes('parts') ? PARTS_MEMORY_LIMIT : MEMORY_LIMIT;
-    const verdict = bytes > limit ? `, more than the limit of ${limit / 1e6} MB` : '';
-    console.log(`peak memory of pgark ${command}: ${(bytes / 1e6).toFixed(0)} MB${verdict}`);
-  }
-  mkdirSync('.bench', { recursive: true });
-  writeFileSync(
-    '.bench/result.json',
-    `${JSON.stringify({ time: new Date().toISOString(), node: process.version, figures, peaks }, undefined, 2)}\n`,
-  );
+async function measureGroup(
+  name: string,
+  server: PostgresServer,
+  { commit, clusterBytes }: { readonly commit: string; readonly clusterBytes: number },
+): Promise<void> {
+  const begin = performance.now();
+  const before = await busyShare();
+  const { bytes = clusterBytes, leftOut = [], ...found } = await GROUPS[name]!(server);
+  const busy = Math.max(before, await busyShare());
+  const time = new Date().toISOString();
+  const group: Group = { name, time, commit, rounds, bytes, busy, machine: machine(), ...found, leftOut };
+  writeResult(RESULT, withGroup(readResult(RESULT), group));
+  console.error(`${name}: ${((performance.now() - begin) / 1000).toFixed(0)} s`);
 }
 
-await main();
+if (values.from === undefined) await measure();
+const result = readResult(values.from ?? RESULT);
+console.log(scoreboard(result));
+if (values.publish) await publish(result, join(HOME, 'docs/bench'));

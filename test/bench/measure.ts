@@ -6,9 +6,12 @@ import { serverUser } from '../support/binaries.ts';
 
 export interface Run {
   readonly seconds: number;
-  /** Peak resident memory of the process, bytes. */
+  /** Peak resident memory of the process, bytes; with {@link Command.family} the sum of the peaks of all its processes. */
   readonly peakBytes: number;
+  /** CPU seconds of the same processes, user and system, to some hundredths. */
+  readonly cpuSeconds: number;
   readonly stdout: string;
+  readonly stderr: string;
 }
 
 export interface Command {
@@ -17,19 +20,31 @@ export interface Command {
   readonly env?: NodeJS.ProcessEnv;
   /** As the user who runs PostgreSQL, when that is another one. */
   readonly asServer?: boolean;
+  /** A file that the program reads from stdin through a pipe; its stdout is thrown away then. */
+  readonly pipeFrom?: string;
+  /** A file that takes stdout instead. */
+  readonly pipeTo?: string;
+  /** Whether the processes that it starts count too. Default false. */
+  readonly family?: boolean;
 }
 
-/** A started process whose peak memory is watched. */
+/** Ticks of /proc/PID/stat per second: Linux has told user space 100 on every architecture since 2.6. */
+const TICKS = 100;
+
+/** A started process that is watched. */
 export class Watched {
   readonly child: ChildProcess;
+  readonly #family: boolean;
   readonly #begin = performance.now();
   readonly #timer: NodeJS.Timeout;
-  #peakBytes = 0;
+  readonly #seen = new Map<number, { readonly peakBytes: number; readonly cpuSeconds: number }>();
   #output = '';
   #errors = '';
 
   constructor(command: Command) {
-    this.child = spawn(command.program, command.args, {
+    const { program, args } = piped(command);
+    this.#family = command.family === true;
+    this.child = spawn(program, args, {
       ...(command.asServer === true ? serverUser() : {}),
       cwd: '/',
       env: { ...process.env, ...(command.asServer === true ? { HOME: '/nonexistent' } : {}), ...command.env },
@@ -44,14 +59,14 @@ export class Watched {
     return this.#errors;
   }
 
-  // VmHWM is the kernel's own high-water mark: a late look loses only what came after it.
+  get output(): string {
+    return this.#output;
+  }
+
   #look(): void {
-    try {
-      const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
-      const peak = /^VmHWM:\s+(\d+) kB/m.exec(status)?.[1];
-      if (peak !== undefined) this.#peakBytes = Number(peak) * 1024;
-    } catch {
-      clearInterval(this.#timer); // the process is gone
+    for (const pid of this.#family ? familyOf(this.child.pid) : [this.child.pid]) {
+      const now = pid === undefined ? undefined : usage(pid);
+      if (pid !== undefined && now !== undefined) this.#seen.set(pid, now);
     }
   }
 
@@ -62,10 +77,18 @@ export class Watched {
     const seconds = (performance.now() - this.#begin) / 1000;
     if (this.child.exitCode !== 0) {
       throw new Error(
-        `${this.child.spawnargs.join(' ')} ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.#errors}`,
+        `${this.child.spawnargs.join(' ')} ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.#errors}${this.#output}`,
       );
     }
-    return { seconds, peakBytes: this.#peakBytes, stdout: this.#output };
+    const sum = (value: 'peakBytes' | 'cpuSeconds'): number =>
+      [...this.#seen.values()].reduce((total, each) => total + each[value], 0);
+    return {
+      seconds,
+      peakBytes: sum('peakBytes'),
+      cpuSeconds: sum('cpuSeconds'),
+      stdout: this.#output,
+      stderr: this.#errors,
+    };
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Run> {
@@ -79,6 +102,42 @@ export async function runCommand(command: Command): Promise<Run> {
   return new Watched(command).finish();
 }
 
+/** The shell makes the pipe and becomes the program, so that the process that is watched is the program itself. */
+function piped({ program, args, pipeFrom, pipeTo = '/dev/null' }: Command): Pick<Command, 'program' | 'args'> {
+  if (pipeFrom === undefined) return { program, args };
+  const script = 'from=$1 to=$2; shift 2; exec "$@" < <(exec cat "$from") >"$to"';
+  return { program: 'bash', args: ['-c', script, 'bash', pipeFrom, pipeTo, program, ...args] };
+}
+
+/** A process and those that it started, as of now. */
+function familyOf(pid: number | undefined): readonly number[] {
+  if (pid === undefined) return [];
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').map(Number);
+    return [pid, ...children.filter((child) => child > 0).flatMap(familyOf)];
+  } catch {
+    return []; // it is gone
+  }
+}
+
+/**
+ * VmHWM is the kernel's own high-water mark, and CPU time only grows: a look that comes too late loses only what came after the last
+ * one.
+ */
+function usage(pid: number): { peakBytes: number; cpuSeconds: number } | undefined {
+  try {
+    const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    // The fields after the name, which is in brackets and may hold anything: the 12th and 13th are user and system time (proc(5)).
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    if (peak === undefined) return undefined; // it has ended and waits to be collected
+    return { peakBytes: Number(peak) * 1024, cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS };
+  } catch {
+    return undefined; // it is gone
+  }
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -86,17 +145,30 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-/** One figure of the scoreboard: ours beside the peer's, run in turn. */
+/** What a command needs beside time. */
+export interface Cost {
+  /** The highest of all runs. */
+  readonly peakBytes: number;
+  /** Median of the runs. */
+  readonly cpuSeconds: number;
+}
+
+/** One figure of the scoreboard: ours beside the peer's, run in turn; some have no peer. */
 export interface Figure {
   readonly name: string;
   readonly unit: string;
   readonly better: 'more' | 'less';
   readonly ours: readonly number[];
-  readonly peer: readonly number[];
-  readonly peerName: string;
+  readonly peer?: readonly number[];
+  readonly peerName?: string;
+  /** What must be shown: of the ratio of ours to the peer's, of our value, or of both. */
+  readonly target?: { readonly ratio?: number; readonly value?: number };
+  readonly cost?: { readonly ours: Cost; readonly peer?: Cost };
+  /** What the reader of the number must know. */
+  readonly note?: string;
 }
 
-/** Median of the ratios of each pair of neighbouring runs, so that a drift of the machine cancels out. */
-export function ratio(figure: Figure): number {
-  return median(figure.ours.map((value, at) => value / (figure.peer[at] ?? Number.NaN)));
+/** Our value beside the peer's in each pair of neighbouring runs, so that a drift of the machine cancels out. */
+export function pairedRatios({ ours, peer = [] }: Figure): readonly number[] {
+  return ours.slice(0, peer.length).map((value, at) => value / (peer[at] ?? Number.NaN));
 }

@@ -1,9 +1,13 @@
 #!/bin/sh
-# `npm run bench`: installs and builds what is missing, then measures beside PostgreSQL's own tools.
+# `npm run bench`: installs and builds what is missing, then measures beside the tools that Debian has for the same work.
 set -eu
 cd "$(dirname "$0")/../.."
+# The results stay here, also when the rest goes on in a copy.
+PGARK_BENCH_HOME=$PWD
+export PGARK_BENCH_HOME
 . test/prepare.sh
 
 sh test/debian-tools.sh
+sh test/bench/debian-peers.sh
 npm run --silent build >/dev/null
 node --conditions=@pgark/source test/bench/main.ts "$@"
