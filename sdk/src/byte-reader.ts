@@ -32,6 +32,13 @@ export class ByteReader {
     return (await this.#fill()) ? this.#take(count) : undefined;
   }
 
+  /** As {@link next}, but no further than the first `byte`, which is the last of what is given. */
+  async nextThrough(byte: number, count: number): Promise<Uint8Array | undefined> {
+    if (!(await this.#fill())) return undefined;
+    const at = this.#chunk.subarray(this.#taken, this.#taken + count).indexOf(byte);
+    return this.#take(at === -1 ? count : at + 1);
+  }
+
   /** Ends the source. */
   async close(): Promise<void> {
     if (this.#ended) return;

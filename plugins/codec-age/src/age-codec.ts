@@ -2,6 +2,7 @@ import { hkdfSync, randomBytes } from 'node:crypto';
 import {
   abortable,
   ArchiveError,
+  ByteReader,
   throwIfAborted,
   type Codec,
   type CodecContext,
@@ -9,7 +10,6 @@ import {
   type PluginContext,
   type Secret,
 } from '@pgark/sdk';
-import { ByteReader } from './byte-reader.ts';
 import { corrupt } from './corrupt.ts';
 import { makeHeader, NONCE, openHeader, readHeader, type FileHeader, type OpenedHeader } from './header.ts';
 import { readIdentities, type Identities } from './identities.ts';
@@ -92,7 +92,7 @@ export class AgeCodec implements Codec {
       throwIfAborted(context.signal, WHAT.decode);
       if (opened.fileKey === undefined) throw noKey(opened, identities);
       const nonce = new Uint8Array(NONCE);
-      if ((await sealed.read(nonce)) < NONCE) throw corrupt('the age file ends before its payload');
+      if (!(await sealed.read(nonce))) throw corrupt('the age file ends before its payload');
       yield* openPayload(sealed, { ...context, key: payloadKey(opened.fileKey, nonce), what: WHAT.decode });
     } finally {
       await sealed.close();

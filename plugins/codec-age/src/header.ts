@@ -1,7 +1,6 @@
 /** The header of an age file: who may open it, and the key of the file for each of them. The library makes it and reads it. */
 import { Decrypter, Encrypter, type Identity, type Recipient, type Stanza } from 'age-encryption';
-import { isArchiveError } from '@pgark/sdk';
-import type { ByteReader } from './byte-reader.ts';
+import { isArchiveError, type ByteReader } from '@pgark/sdk';
 import { TAG } from './chunks.ts';
 import { corrupt } from './corrupt.ts';
 
@@ -14,6 +13,7 @@ export const MOST_RECIPIENTS = 100;
 /** Most bytes of a header that are read. */
 const MOST_BYTES = 256 * 1024;
 
+const LINE_FEED = 0x0a;
 const VERSION = 'age-encryption.org/v1\n';
 const END = '--- ';
 const ARMOR = '-----BEGIN AGE';
@@ -42,13 +42,13 @@ export async function makeHeader(recipients: readonly (string | Recipient)[]): P
 
 /** Reads a header and nothing behind it. Errors: `CODEC_CORRUPT` for what is none, or too large. */
 export async function readHeader(source: ByteReader): Promise<Uint8Array> {
-  const lines = [await source.readLine(VERSION.length)];
+  const lines = [await readLine(source, VERSION.length)];
   const version = String(lines[0]);
   if (version !== VERSION) throw corrupt(...notAge(version));
   let left = MOST_BYTES - VERSION.length;
   for (;;) {
-    const line = await source.readLine(left);
-    if (line.at(-1) !== 0x0a) {
+    const line = await readLine(source, left);
+    if (line.at(-1) !== LINE_FEED) {
       throw corrupt(
         line.byteLength === left
           ? `the age header has more than ${MOST_BYTES} bytes`
@@ -59,6 +59,19 @@ export async function readHeader(source: ByteReader): Promise<Uint8Array> {
     left -= line.byteLength;
     if (String(line.subarray(0, END.length)) === END) return Buffer.concat(lines);
   }
+}
+
+/** A line with its end; without it where the source ends before, or when the line has more than `most` bytes, which are then given. */
+async function readLine(source: ByteReader, most: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (let left = most; left > 0;) {
+    const part = await source.nextThrough(LINE_FEED, left);
+    if (part === undefined) break;
+    parts.push(new Uint8Array(part));
+    left -= part.byteLength;
+    if (part.at(-1) === LINE_FEED) break;
+  }
+  return Buffer.concat(parts);
 }
 
 export interface OpenedHeader {

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { leaseChunk, mapOrdered, type CodecContext } from '@pgark/sdk';
-import type { ByteReader } from './byte-reader.ts';
+import { leaseChunk, mapOrdered, type ByteReader, type CodecContext } from '@pgark/sdk';
 import { runInThread, threadLimit } from './chunk-threads.ts';
 import { BLOCK_CHUNKS, CHUNK, openBlock, SEALED, sealBlock, type Block } from './chunks.ts';
 import { corrupt } from './corrupt.ts';
@@ -82,8 +81,20 @@ async function* blocks(source: ByteReader, size: number): AsyncGenerator<Block> 
     // Not from Node's pool of small buffers, whose memory cannot go to a thread.
     const memory = free.pop() ?? Buffer.allocUnsafeSlow(BLOCK_CHUNKS * SEALED);
     let length = 0;
-    for (let at = 0; at < memory.byteLength; at += SEALED) length += await source.read(memory.subarray(at, at + size));
+    for (let at = 0; at < memory.byteLength; at += SEALED) length += await fill(source, memory.subarray(at, at + size));
     last = await source.atEnd();
     yield { memory, length, first, last };
   }
+}
+
+/** Fills the target; gives how many bytes there were, fewer only at the end of the source. */
+async function fill(source: ByteReader, target: Uint8Array): Promise<number> {
+  let filled = 0;
+  while (filled < target.byteLength) {
+    const part = await source.next(target.byteLength - filled);
+    if (part === undefined) break;
+    target.set(part, filled);
+    filled += part.byteLength;
+  }
+  return filled;
 }

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { AgeCodec } from '@pgark/codec-age';
-import { releaseChunk, Secret } from '@pgark/sdk';
+import { ByteReader, releaseChunk, Secret } from '@pgark/sdk';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { describe, expect, test } from 'vitest';
-import { ByteReader } from '../src/byte-reader.ts';
 import { runInThread } from '../src/chunk-threads.ts';
 import { BLOCK_CHUNKS, SEALED, sealBlock } from '../src/chunks.ts';
 import { openPayload, sealPayload } from '../src/payload.ts';
