@@ -9,7 +9,7 @@ const VERSION = 1;
 /** Bytes before the key id: magic, version, length of the id. */
 const START_LENGTH = 10;
 
-export const WRAPPED_KEY_LENGTH = 40;
+const WRAPPED_KEY_LENGTH = 40;
 const CHECK_LENGTH = 8;
 
 const KEY_ID = /^[A-Za-z0-9._-]{1,64}$/;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { readPage } from '../../../test/docs/pages.ts';
-import { CHUNK, codecOf, encode, entry, KEY, OTHER_KEY, SEALED } from './objects.ts';
+import { CHUNK, codecOf, encode, entry, KEY, OTHER_KEY, SEALED, writeObject } from './objects.ts';
 
 const MARK = 'run by plugins/codec-aes-gcm/test/page.test.ts';
 const openssl = spawnSync('openssl', ['version'], { encoding: 'utf8' }).stdout ?? '';
@@ -53,6 +53,8 @@ test('H-60 the reader for Node refuses what the codec refuses', async () => {
   later[8] = 2;
   const header = Buffer.from(object);
   header[12]! ^= 1;
+  const empty = { content: Buffer.alloc(0), last: true };
+  const full = { content: Buffer.alloc(CHUNK), last: false };
   const damaged: readonly (readonly [string, Uint8Array, Buffer])[] = [
     ['cut at a border', object.subarray(0, 59 + SEALED), KEY],
     ['cut behind the header', object.subarray(0, 59), KEY],
@@ -61,6 +63,8 @@ test('H-60 the reader for Node refuses what the codec refuses', async () => {
     ['a later version', later, KEY],
     ['a changed header', header, KEY],
     ['another key', object, OTHER_KEY],
+    ['an id that is none', Buffer.concat(writeObject({ id: 'a b', chunks: [empty] })), KEY],
+    ['an empty chunk at the end', Buffer.concat(writeObject({ chunks: [full, empty] })), KEY],
   ];
   for (const [what, bytes, key] of damaged) {
     const path = join(folder, what);
