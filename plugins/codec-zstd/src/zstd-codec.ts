@@ -5,6 +5,8 @@ import { FrameCompressor } from './frame-compressor.ts';
 export interface ZstdCodecOptions {
   /** 1 (fastest) to 19 (smallest). */
   readonly level: number;
+  /** Whether repetitions that are up to 16 MiB apart are found; by default only those within the window of the level. */
+  readonly long?: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -12,21 +14,28 @@ const MIB = 1024 * 1024;
 /** Up to this level the window is half a MiB, and larger frames would not make smaller objects. */
 const SMALL_WINDOW_LEVEL = 2;
 
+/** With `long`: the whole frame is the window, which every decoder of zstd accepts up to 128 MiB. */
+const LONG_WINDOW_LOG = 24;
+
 /**
- * Standard zstd (RFC 8878): frames of 1 to 4 MiB of content, each with its content size and checksum, compressed in the thread pool.
+ * Standard zstd (RFC 8878): frames of 1 to 4 MiB of content, with `long` of 16 MiB, each with its content size and checksum, compressed in the
+ * thread pool.
  * `decode` reads what any other producer of zstd writes, too.
  */
 export class ZstdCodec implements Codec {
   readonly id: string = 'zstd';
   readonly suffix: string = 'zst';
   readonly #level: number;
+  readonly #long: boolean;
 
   constructor(options: ZstdCodecOptions) {
     this.#level = options.level;
+    this.#long = options.long ?? false;
   }
 
   /** Bytes of content in every frame but the last. */
   get blockSize(): number {
+    if (this.#long) return 2 ** LONG_WINDOW_LOG;
     return this.#level <= SMALL_WINDOW_LEVEL ? MIB : 4 * MIB;
   }
 
@@ -35,7 +44,7 @@ export class ZstdCodec implements Codec {
     const idle: FrameCompressor[] = [];
     const work = async (block: Uint8Array): Promise<Uint8Array> => {
       let compressor = idle.pop();
-      if (compressor === undefined) compressors.push((compressor = new FrameCompressor(this.#level, this.blockSize)));
+      if (compressor === undefined) compressors.push((compressor = this.#compressor()));
       const frame = await compressor.compress(block);
       idle.push(compressor);
       return frame;
@@ -45,6 +54,14 @@ export class ZstdCodec implements Codec {
     } finally {
       for (const compressor of compressors) compressor.close();
     }
+  }
+
+  #compressor(): FrameCompressor {
+    return new FrameCompressor({
+      level: this.#level,
+      blockSize: this.blockSize,
+      ...(this.#long ? { longWindowLog: LONG_WINDOW_LOG } : {}),
+    });
   }
 
   decode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncIterable<Uint8Array> {
