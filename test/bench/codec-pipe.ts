@@ -56,7 +56,7 @@ const logger: Logger = { debug: () => undefined, info: () => undefined, warn: co
 
 const [direction = '', chain = '[]', identityFile] = process.argv.slice(2);
 const registry = new Registry({
-  directory: process.env['PGARK_BENCH_ROOT'] ?? process.cwd(),
+  directory: process.env['BENCH_ROOT'] ?? process.cwd(),
   env: {},
   logger,
   identities: async () => (identityFile === undefined ? [] : [new Secret(readFileSync(identityFile, 'utf8'))]),

@@ -92,7 +92,7 @@ async function benchCodec(spec: CodecSpec, bench: Bench): Promise<readonly Figur
   const ours = (direction: 'encode' | 'decode'): Command => ({
     program: process.execPath,
     args: [program, direction, JSON.stringify(spec.chain(keys)), keys.identityFile],
-    env: { PGARK_BENCH_ROOT: ROOT },
+    env: { BENCH_ROOT: ROOT },
   });
   const peer = spec.peer?.(keys);
   const encoded = join(folder, 'ours.encoded');

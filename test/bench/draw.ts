@@ -1,6 +1,6 @@
 /** The scoreboard as pictures: SVG of bars, readable on a light and on a dark page. Pure functions. */
 import { median, type Figure } from './measure.ts';
-import { memoryRows, number, outcomeText, targetText, TITLES } from './table.ts';
+import { memoryRows, number, targetText, TITLES } from './table.ts';
 import type { Group, Result } from './result.ts';
 import { judge } from './verdict.ts';
 
@@ -9,6 +9,7 @@ const LEFT = 16;
 /** Where bars begin and where the longest ends. */
 const BARS = 300;
 const BARS_END = 640;
+const OUTCOME = 750;
 const BAR = 14;
 const GAP = 4;
 const HEAD = 62;
@@ -52,7 +53,10 @@ interface Block {
   readonly bars: readonly Bar[];
   /** A value that was wanted, on the same scale. */
   readonly mark?: number;
-  readonly lines: readonly { readonly text: string; readonly kind: string }[];
+  /** Beside the name. */
+  readonly remark: string;
+  readonly outcome: string;
+  readonly outcomeKind: string;
 }
 
 /** Each figure has a scale of its own, from zero: their units and sizes differ. */
@@ -81,11 +85,10 @@ function blockOf(figure: Figure, busy: number): Block {
     name: figure.name,
     bars,
     ...(figure.target?.value === undefined ? {} : { mark: figure.target.value }),
-    lines: [
-      { text: [...ratio, `${figure.better} is better`].join(', '), kind: 'small' },
-      ...(wanted === '' ? [] : [{ text: `wanted: ${wanted}`, kind: 'small' }]),
-      ...(wanted === '' ? [] : [{ text: outcomeText(verdict), kind }]),
-    ],
+    remark: [...ratio, `${figure.better} is better`, ...(wanted === '' ? [] : [`wanted: ${wanted}`])].join('; '),
+    // The reason is in the table.
+    outcome: verdict.outcome === 'no target' ? '' : verdict.outcome,
+    outcomeKind: kind,
   };
 }
 
@@ -97,7 +100,9 @@ function drawMemory(result: Result): string {
       name: command,
       bars: [{ label: 'pgark', kind: 'ours', value, low: value, high: value, text }],
       mark: limit / 1e6,
-      lines: [{ text: over ? 'missed' : 'met', kind: over ? 'missed' : 'met' }],
+      remark: '',
+      outcome: over ? 'missed' : 'met',
+      outcomeKind: over ? 'missed' : 'met',
     };
   });
   return picture('Peak memory of pgark', 'the highest of all runs; the dashed line is the limit', blocks);
@@ -120,14 +125,16 @@ ${parts.join('\n')}
 `;
 }
 
-function heightOf({ bars, lines }: Block): number {
-  return 20 + Math.max(bars.length * (BAR + GAP), lines.length * 14) + 14;
+function heightOf({ bars }: Block): number {
+  return 20 + bars.length * (BAR + GAP) + 14;
 }
 
-function drawBlock({ name, bars, mark, lines }: Block, top: number): readonly string[] {
+function drawBlock({ name, bars, mark, remark, outcome, outcomeKind }: Block, top: number): readonly string[] {
   const largest = Math.max(...bars.map(({ high }) => high), mark ?? 0);
   const at = (value: number): number => BARS + (largest > 0 ? value / largest : 0) * (BARS_END - BARS);
   const parts = [text(LEFT, top + 12, name, 'name')];
+  if (remark !== '') parts.push(text(BARS, top + 12, remark, 'small'));
+  if (outcome !== '') parts.push(text(OUTCOME, top + 31, outcome, outcomeKind));
   for (const [index, bar] of bars.entries()) {
     const y = top + 20 + index * (BAR + GAP);
     const middle = y + BAR / 2;
@@ -146,8 +153,6 @@ function drawBlock({ name, bars, mark, lines }: Block, top: number): readonly st
     const bottom = top + 20 + bars.length * (BAR + GAP);
     parts.push(`<line class="mark" x1="${x}" x2="${x}" y1="${top + 16}" y2="${bottom}"/>`);
   }
-  for (const [index, line] of lines.entries())
-    parts.push(text(BARS_END + 78, top + 12 + index * 14, line.text, `small ${line.kind}`));
   return parts;
 }
 

@@ -39,7 +39,7 @@ const { values } = parseArgs({
 });
 
 /** Where results go: the folder in which the bench was asked for, which may not be that of the copy that runs. */
-const HOME = process.env['PGARK_BENCH_HOME'] ?? ROOT;
+const HOME = process.env['BENCH_HOME'] ?? ROOT;
 const RESULT = join(HOME, '.bench/result.json');
 
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));

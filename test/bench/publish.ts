@@ -9,13 +9,15 @@ import { scoreboard } from './table.ts';
 export async function publish(result: Result, folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
   for (const name of readdirSync(folder).filter((name) => name.endsWith('.svg'))) rmSync(join(folder, name));
+  for (const [name, content] of Object.entries(pages(result))) writeFileSync(join(folder, name), content);
+  const json = await format(JSON.stringify(result), { parser: 'json', printWidth: 120 });
+  writeFileSync(join(folder, 'result.json'), json);
+}
+
+/** What is made of a result: contents by file name. */
+export function pages(result: Result): Readonly<Record<string, string>> {
   const pictures = drawAll(result);
   const files = Object.fromEntries(Object.keys(pictures).map((name) => [name, `${name}.svg`]));
-  for (const [name, svg] of Object.entries(pictures)) writeFileSync(join(folder, `${name}.svg`), svg);
-  writeFileSync(join(folder, 'README.md'), scoreboard(result, files));
-  if (result.groups.length > 0)
-    writeFileSync(
-      join(folder, 'result.json'),
-      await format(JSON.stringify(result), { parser: 'json', printWidth: 120 }),
-    );
+  const drawn = Object.entries(pictures).map(([name, svg]) => [`${name}.svg`, svg]);
+  return { ...Object.fromEntries(drawn), 'README.md': scoreboard(result, files) };
 }

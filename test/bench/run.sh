@@ -2,9 +2,9 @@
 # `npm run bench`: installs and builds what is missing, then measures beside the tools that Debian has for the same work.
 set -eu
 cd "$(dirname "$0")/../.."
-# The results stay here, also when the rest goes on in a copy.
-PGARK_BENCH_HOME=$PWD
-export PGARK_BENCH_HOME
+# (pgark refuses variables that begin with its name and that it does not know.) The results stay here, also when the rest goes on in a copy.
+BENCH_HOME=$PWD
+export BENCH_HOME
 . test/prepare.sh
 
 sh test/debian-tools.sh

@@ -39,7 +39,7 @@ export function scoreboard(result: Result, pictures: Readonly<Record<string, str
     '# Scoreboard',
     '',
     'pgark beside the tools that Debian has for the same work. [How it is measured](../how-to/measure.md) says what is compared, what the',
-    'numbers mean and when nothing is claimed. This page, the pictures and `docs/bench/result.json` are written by `npm run bench`.',
+    'numbers mean and when nothing is claimed. All of it is made from [result.json](result.json).',
   ];
   if (result.groups.length === 0) lines.push('', 'No run has been published yet.');
   for (const group of result.groups) lines.push('', ...section(group, pictures[group.name]));
