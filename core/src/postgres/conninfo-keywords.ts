@@ -101,6 +101,7 @@ function nearest(name: string): string | undefined {
   return best !== undefined && best.distance <= Math.max(2, name.length / 3) ? best.known : undefined;
 }
 
+/** As in the config's suggestions, once more: what is of PostgreSQL alone uses nothing of the config. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (const [line, letter] of from.split('').entries()) {

@@ -4,9 +4,8 @@ import { isArchiveError } from '../../src/contracts/errors.ts';
 import type { BackupRecord } from '../../src/repository/backup-record.ts';
 import { bodyOf, collect, putBytes } from '../../src/repository/objects.ts';
 import { keysOf, memoryRepository, memoryStorage } from './repository.ts';
+import { ID, SAMPLE_FACTS, SYSTEM } from './sample-record.ts';
 
-const SYSTEM = '7710493345181022616';
-const ID = '20261121T064530Z-fd70';
 const code = (wanted: string): unknown => expect.toSatisfy((error) => isArchiveError(error) && error.code === wanted);
 
 async function record(catalog: Awaited<ReturnType<typeof memoryRepository>>, id: string): Promise<BackupRecord> {
@@ -14,28 +13,8 @@ async function record(catalog: Awaited<ReturnType<typeof memoryRepository>>, id:
   const put = (name: string): ReturnType<typeof backups.putObject> =>
     backups.putObject(id, name, bodyOf(randomBytes(1000)));
   return {
-    format: 1,
+    ...SAMPLE_FACTS,
     id,
-    kind: 'full',
-    cluster: 'main',
-    systemId: SYSTEM,
-    serverVersion: 180004,
-    segmentSize: 16 << 20,
-    timeline: 1,
-    startLsn: '0/2000028',
-    stopTimeline: 1,
-    stopLsn: '0/2000158',
-    startTime: '2026-11-21T06:45:30Z',
-    stopTime: '2026-11-21T06:45:31Z',
-    nextXid: '734',
-    dataChecksums: true,
-    host: 'db1:5432',
-    fromStandby: false,
-    label: '',
-    tool: '0.1.0',
-    tablespaces: [],
-    codecs: [],
-    files: 1,
     dataSize: 1000,
     parts: [{ ...(await put('base/0000.tar')), archive: 'base', number: 0, entries: 1 }],
     manifest: await put('backup_manifest'),

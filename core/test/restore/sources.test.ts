@@ -10,9 +10,8 @@ import { BackupSource, plainName } from '../../src/restore/backup-source.ts';
 import { findBackups } from '../../src/restore/choose-backup.ts';
 import { RestoreSources } from '../../src/restore/sources.ts';
 import { keysOf, memoryRepository, memoryStorage } from '../repository/repository.ts';
+import { ID, SAMPLE_FACTS, SYSTEM } from '../repository/sample-record.ts';
 
-const SYSTEM = '7710493345181022616';
-const ID = '20261121T064530Z-fd70';
 const PART = Buffer.alloc(300_000, 'of the part');
 
 /** A repository of which every read can be made to fail, or to wait for ever. */
@@ -60,28 +59,8 @@ async function backUp({ repository }: Place, more: Partial<BackupRecord> = {}): 
   const put = (name: string, content: Uint8Array): ReturnType<typeof backups.putObject> =>
     backups.putObject(id, name, bodyOf(content), { plainHash: name !== 'base/0000.tar' });
   const record: BackupRecord = {
-    format: 1,
+    ...SAMPLE_FACTS,
     id,
-    kind: 'full',
-    cluster: 'main',
-    systemId: SYSTEM,
-    serverVersion: 180004,
-    segmentSize: 16 << 20,
-    timeline: 1,
-    startLsn: '0/2000028',
-    stopTimeline: 1,
-    stopLsn: '0/2000158',
-    startTime: '2026-11-21T06:45:30Z',
-    stopTime: '2026-11-21T06:45:31Z',
-    nextXid: '734',
-    dataChecksums: true,
-    host: 'db1:5432',
-    fromStandby: false,
-    label: '',
-    tool: '0.1.0',
-    tablespaces: [],
-    codecs: [],
-    files: 1,
     dataSize: PART.byteLength,
     parts: [{ ...(await put('base/0000.tar', PART)), archive: 'base', number: 0, entries: 1 }],
     manifest: await put('backup_manifest', Buffer.from('the manifest')),
@@ -244,7 +223,14 @@ test('a repository that holds nothing of the cluster is told from one that has n
   expect((await findBackups(both, {})).empty).toEqual([]);
 });
 
-test('a damaged part begins anew with the next copy, and the warning names the bad one', async () => {
+/** One backup in two repositories, and what is said while it is read. */
+async function twoCopies(): Promise<{
+  a: Place;
+  b: Place;
+  record: BackupRecord;
+  warnings: string[];
+  source: BackupSource;
+}> {
   const [a, b] = await two();
   const record = await backUp(a);
   const copies = [
@@ -252,7 +238,11 @@ test('a damaged part begins anew with the next copy, and the warning names the b
     { repository: b.repository, record: await backUp(b) },
   ];
   const warnings: string[] = [];
-  const source = new BackupSource(copies, (text) => void warnings.push(text));
+  return { a, b, record, warnings, source: new BackupSource(copies, (text) => void warnings.push(text)) };
+}
+
+test('a damaged part begins anew with the next copy, and the warning names the bad one', async () => {
+  const { a, b, record, warnings, source } = await twoCopies();
   const used: string[] = [];
   const read = (): Promise<Uint8Array> =>
     source.read(record.parts[0] ?? record.manifest, (stream, name) => {
@@ -274,14 +264,7 @@ test('a damaged part begins anew with the next copy, and the warning names the b
 });
 
 test('a repository that is down is read last from then on; what no copy heals is thrown at once', async () => {
-  const [a, b] = await two();
-  const record = await backUp(a);
-  const copies = [
-    { repository: a.repository, record },
-    { repository: b.repository, record: await backUp(b) },
-  ];
-  const warnings: string[] = [];
-  const source = new BackupSource(copies, (text) => void warnings.push(text));
+  const { a, record, warnings, source } = await twoCopies();
   const read = (): Promise<Uint8Array> => source.read(record.manifest, (stream, name) => collect(stream, name));
   a.fault = 'STORAGE_UNAVAILABLE';
   a.reads = 0;

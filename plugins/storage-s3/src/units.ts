@@ -1,3 +1,5 @@
+/** Sizes and times of the options. Those of the config are pgark's own, and a plugin sees no more of pgark than `@pgark/sdk`. */
+
 const BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9 } as const;
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000 } as const;
 

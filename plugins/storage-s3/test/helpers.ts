@@ -5,6 +5,8 @@ import { pipeline } from 'node:stream';
 import { randomBytes } from 'node:crypto';
 import { isArchiveError, Secret, type ArchiveError, type Logger, type Storage } from '@pgark/sdk';
 import { S3Storage, type S3StorageOptions } from '@pgark/storage-s3';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { startVersity, type S3Server } from '../../../test/support/s3-server.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 
 export const MIB = 1024 * 1024;
@@ -26,6 +28,36 @@ export function openStorage(
     },
     { directory: '/', logger },
   );
+}
+
+/** A server with the bucket `archive` for the tests of a `describe`, and for each of them a gateway to it. */
+export interface Scene {
+  readonly server: S3Server;
+  readonly gateway: Gateway;
+  /** Multipart uploads that were begun, and neither completed nor aborted. */
+  uploadsLeft(): Promise<readonly unknown[]>;
+}
+
+export function behindGateway(): Scene {
+  let server: S3Server;
+  let gateway: Gateway;
+  beforeAll(async () => {
+    server = await startVersity({ buckets: ['archive'] });
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    gateway = await Gateway.listen(server.port);
+  });
+  afterEach(() => gateway.close());
+  return {
+    get server() {
+      return server;
+    },
+    get gateway() {
+      return gateway;
+    },
+    uploadsLeft: async () => (await server.admin.listMultipartUploads({ Bucket: 'archive' })).Uploads ?? [],
+  };
 }
 
 /** A body of so many random bytes in chunks, counted as they are taken. */

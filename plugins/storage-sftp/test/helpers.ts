@@ -2,9 +2,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger, Storage } from '@pgark/sdk';
 import { SftpStorage, type SftpStorageOptions } from '@pgark/storage-sftp';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, onTestFinished } from 'vitest';
+import { Proxy } from '../../../test/support/proxy.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
-import type { SftpServer } from '../../../test/support/sftp-server.ts';
+import { SftpServer } from '../../../test/support/sftp-server.ts';
 
 export const MIB: number = 1024 * 1024;
 
@@ -23,6 +24,42 @@ export function closing(options: SftpStorageOptions, logger: Logger = silentLogg
   const storage = new SftpStorage(options, { directory: '/', logger });
   onTestFinished(() => storage.close());
   return storage;
+}
+
+/** A server for the tests of a `describe`, and for each of them a proxy to it and the name of an archive. */
+export interface Scene {
+  readonly server: SftpServer;
+  readonly proxy: Proxy;
+  readonly archive: string;
+}
+
+export function behindProxy(): Scene {
+  let server: SftpServer;
+  let proxy: Proxy;
+  let archive: string;
+  beforeAll(async () => {
+    server = await SftpServer.start();
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    proxy = await Proxy.listen({ port: server.port });
+    archive = `archive-${Math.random().toString(36).slice(2)}`;
+    onTestFinished(async () => {
+      server.thaw();
+      await proxy.close();
+    });
+  });
+  return {
+    get server() {
+      return server;
+    },
+    get proxy() {
+      return proxy;
+    },
+    get archive() {
+      return archive;
+    },
+  };
 }
 
 /** Stores one object, outside of any test. */
