@@ -236,6 +236,16 @@ describe('H-84 the conformance suite of codecs finds', () => {
     expect([...tried].toSorted()).toEqual(here.toSorted());
   });
 
+  test('what it finds names the seed that finds it again', async () => {
+    const clause = CODEC_CLAUSES.find(({ id }) => id === 'CODEC-01/content')!;
+    const failing = codec({
+      encode: () => {
+        throw new RangeError('a fault of its own');
+      },
+    });
+    await expect(runCodecClause(clause, { create: () => failing, seed: 42 })).rejects.toThrow('its own (seed 42)');
+  });
+
   test('a gap must name a clause', async () => {
     const { describeCodec } = await import('@pgark/sdk/testing');
     const options = { create: () => good, knownGaps: [{ id: 'CODEC-99/none', reason: 'none' }] };

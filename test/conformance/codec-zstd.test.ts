@@ -14,4 +14,10 @@ describeCodec('zstd', {
   },
   blockSize: 1024 * 1024,
   concatenates: true,
+  // The reserved bit of the frame header's descriptor, behind the magic number (RFC 8878, 3.1.1.1.1.4).
+  future: (encoded) => {
+    const later = Buffer.from(encoded);
+    later[4] = (later[4] ?? 0) | 0x08;
+    return later;
+  },
 });
