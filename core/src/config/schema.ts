@@ -93,13 +93,30 @@ const use = text('the name of a plugin').describe(
 );
 const plugin = z.looseObject({ use }, { error: 'must be a section with "use"' });
 
+/** In a list of codecs, alone: it holds none, and that is meant. Not the name of a plugin. */
+const NO_CODEC = 'none';
+
+function noneAlone(list: readonly z.output<typeof plugin>[], context: z.RefinementCtx): void {
+  for (const [at, { use, ...options }] of list.entries()) {
+    if (use !== NO_CODEC) continue;
+    const complain = (key: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [at, key], message });
+    if (list.length > 1) complain('use', '"none" means no codec at all: take it out, or all the others');
+    for (const key of Object.keys(options)) complain(key, 'not a known key: "none" has no options');
+  }
+}
+
 const repository = z.strictObject({
   name: text().regex(NAME, nameMessage).default('primary').describe('Its name in messages.'),
   storage: plugin.describe('Where objects are kept: the plugin and, beside `use`, its options.'),
   codecs: z
     .array(plugin)
-    .default([])
-    .describe('Codecs in order of application, such as compression, then encryption; each with its options.'),
+    .superRefine(noneAlone)
+    .transform((list) => list.filter(({ use }) => use !== NO_CODEC))
+    .prefault([])
+    .describe(
+      'Codecs in order of application, such as compression, then encryption; each with its options. `none`, alone, says that there is to be none.',
+    ),
   prefix: text()
     .regex(PREFIX, 'must be names joined by single slashes, without "." and ".."')
     .max(300, 'must be at most 300 letters')

@@ -71,6 +71,17 @@ describe('loadConfig', () => {
     expect(json.config.cluster).toBe('db2');
   });
 
+  test('the codec none, alone, is the same as an empty list, also from the environment', async () => {
+    const codecs = async (list: string, env: NodeJS.ProcessEnv = {}): Promise<unknown> =>
+      (await load(`repositories: [ { storage: { use: fs }, codecs: ${list} } ]`, { env })).config.repositories[0]
+        ?.codecs;
+    expect(await codecs('[]')).toEqual([]);
+    expect(await codecs('[ { use: none } ]')).toEqual([]);
+    expect(await codecs('[ { use: "${CODEC}" } ]', { CODEC: 'none' })).toEqual([]);
+    expect(await codecs('[ { use: zstd } ]', { PGARK_REPOSITORIES_0_CODECS_0_USE: 'none' })).toEqual([]);
+    expect(await codecs('[ { use: ./none } ]')).toMatchObject([{ use: './none' }]);
+  });
+
   test('a section with everything commented out counts as not written', async () => {
     const { config } = await load(`${MINIMAL}receive:\n  # slot: x\npostgres:\n`);
     expect(config.receive.slot).toBe('pgark');
@@ -122,6 +133,20 @@ describe('loadConfig', () => {
 });
 
 describe('H-80 unknown and wrong keys', () => {
+  test('H-62 the codec none beside another, or with options, is refused with the reason', async () => {
+    const codecs = (...lines: readonly string[]): Promise<readonly string[]> =>
+      problems(`repositories:\n- storage: { use: fs }\n  codecs:\n${lines.map((line) => `  - ${line}\n`).join('')}`);
+    const reason = '"none" means no codec at all: take it out, or all the others';
+    expect(await codecs('use: age', 'use: none')).toEqual([`pgark.yaml:5: repositories[0].codecs[1].use: ${reason}`]);
+    expect(await codecs('use: none', 'use: none')).toEqual([
+      `pgark.yaml:4: repositories[0].codecs[0].use: ${reason}`,
+      `pgark.yaml:5: repositories[0].codecs[1].use: ${reason}`,
+    ]);
+    expect(await codecs('{ use: none, level: 1 }')).toEqual([
+      'pgark.yaml:4: repositories[0].codecs[0].level: not a known key: "none" has no options',
+    ]);
+  });
+
   test('an unknown key is refused with file, line, path and the nearest known key', async () => {
     expect(await problems(`${MINIMAL}receive:\n  slto: x\n`)).toEqual([
       'pgark.yaml:3: receive.slto: not a known key, did you mean "slot"?',
