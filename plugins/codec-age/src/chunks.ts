@@ -2,7 +2,7 @@
  * The payload of an age file (https://c2sp.org/age): chunks of 64 KiB, each sealed by ChaCha20-Poly1305 under a nonce that holds its
  * number and whether it is the last. A block is some of them in one piece of memory, and is sealed and opened in place.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto';
 
 /** Bytes of content in every chunk but the last. */
 export const CHUNK: number = 64 * 1024;
@@ -36,10 +36,12 @@ export type BlockResult = { readonly length: number } | { readonly fault: string
 /** Seals the content of a block, of which each chunk begins at a multiple of {@link SEALED}. Without content it is one empty chunk. */
 export function sealBlock({ memory, length, first, last }: Block, key: Uint8Array): BlockResult {
   const chunks = Math.max(1, Math.ceil(length / CHUNK));
+  // Given as bytes, the key is made an object for every chunk, which takes a fifth of the time of sealing it.
+  const secret = createSecretKey(key);
   for (let index = 0; index < chunks; index++) {
     const at = index * SEALED;
     const size = Math.min(CHUNK, length - index * CHUNK);
-    const cipher = createCipheriv(ALGORITHM, key, nonce(first + index, last && index === chunks - 1), {
+    const cipher = createCipheriv(ALGORITHM, secret, nonce(first + index, last && index === chunks - 1), {
       authTagLength: TAG,
     });
     memory.set(cipher.update(memory.subarray(at, at + size)), at);
@@ -52,13 +54,14 @@ export function sealBlock({ memory, length, first, last }: Block, key: Uint8Arra
 /** Opens the sealed chunks of a block, which lie one behind the other; their content lies so afterwards. */
 export function openBlock({ memory, length, first, last }: Block, key: Uint8Array): BlockResult {
   const chunks = Math.ceil(length / SEALED);
-  if (chunks === 0) return { fault: `the age payload ends before its last chunk` };
+  if (chunks === 0) return { fault: 'the age payload ends before its last chunk' };
+  const secret = createSecretKey(key);
   for (let index = 0; index < chunks; index++) {
     const sealed = memory.subarray(index * SEALED, Math.min((index + 1) * SEALED, length));
     const number = first + index;
     const isLast = last && index === chunks - 1;
-    const content = openChunk(sealed, key, nonce(number, isLast));
-    if (content === undefined) return { fault: faultOf(sealed, key, number, isLast) };
+    const content = openChunk(sealed, secret, nonce(number, isLast));
+    if (content === undefined) return { fault: faultOf(sealed, secret, number, isLast) };
     // The format has one form for each content: an empty chunk behind others would be a second one.
     if (content.byteLength === 0 && number > 0) return { fault: 'the last chunk of the age payload is empty' };
     memory.set(content, index * CHUNK);
@@ -66,7 +69,7 @@ export function openBlock({ memory, length, first, last }: Block, key: Uint8Arra
   return { length: length - chunks * TAG };
 }
 
-function openChunk(sealed: Uint8Array, key: Uint8Array, nonce: Uint8Array): Uint8Array | undefined {
+function openChunk(sealed: Uint8Array, key: KeyObject, nonce: Uint8Array): Uint8Array | undefined {
   const size = sealed.byteLength - TAG;
   if (size < 0) return undefined;
   const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: TAG });
@@ -81,7 +84,7 @@ function openChunk(sealed: Uint8Array, key: Uint8Array, nonce: Uint8Array): Uint
 }
 
 /** Says what is wrong with a chunk that does not open: whether it does as one that is, or is not, the last. */
-function faultOf(sealed: Uint8Array, key: Uint8Array, number: number, isLast: boolean): string {
+function faultOf(sealed: Uint8Array, key: KeyObject, number: number, isLast: boolean): string {
   if (openChunk(sealed, key, nonce(number, !isLast)) === undefined)
     return `chunk ${number} of the age payload is damaged, cut off or not in its place`;
   return isLast
