@@ -1,11 +1,13 @@
 /** The network breaks in the middle of an upload whose body comes only once: it is sent on from where the server says that it has come to. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import type { PutOptions } from '@pgark/sdk';
 import { expect, onTestFinished, test } from 'vitest';
 import { storageStack } from '../../../core/src/storage/stack.ts';
 import { FAULTS, putThroughOutage, SILENCE } from '../../../test/support/outage.ts';
 import { Proxy } from '../../../test/support/proxy.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { until } from '../../../test/support/until.ts';
 import { answer, body, openOn, refuse, scriptedServer, type ScriptedServer, type Seen } from './scripted-server.ts';
 
 const CHUNK = 256 * 1024;
@@ -195,6 +197,56 @@ test.each(['ours', 'theirs'] as const)('STOR-18 one request whose answer is lost
   else await expect(put).rejects.toMatchObject({ code: 'STORAGE_EXISTS' });
   expect(posts).toBe(1);
 });
+
+test.each(['at the question how far it is', 'after the end of the put'])(
+  'STOR-18 a chunk that was cancelled and sent again takes effect %s: the object is the same, and is not touched again',
+  async (moment) => {
+    const content = randomBytes(2 * CHUNK + 1000);
+    const upload: Upload = { received: Buffer.alloc(0), object: undefined, sessions: 0, queries: 0 };
+    /** Chunks that the server has, and works off late. */
+    const held: Seen[] = [];
+    const seenBefore = new Set<string>();
+    let late = 0;
+    const workOff = (): void => {
+      for (const seen of held.splice(0)) {
+        late++;
+        // What it has already it passes over.
+        const [, start] = /^bytes (\d+)-/.exec(seen.headers['content-range'] ?? '') ?? [];
+        if (Number(start) === upload.received.byteLength) take(seen, upload);
+      }
+    };
+    const server = await scriptedServer((response, seen) => {
+      const range = seen.headers['content-range'] ?? '';
+      const isChunk = seen.method === 'PUT' && !range.startsWith('bytes *');
+      if (isChunk && !seenBefore.has(range)) {
+        seenBefore.add(range);
+        held.push(seen);
+        return;
+      }
+      if (seen.method === 'PUT' && moment === 'at the question how far it is') workOff();
+      take(seen, upload)(response);
+    });
+    const answers: Promise<unknown>[] = [];
+    const attempt: PutOptions['attempt'] = async (step, call) => {
+      const never = new AbortController().signal;
+      if (!step.name.startsWith('chunk')) return call(step.signal ?? never);
+      const cancel = new AbortController();
+      const before = seenBefore.size;
+      answers.push(call(cancel.signal).catch((error: unknown) => error));
+      await until('the server has the chunk', () => seenBefore.size > before);
+      cancel.abort();
+      return call(step.signal ?? never);
+    };
+    await openOn(server, { chunkSize: CHUNK }).put('key', body(content), { ifAbsent: true, attempt });
+    const { object } = upload;
+    expect(object?.equals(content)).toBe(true);
+    workOff();
+    expect([late, upload.sessions]).toEqual([3, 1]);
+    expect(upload.object).toBe(object);
+    for (const answer of await Promise.all(answers))
+      expect(answer).toMatchObject({ code: expect.any(String) as string });
+  },
+);
 
 test('after the deadline it fails, and gives the upload up', async () => {
   let refused = 0;
