@@ -29,6 +29,7 @@ const OTHER = {
 };
 const HERE = randomBytes(32);
 const ELSEWHERE = randomBytes(32);
+const AES_IDENTITY = new Secret(`aes-gcm:here:${HERE.toString('hex')}`);
 
 const folder = mkdtempSync(join(tmpdir(), 'pgark-chains-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -87,6 +88,8 @@ describeCodec('lz4+aes-gcm', {
   },
   keys: {
     other: () => lz4AesGcm(['elsewhere', ELSEWHERE]),
+    readOnly: () =>
+      chainCodecs(new Lz4Codec(), new AesGcmCodec({ keys: [] }, { identities: async () => [AES_IDENTITY] })),
     secrets: [HERE, ELSEWHERE],
   },
 });

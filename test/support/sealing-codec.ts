@@ -59,9 +59,9 @@ export class SealingCodec implements Codec {
 
   async *encode(source: AsyncIterable<Uint8Array>, { signal }: CodecContext): AsyncGenerator<Uint8Array> {
     const key = this.#write;
-    if (key === undefined) throw new ArchiveError('CODEC_KEY', 'there is no key to write for');
     const input = abortable(source, signal, 'sealing');
     try {
+      if (key === undefined) throw new ArchiveError('CODEC_KEY', 'there is no key to write for');
       const head = Buffer.concat([Buffer.from(`SEAL\u0001${key.id}`), randomBytes(16)]);
       yield Buffer.concat([head, mac(key, head)]);
       let number = 0;
