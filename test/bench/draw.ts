@@ -7,15 +7,19 @@ import { judge } from './verdict.ts';
 const WIDTH = 860;
 const LEFT = 16;
 /** Where bars begin and where the longest ends. */
-const BARS = 300;
+const BARS = 330;
 const BARS_END = 640;
 const OUTCOME = 750;
 const BAR = 14;
 const GAP = 4;
 const HEAD = 62;
 
-/** Colours by class: a browser takes the dark ones where the reader's pages are dark. */
+/**
+ * Colours by class: a browser takes the dark ones where the reader's pages are dark. Where nobody asks for that, the picture brings its light
+ * page along.
+ */
 const STYLE = `
+  .page { fill: #ffffff }
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .title { font-size: 16px; font-weight: 600 }
   .small, .axis { font-size: 11px; fill: #59636e }
@@ -25,7 +29,7 @@ const STYLE = `
   .mark { stroke: #bc4c00; stroke-width: 1.5; stroke-dasharray: 3 2 }
   .met { fill: #1a7f37 } .missed { fill: #cf222e } .undecided { fill: #9a6700 }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .small, .axis { fill: #9198a1 }
+    .page { fill: #0d1117 } text { fill: #e6edf3 } .small, .axis { fill: #9198a1 }
     .ours { fill: #4493f8 } .peer { fill: #656c76 }
     .range { stroke: #e6edf3 } .mark { stroke: #f0883e }
     .met { fill: #3fb950 } .missed { fill: #f85149 } .undecided { fill: #d29922 }
@@ -118,6 +122,7 @@ function picture(title: string, subtitle: string, blocks: readonly Block[]): str
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${top}" width="${WIDTH}" height="${top}" role="img" aria-label="${escape(title)}">
 <style>${STYLE}
 </style>
+<rect class="page" width="${WIDTH}" height="${top}"/>
 ${text(LEFT, 24, title, 'title')}
 ${text(LEFT, 42, subtitle, 'small')}
 ${parts.join('\n')}
@@ -132,14 +137,14 @@ function heightOf({ bars }: Block): number {
 function drawBlock({ name, bars, mark, remark, outcome, outcomeKind }: Block, top: number): readonly string[] {
   const largest = Math.max(...bars.map(({ high }) => high), mark ?? 0);
   const at = (value: number): number => BARS + (largest > 0 ? value / largest : 0) * (BARS_END - BARS);
-  const parts = [text(LEFT, top + 12, name, 'name')];
+  const parts = [text(LEFT, top + 12, shorten(name, 44), 'name')];
   if (remark !== '') parts.push(text(BARS, top + 12, remark, 'small'));
   if (outcome !== '') parts.push(text(OUTCOME, top + 31, outcome, outcomeKind));
   for (const [index, bar] of bars.entries()) {
     const y = top + 20 + index * (BAR + GAP);
     const middle = y + BAR / 2;
     parts.push(
-      text(LEFT, y + 11, shorten(bar.label, 46), 'small'),
+      text(LEFT, y + 11, shorten(bar.label, 52), 'small'),
       `<rect class="${bar.kind}" x="${BARS}" y="${y}" width="${coordinate(at(bar.value) - BARS)}" height="${BAR}"/>`,
     );
     if (bar.high > bar.low)

@@ -1,8 +1,10 @@
 /** The scoreboard is drawn from its JSON, and claims nothing that its numbers do not bear. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Figure } from '../bench/measure.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runCommand, Watched, type Figure } from '../bench/measure.ts';
 import { pages } from '../bench/publish.ts';
 import { readResult, withGroup, type Group, type Result } from '../bench/result.ts';
 import { interval, judge } from '../bench/verdict.ts';
@@ -82,6 +84,39 @@ describe('a verdict', () => {
   });
 });
 
+describe.skipIf(process.platform !== 'linux')('a measured command', () => {
+  /** Holds 100 MB, has computed for 0.2 s, and says so; its parent ends with it. */
+  const CHILD = `const held = Buffer.alloc(1e8, 1); while (process.cpuUsage().user < 2e5); console.log('ready', held.length); setInterval(() => {}, 1e6)`;
+  const PARENT = `const child = require('node:child_process').spawn(process.execPath, ['-e', process.argv[1]], { stdio: 'inherit' });
+    process.on('SIGTERM', () => { child.kill(); child.once('exit', () => process.exit(0)); })`;
+
+  test.each([true, false])('its memory and CPU time, family %s', async (family) => {
+    const watched = new Watched({ program: process.execPath, args: ['-e', PARENT, CHILD], family });
+    const deadline = Date.now() + 20_000;
+    while (!watched.output.includes('ready') && Date.now() < deadline) await sleep(20);
+    const { peakBytes, cpuSeconds } = await watched.stop();
+    expect(peakBytes > 1e8).toBe(family);
+    expect(peakBytes).toBeGreaterThan(2e7);
+    if (family) expect(cpuSeconds).toBeGreaterThanOrEqual(0.19);
+  });
+
+  test('reads a file through a pipe, and is itself what is watched', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pgark-bench-'));
+    try {
+      const from = join(PROJECT, 'package-lock.json');
+      const to = join(folder, 'copy');
+      const program = `if (!require('node:fs').fstatSync(0).isFIFO()) process.exit(3); process.stdin.pipe(process.stdout); console.error(process.pid)`;
+      const watched = new Watched({ program: process.execPath, args: ['-e', program], pipeFrom: from, pipeTo: to });
+      const { stderr } = await watched.finish();
+      expect(Number(stderr)).toBe(watched.child.pid);
+      expect(readFileSync(to).equals(readFileSync(from))).toBe(true);
+      await expect(runCommand({ program: 'false', args: [], pipeFrom: from })).rejects.toThrow('ended with 1');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
 describe('what is made of a result', () => {
   const made = pages(SAMPLE);
 
@@ -116,14 +151,14 @@ describe('what is made of a result', () => {
     }
     expect(open).toEqual([]);
     expect(svg.match(/</g)?.length).toBe([...svg.matchAll(/<(\/?)(\w+)((?:\s[\w-]+="[^"<]*")*)\s*(\/?)>/g)].length);
-    const widths = [...svg.matchAll(/<rect class="(\w+)" x="300" y="\d+" width="([\d.]+)"/g)].map(([, kind, width]) => [
+    const widths = [...svg.matchAll(/<rect class="(\w+)" x="330" y="\d+" width="([\d.]+)"/g)].map(([, kind, width]) => [
       kind,
       Number(width),
     ]);
-    // The largest value, a whisker's end, is 340 wide: 210 of the first figure, 4.3 of the second, 710 of the third.
+    // The largest value, a whisker's end, is 310 wide: 210 of the first figure, 4.3 of the second, 710 of the third.
     expect(widths.map(([kind]) => kind)).toEqual(['ours', 'peer', 'ours', 'peer', 'ours']);
     for (const [at, value] of [200 / 210, 100 / 210, 4.1 / 4.3, 2 / 4.3, 700 / 710].entries())
-      expect(widths[at]?.[1]).toBeCloseTo(value * 340, 0);
+      expect(widths[at]?.[1]).toBeCloseTo(value * 310, 0);
   });
 
   test('a group that is measured again takes the place of the old one', () => {
