@@ -9,6 +9,7 @@ import { serverUser } from '../support/binaries.ts';
 import { runCli, type CliResult } from '../support/cli.ts';
 import { giveToServer, PostgresServer, temporaryFolder, removeFolder } from '../support/postgres.ts';
 import { archiveCommand, startAndPromote } from '../support/restoring.ts';
+import { KEEP_WAL } from '../support/ship-wal.ts';
 
 /** Made by age-keygen for this test. */
 const AGE = [
@@ -125,7 +126,7 @@ async function restore(config: string, repository: string, folder: string): Prom
 }
 
 beforeAll(async () => {
-  server = await PostgresServer.create({ major: 17, settings: { autovacuum: 'off' } });
+  server = await PostgresServer.create({ major: 17, settings: { ...KEEP_WAL, autovacuum: 'off' } });
   archive = new TestArchive(server);
   for (const name of ['far', 'odd']) {
     mkdirSync(join(archive.folder, name));
@@ -193,15 +194,15 @@ test('without the old keys the backup is reported and nothing is restored; witho
   const shown = await keysOf(newOnly, 3);
   expect(shown.map(({ state }) => state)).toEqual(['unreadable', 'unreadable']);
   const text = await cli(newOnly, 'keys', '--repository', 'near');
-  expect(text.stdout).toContain(`backup ${firstBackup}: written for key k1, which no key at hand opens`);
+  expect(text.stdout).toContain(`backup ${firstBackup}: written with the key "k1", which is not at hand; at hand: k2`);
   expect(text.stderr).toContain('repository near: the keys at hand do not open backup');
   const checked = await cli(newOnly, 'check', '--no-server');
   expect(checked.code).toBe(1);
   expect(checked.stdout).toMatch(
-    /^failed +repository near: keys +backup \S+: written for key k1, which no key at hand/m,
+    /^failed +repository near: keys +backup \S+: written with the key "k1", which is not at hand/m,
   );
   expect(checked.stdout).toMatch(
-    /^failed +repository far: keys +backup \S+: written for 1 key that the header does not/m,
+    /^failed +repository far: keys +backup \S+: no identity at hand opens it; it was encrypted for 1 recipient/m,
   );
 
   const noBackup = await Promise.all(['near', 'far'].map((name) => restore(newOnly, name, `data-new-${name}`)));
@@ -355,4 +356,27 @@ test('H-62 a codec that is configured and not installed stops every command befo
   } finally {
     removeFolder(folder);
   }
+});
+
+test('H-62 where one of two repositories lacks its codec, the other gets the backup and the WAL, and that one nothing', async () => {
+  const place = join(archive.folder, 'ghost');
+  mkdirSync(place);
+  giveToServer(place);
+  const ghost = { name: 'ghost', storage: { use: 'fs', path: place }, codecs: [{ use: 'zstd' }, { use: 'gone' }] };
+  configure([near([K2, K1])]);
+  const config = configure([near([K2, K1]), ghost], [], 'ghost.json');
+  await server.start();
+  const backup = await cli(config, '--json', 'backup', '--checkpoint', 'fast');
+  await server.stop();
+  expect(backup.code, backup.stderr).toBe(2);
+  expect(backup.stderr).toContain('"code":"REPOSITORY_BEHIND"');
+  expect(backup.stderr).toContain('ghost');
+  const segment = join(server.data, 'pg_wal', firstNew);
+  const pushed = await cli(config, '--json', 'wal-push', segment, firstNew);
+  expect(pushed.code, pushed.stderr).toBe(2);
+  const stored = readdirSync(place, { recursive: true, encoding: 'utf8' });
+  expect(stored.filter((path) => /wal|backups/.test(path))).toEqual([]);
+  const [, shown] = await keysOf(config, 3);
+  const codecs = ['zstd', 'gone'].map((id) => ({ id, available: false }));
+  expect(shown).toMatchObject({ state: 'failed', writes: { codecs }, error: { code: 'PLUGIN_NOT_FOUND' } });
 });

@@ -2,8 +2,8 @@
 import type { Codec } from '../contracts/codec.ts';
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { hasKeys, inspectObject, type ObjectKeys } from '../keys/inspect-object.ts';
-import { keyStateOf, reasonOf, shortKey, type AtHand } from '../keys/verdict.ts';
+import { hasKeys, inspectObject, withReason, type InspectedObject, type ObjectKeys } from '../keys/inspect-object.ts';
+import { hintOf, keyStateOf, reasonOf, shortKey, type AtHand } from '../keys/verdict.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import { splitObjectName } from '../repository/backups.ts';
 import { bodyOf } from '../repository/objects.ts';
@@ -92,20 +92,22 @@ async function newestObjects(
   const held = await repository.systemIds(call);
   const systems = systemId !== undefined && held.includes(systemId) ? [systemId] : held;
   const newest: Newest[] = [];
+  const look = async (object: InspectedObject): Promise<ObjectKeys> =>
+    withReason(repository, object, await inspectObject(repository, object, call), call);
   for (const system of systems) {
     const catalog = repository.backups(system);
     const record = newestBackup(await catalog.list(call));
     if (record !== undefined) {
       const { name, storedSize: size } = record.manifest;
       const { suffixes } = splitObjectName(name);
-      const seen = await inspectObject(repository, { key: catalog.objectKey(record.id, name), size, suffixes }, call);
+      const seen = await look({ key: catalog.objectKey(record.id, name), size, suffixes });
       const recorded = record.codecs.flatMap(({ keyIds }) => keyIds);
       newest.push({ name: `backup ${record.id}`, suffixes, recorded, seen });
     }
     const wal = await newestWal(repository.wal(system), call);
     if (wal !== undefined) {
       const { key, size, codecs: suffixes } = wal;
-      const seen = await inspectObject(repository, { key, size, suffixes }, call);
+      const seen = await look({ key, size, suffixes });
       newest.push({ name: `WAL ${wal.file.name}`, suffixes, recorded: [], seen });
     }
   }
@@ -155,9 +157,8 @@ async function readability(
     case 'unknown':
       return { state: 'warning', message: why, hint: 'Restore from it somewhere, to know that it can be read.' };
     case 'unreadable': {
-      const hint =
-        closed.find(({ seen }) => seen.problem !== undefined)?.seen.problem?.hint ??
-        'Add the identity to restore.identities, or the key to those of the codec; "pgark keys" shows what else needs it.';
+      const worst = closed.find(({ seen }) => seen.problem !== undefined) ?? closed[0];
+      const hint = worst === undefined ? '' : `${hintOf(worst.seen)} "pgark keys" shows what else needs it.`;
       return { state: 'failed', message: why, hint };
     }
   }

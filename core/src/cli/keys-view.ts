@@ -1,4 +1,5 @@
 /** What `pgark keys` shows of a repository. */
+import type { RepositoryConfig } from '../config/config.ts';
 import type { Codec } from '../contracts/codec.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
 import { isNotMade } from '../repository/late-parts.ts';
@@ -15,10 +16,34 @@ export interface UsedCodec {
   readonly problem?: ArchiveError;
 }
 
+/** A codec that new objects go through. */
+export interface WritingCodec {
+  readonly id: string;
+  readonly suffix?: string;
+  /** Absent for codecs without keys. */
+  readonly keyIds?: readonly string[];
+  /** Whether it could be made. Where one could not, nothing is written. */
+  readonly available: boolean;
+}
+
+/** The codecs that a repository writes through, by its section of the config: what could not be made is not left out. */
+export function writingCodecs(
+  { codecs }: { readonly codecs: readonly Codec[] },
+  section: Pick<RepositoryConfig, 'codecs'> | undefined,
+): readonly WritingCodec[] {
+  if (section !== undefined && section.codecs.length !== codecs.length)
+    return section.codecs.map(({ use }) => ({ id: use, available: false }));
+  return codecs.map((codec) => {
+    const { id, suffix, keyIds } = codec;
+    if (isNotMade(codec)) return { id, suffix, available: false };
+    return { id, suffix, available: true, ...(keyIds === undefined ? {} : { keyIds }) };
+  });
+}
+
 /** What was found out about one repository. */
 export type ShownKeys = {
   readonly repository: string;
-  readonly writes: readonly Codec[];
+  readonly writes: readonly WritingCodec[];
   readonly readOnly: boolean;
 } & (
   | { readonly state: KeyState; readonly survey: KeySurvey; readonly used: readonly UsedCodec[] }
@@ -33,14 +58,7 @@ export function keysJson(shown: readonly ShownKeys[]): unknown {
 
 function entryOf(shown: ShownKeys): Record<string, unknown> {
   const { repository, state, readOnly } = shown;
-  const writes = {
-    readOnly,
-    codecs: shown.writes.map((codec) => {
-      const { id, suffix, keyIds } = codec;
-      if (isNotMade(codec)) return { id, suffix, available: false };
-      return { id, suffix, available: true, ...(keyIds === undefined ? {} : { keyIds }) };
-    }),
-  };
+  const writes = { readOnly, codecs: shown.writes };
   if (shown.state === 'failed') return { repository, state, writes, error: codeOf(shown.error) };
   if (shown.state === 'empty') return { repository, state, writes };
   const { survey, used } = shown;
@@ -51,8 +69,9 @@ function entryOf(shown: ShownKeys): Record<string, unknown> {
     codecs: used.map(({ suffix, id, problem }) => ({ suffix, id, ...(problem && { problem: codeOf(problem) }) })),
     objects: survey.objects,
     lookedAt: survey.lookedAt,
-    keys: survey.rows.map(({ readable, problem, ...row }) => {
-      return { ...row, readable: wordFor(readable), ...(problem && { problem: codeOf(problem) }) };
+    keys: survey.rows.map(({ readable, problem, closed, ...row }) => {
+      const reason = problem ?? closed;
+      return { ...row, readable: wordFor(readable), ...(reason && { problem: codeOf(reason) }) };
     }),
   };
 }
@@ -79,15 +98,15 @@ function scope(all: boolean): string {
 
 function writesText({ writes, readOnly }: ShownKeys): string {
   if (readOnly) return 'is only read';
+  const missing = writes.filter(({ available }) => !available).map(({ id }) => id);
+  if (missing.length > 0) return `nothing is written, as codecs cannot be had here: ${missing.join(', ')}`;
   if (writes.length === 0) return 'new objects are written as they are, without compression or encryption';
   const chain = writes.map(({ suffix }) => `.${suffix}`).join('');
-  const keyed = writes.filter((codec) => codec.keyIds !== undefined || isNotMade(codec)).map(forWhom);
+  const keyed = writes.flatMap(({ keyIds }) => (keyIds === undefined ? [] : [forWhom(keyIds)]));
   return `new objects are written as ${chain}, ${keyed.length === 0 ? 'without keys' : keyed.join(', ')}`;
 }
 
-function forWhom(codec: Codec): string {
-  if (isNotMade(codec)) return `but codec ${codec.id} cannot be had here`;
-  const { keyIds = [] } = codec;
+function forWhom(keyIds: readonly string[]): string {
   return keyIds.length === 0 ? 'but there is no key to write for' : `for ${keyIds.map(shortKey).join(', ')}`;
 }
 

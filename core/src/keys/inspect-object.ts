@@ -27,6 +27,8 @@ export interface ObjectKeys {
   readonly readable: boolean | undefined;
   /** Why it is not readable, or not known to be, where that is not for want of a key alone. */
   readonly problem?: ArchiveError;
+  /** Where it is for want of a key: what the codec says of that, see {@link withReason}. */
+  readonly closed?: ArchiveError;
 }
 
 /** Whether a codec writes for keys. */
@@ -73,6 +75,30 @@ export async function inspectObject(
     stream = () => codec.decode(outer(), context);
   }
   return { layers, readable: true };
+}
+
+/**
+ * Adds what the codec says when it is to decode an object that it has no key for: which keys it has, and what is wrong with those that
+ * were given. Errors: `ABORTED`.
+ */
+export async function withReason(
+  repository: Repository,
+  object: InspectedObject,
+  keys: ObjectKeys,
+  options: CallOptions = {},
+): Promise<ObjectKeys> {
+  if (keys.readable !== false || keys.problem !== undefined) return keys;
+  const call: CallOptions = options.signal === undefined ? {} : { signal: options.signal };
+  try {
+    let stream: AsyncIterable<Uint8Array> = storedBytes(repository.storage, object, call);
+    for (const suffix of object.suffixes.toReversed())
+      stream = (await repository.codecFor(suffix)).decode(stream, { concurrency: 1, ...call });
+    for await (const _ of stream) break;
+  } catch (error) {
+    if (isArchiveError(error, 'ABORTED')) throw error;
+    if (isArchiveError(error, 'CODEC_KEY')) return { ...keys, closed: error };
+  }
+  return keys; // that it does not open is known without it
 }
 
 /** An error that is about the object or the keys; that of the storage is thrown. */

@@ -7,7 +7,7 @@ import { splitObjectName, type BackupCatalog } from '../repository/backups.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalObject, WalSlice } from '../repository/wal.ts';
 import { EvenSample, lookBetween } from './even-sample.ts';
-import { inspectObject, type InspectedObject, type KeyLayer, type ObjectKeys } from './inspect-object.ts';
+import { inspectObject, withReason, type InspectedObject, type KeyLayer, type ObjectKeys } from './inspect-object.ts';
 
 /** What an object is. A `label` is the `.backup` file of a base backup, a `slice` a piece of a segment that was still being written. */
 export type ObjectKind = 'backup' | 'incomplete' | 'segment' | 'partial' | 'label' | 'history' | 'slice';
@@ -27,6 +27,8 @@ export interface KeyRow {
   readonly readable: boolean | undefined;
   /** Why not, of the first such object, where it is not for want of a key alone. */
   readonly problem?: ArchiveError;
+  /** What the codec says of it, of the first such object, where it is for want of a key. */
+  readonly closed?: ArchiveError;
   /** Objects whose names or headers say what this row says. */
   readonly lookedAt: number;
   /** Objects of this kind, timeline and chain, those of other rows among them. */
@@ -46,6 +48,8 @@ export interface KeySurvey {
 export interface SurveyOptions extends CallOptions {
   /** Look at every object. Default: some, see {@link surveyKeys}. */
   readonly all?: boolean;
+  /** Called after each object that was looked at. */
+  readonly onLook?: () => void;
 }
 
 /** Headers that are read at once. */
@@ -61,7 +65,7 @@ const AT_ONCE = 16;
 export async function surveyKeys(repository: Repository, options: SurveyOptions = {}): Promise<KeySurvey> {
   const call: CallOptions = options.signal === undefined ? {} : { signal: options.signal };
   await repository.open(call);
-  const survey = new Survey(repository, options.all === true, call);
+  const survey = new Survey(repository, options, call);
   for (const systemId of await repository.systemIds(call)) {
     await survey.backups(systemId);
     await survey.wal(systemId);
@@ -94,11 +98,14 @@ class Survey {
   readonly #all: boolean;
   readonly #call: CallOptions;
   readonly #rows = new Map<string, Row>();
+  readonly #onLook: () => void;
+  #lookedAt = 0;
   readonly #totals = new Map<string, number>();
 
-  constructor(repository: Repository, all: boolean, call: CallOptions) {
+  constructor(repository: Repository, { all = false, onLook }: SurveyOptions, call: CallOptions) {
     this.#repository = repository;
     this.#all = all;
+    this.#onLook = onLook ?? ((): void => undefined);
     this.#call = call;
   }
 
@@ -111,7 +118,8 @@ class Survey {
       else {
         const group: Group = { systemId, kind: 'backup' };
         this.#count(group, 1);
-        this.#note(group, id, { layers: [], readable: undefined, problem: entry.error });
+        const found: Found = { key: catalog.objectKey(id, 'backup.json'), suffixes: [], name: id };
+        await this.#note(group, found, { layers: [], readable: undefined, problem: entry.error });
       }
     }
   }
@@ -167,7 +175,7 @@ class Survey {
       const items = sample.items();
       const seen = await lookBetween(items, (found) => this.#look(found), sameKeys);
       for (const [at, keys] of [...seen].sort(([one], [other]) => one - other))
-        if (keys !== undefined) this.#note(group, items[at]?.name ?? '', keys);
+        if (keys !== undefined) await this.#note(group, items[at] as Found, keys);
     }
   }
 
@@ -176,7 +184,7 @@ class Survey {
       const some = objects.slice(from, from + AT_ONCE);
       const seen = await Promise.all(some.map(async (one) => ({ ...one, keys: await this.#look(one.found) })));
       for (const { found, group, keys, recorded } of seen)
-        if (keys !== undefined) this.#note(group, found.name, keys, recorded);
+        if (keys !== undefined) await this.#note(group, found, keys, recorded);
     }
   }
 
@@ -208,16 +216,19 @@ class Survey {
     this.#totals.set(key, (this.#totals.get(key) ?? 0) + objects);
   }
 
-  #note(group: Group, name: string, seen: ObjectKeys, recorded?: readonly string[]): void {
-    const key = `${groupKey(group)} ${signature(seen)} ${recorded?.join(' ') ?? ''}`;
+  async #note(group: Group, found: Found, keys: ObjectKeys, recorded?: readonly string[]): Promise<void> {
+    this.#lookedAt++;
+    this.#onLook();
+    const { name } = found;
+    const key = `${groupKey(group)} ${signature(keys)} ${recorded?.join(' ') ?? ''}`;
     const row = this.#rows.get(key);
     if (row !== undefined) {
       row.last = name;
       row.count++;
       return;
     }
-    const keys = recorded === undefined ? {} : { recorded };
-    this.#rows.set(key, { ...group, ...keys, seen, first: name, last: name, count: 1 });
+    const seen = await withReason(this.#repository, found, keys, this.#call);
+    this.#rows.set(key, { ...group, ...(recorded && { recorded }), seen, first: name, last: name, count: 1 });
   }
 
   result(): KeySurvey {
@@ -227,7 +238,7 @@ class Survey {
     return {
       rows,
       objects: [...this.#totals.values()].reduce((sum, count) => sum + count, 0),
-      lookedAt: rows.reduce((sum, { lookedAt }) => sum + lookedAt, 0),
+      lookedAt: this.#lookedAt,
     };
   }
 }

@@ -72,10 +72,16 @@ export function shortKey(id: string): string {
 }
 
 /** Why an object cannot be read, or is not known to be. */
-export function reasonOf({ layers, problem }: ObjectKeys): string {
+export function reasonOf({ layers, problem, closed }: ObjectKeys): string {
   if (problem !== undefined) return `${problem.code}: ${problem.message}`;
+  if (closed !== undefined) return closed.message;
   // The innermost that was seen is the one that did not open.
   return `written for ${keysText(layers.slice(0, 1))}, which no key at hand opens`;
+}
+
+/** What to do about it. */
+export function hintOf({ problem, closed }: ObjectKeys): string {
+  return (problem ?? closed)?.hint ?? 'Add the identity to restore.identities, or the key to those of the codec.';
 }
 
 /** Worst first: damage is not mended by a key. */
@@ -101,7 +107,7 @@ export function keyFailure(repository: Repository, rows: readonly KeyRow[], stat
   const message = `${name}: ${what} ${closed.map(rowText).join('; ')}`;
   return new ArchiveError(problem?.code ?? 'CODEC_KEY', message, {
     ...(problem === undefined ? {} : { cause: problem }),
-    hint: problem?.hint ?? 'Add the identity to restore.identities, or the key to those of the codec.',
+    hint: hintOf(chosen),
     details,
   });
 }

@@ -46,7 +46,7 @@ describe('checkCodecs', () => {
     const old = keyed({ for: ['k1'] });
     const wrong = await check(await written([old], [keyed({ for: ['k2'], held: ['k2'] })]));
     expect(wrong.get('keys')).toMatchObject({ state: 'failed' });
-    expect(wrong.get('keys')?.message).toMatch(/^backup \S+: written for key k1, which no key at hand opens; WAL/);
+    expect(wrong.get('keys')?.message).toMatch(/^backup \S+: none of its keys is at hand; at hand: k2; WAL/);
     expect(wrong.get('keys')?.hint).toContain('pgark keys');
 
     const recipients = keyed({ for: ['k1'], hidden: true });
@@ -71,7 +71,7 @@ describe('checkCodecs', () => {
     await pushWal(await keyedRepository({ storage, writes: [keyed({ for: ['k2'] })] }), 1, [2]);
     const findings = await check(await keyedRepository({ storage, writes: [keyed(one)] }));
     expect(findings.get('keys')).toMatchObject({ state: 'failed' });
-    expect(findings.get('keys')?.message).toMatch(/^WAL \S+0002: written for key k2, which no key at hand opens$/);
+    expect(findings.get('keys')?.message).toMatch(/^WAL \S+0002: none of its keys is at hand; at hand: k1$/);
   });
 
   test('a rotation in progress is told, as information; equal keys and headers that do not tell are not', async () => {

@@ -41,7 +41,10 @@ export function keyed(options: KeyedOptions = {}): Codec {
     async *decode(source) {
       const bytes = await collect(source, suffix);
       const header = use(bytes);
-      if (!header.use.readable) throw new ArchiveError('CODEC_KEY', `none of the keys opens it`);
+      if (!header.use.readable) {
+        const atHand = `at hand: ${held.length === 0 ? 'no key' : held.join(', ')}`;
+        throw new ArchiveError('CODEC_KEY', `none of its keys is at hand; ${atHand}`, { hint: 'Find it.' });
+      }
       yield bytes.subarray(header.end + 1);
     },
     async inspect(source) {

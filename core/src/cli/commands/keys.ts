@@ -32,22 +32,29 @@ export function register(program: Command): void {
 
 async function run({ repository: names, all }: KeysFlags, context: CommandContext): Promise<void> {
   const { config, output, signal, logger } = context;
-  const [{ showingOptions }, { surveyKeys }, { keyFailure, keyStateOf }, { keysJson, printKeys }] = await Promise.all([
-    import('../backups.ts'),
-    import('../../keys/survey.ts'),
-    import('../../keys/verdict.ts'),
-    import('../keys-view.ts'),
-  ]);
+  const [{ showingOptions }, { surveyKeys }, { keyFailure, keyStateOf }, { keysJson, printKeys, writingCodecs }] =
+    await Promise.all([
+      import('../backups.ts'),
+      import('../../keys/survey.ts'),
+      import('../../keys/verdict.ts'),
+      import('../keys-view.ts'),
+    ]);
   const archive = await context.archive({ ...showingOptions(config), repositories: names });
   const atHand = { identities: config.restore.identities.length > 0, signal };
   const unreadable: ArchiveError[] = [];
   const failed: ArchiveError[] = [];
   const empty: ArchiveError[] = [];
+  let looks = 0;
+  const onLook = (): void => {
+    looks++;
+    output.progress(() => `looked at ${looks} objects`);
+  };
   const look = async (repository: (typeof archive.repositories)[number]): Promise<ShownKeys> => {
-    const readOnly = config.repositories.find(({ name }) => name === repository.name)?.readOnly === true;
-    const facts = { repository: repository.name, writes: repository.codecs, readOnly };
+    const section = config.repositories.find(({ name }) => name === repository.name);
+    const writes = writingCodecs(repository, section);
+    const facts = { repository: repository.name, writes, readOnly: section?.readOnly === true };
     try {
-      const survey = await surveyKeys(repository, { all, signal });
+      const survey = await surveyKeys(repository, { all, signal, onLook });
       const state = await keyStateOf(repository, survey.rows, atHand);
       const failure = keyFailure(repository, survey.rows, state);
       if (failure !== undefined) unreadable.push(failure);
@@ -66,6 +73,7 @@ async function run({ repository: names, all }: KeysFlags, context: CommandContex
     }
   };
   const shown = await Promise.all(archive.repositories.map(look));
+  output.progressDone();
   if (output.isJson) output.json(keysJson(shown));
   else {
     for (const [at, one] of shown.entries()) {
