@@ -44,7 +44,7 @@ export function sealBlock({ memory, length, first, last }: Block, key: Uint8Arra
     const cipher = createCipheriv(ALGORITHM, secret, nonce(first + index, last && index === chunks - 1), {
       authTagLength: TAG,
     });
-    memory.set(cipher.update(memory.subarray(at, at + size)), at);
+    move(cipher.update(memory.subarray(at, at + size)), memory, at);
     cipher.final();
     memory.set(cipher.getAuthTag(), at + size);
   }
@@ -64,12 +64,21 @@ export function openBlock({ memory, length, first, last }: Block, key: Uint8Arra
     if (content === undefined) return { fault: faultOf(sealed, secret, number, isLast) };
     // The format has one form for each content: an empty chunk behind others would be a second one.
     if (content.byteLength === 0 && number > 0) return { fault: 'the last chunk of the age payload is empty' };
-    memory.set(content, index * CHUNK);
+    move(content, memory, index * CHUNK);
   }
   return { length: length - chunks * TAG };
 }
 
-function openChunk(sealed: Uint8Array, key: KeyObject, nonce: Uint8Array): Uint8Array | undefined {
+/**
+ * Copies what a cipher gave, and frees it. Each call of a cipher takes new memory: left to the collector it grows to a hundred megabytes,
+ * never twice the same that is still in the cache, and sealing takes half as long again.
+ */
+function move(given: Buffer, target: Uint8Array, at: number): void {
+  target.set(given, at);
+  (given.buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+}
+
+function openChunk(sealed: Uint8Array, key: KeyObject, nonce: Uint8Array): Buffer | undefined {
   const size = sealed.byteLength - TAG;
   if (size < 0) return undefined;
   const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: TAG });
