@@ -4,30 +4,22 @@
  * where it was. `PGARK_TEST_OUTAGE` is the length of each outage in seconds.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { serverUser } from '../support/binaries.ts';
 import { spawnCli } from '../support/cli.ts';
+import { later } from '../support/later.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { Proxy } from '../support/proxy.ts';
 import { flushedAll } from '../support/receiving.ts';
+import { restoredAlone } from '../support/restoring.ts';
 import { startFauxS3, type S3Server } from '../support/s3-server.ts';
 
 const SECONDS = Number(process.env['PGARK_TEST_OUTAGE'] ?? 6);
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-function later<Resource>(resource: Resource, undo: (resource: Resource) => unknown): Resource {
-  cleanup.push(() => undo(resource));
-  return resource;
-}
 
 /** Resident memory of a process, bytes. */
 function memoryOf(pid: number): number {
@@ -92,15 +84,7 @@ test(
     await flushedAll(server);
     await expect.poll(() => waiting(archive), { timeout: 60_000 }).toBe(0);
     expect(await receiver.stop(), receiver.output).toBe(0);
-    await server.kill();
-    rmSync(server.data, { recursive: true });
-    rmSync(archive.spool, { recursive: true });
-
-    const data = join(archive.folder, 'restored');
-    await archive.run(['restore', data]);
-    const clone = later(await PostgresServer.open(17, data), (opened) => opened.destroy());
-    await clone.start();
-    await clone.recovered();
+    const clone = await restoredAlone(archive, server);
     const found = await ledger(clone);
     expect(found.holes).toBe(0);
     expect(found.last).toEqual(acknowledged);

@@ -5,25 +5,16 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { expectClean } from '../support/amcheck.ts';
 import { serverUser } from '../support/binaries.ts';
 import { runCli, spawnCli, type CliResult } from '../support/cli.ts';
+import { later } from '../support/later.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { flushedAll } from '../support/receiving.ts';
 import { startAndPromote } from '../support/restoring.ts';
 import { startFauxS3, type S3Server } from '../support/s3-server.ts';
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-function later<Resource>(resource: Resource, undo: (resource: Resource) => unknown): Resource {
-  cleanup.push(() => undo(resource));
-  return resource;
-}
 
 interface CopyDocument {
   readonly finished: boolean;

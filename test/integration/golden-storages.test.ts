@@ -2,28 +2,19 @@
  * The golden test once more, on every storage over the network: load, a backup, the server and all that is local gone, restore. Only
  * what lies in the storage can bring the cluster back.
  */
-import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { ACCOUNT, ACCOUNT_KEY, azureMissing, AzureServer } from '../support/azure-server.ts';
 import { expectClean } from '../support/amcheck.ts';
 import { gcsMissing, startGcsServer } from '../support/gcs-server.ts';
+import { later } from '../support/later.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { flushedAll } from '../support/receiving.ts';
+import { restoredAlone } from '../support/restoring.ts';
 import { startFauxS3, startVersity, versityMissing, type S3Server } from '../support/s3-server.ts';
 import { noSshd, SftpServer } from '../support/sftp-server.ts';
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-function later<Resource>(resource: Resource, undo: (resource: Resource) => unknown): Resource {
-  cleanup.push(() => undo(resource));
-  return resource;
-}
 
 interface Place {
   readonly name: string;
@@ -116,15 +107,7 @@ describe('the golden test on', () => {
       await flushedAll(server);
       // In order, it ships what is whole before it ends.
       expect(await receiver.stop(), receiver.output).toBe(0);
-      await server.kill();
-      rmSync(server.data, { recursive: true });
-      rmSync(archive.spool, { recursive: true });
-
-      const data = join(archive.folder, 'restored');
-      await archive.run(['restore', data]);
-      const clone = later(await PostgresServer.open(18, data), (opened) => opened.destroy());
-      await clone.start();
-      await clone.recovered();
+      const clone = await restoredAlone(archive, server);
       const found = await ledger(clone);
       expect(found.holes).toBe(0);
       found.last.forEach((last, session) => {

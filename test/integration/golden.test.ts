@@ -5,22 +5,13 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { expectClean } from '../support/amcheck.ts';
 import { TestArchive } from '../support/archive.ts';
+import { later } from '../support/later.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { MAJORS, PostgresServer } from '../support/postgres.ts';
 import { MISSING, runTool, tool } from '../support/tools.ts';
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-function later<Resource>(resource: Resource, undo: (resource: Resource) => unknown): Resource {
-  cleanup.push(() => undo(resource));
-  return resource;
-}
 
 /** Restores the newest state into a new folder and starts it. */
 async function restored(archive: TestArchive, major: PostgresServer['major'], name: string): Promise<PostgresServer> {

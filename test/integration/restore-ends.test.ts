@@ -1,22 +1,13 @@
 /** Restores to the very end of the WAL, where the last segment never became whole. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
+import { later } from '../support/later.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { archiveCommand, restored, startAndPromote } from '../support/restoring.ts';
 import { destroyStandby, promote, startStandby } from '../support/standby.ts';
 import { until } from '../support/until.ts';
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
-
-function later<Resource>(resource: Resource, undo: (resource: Resource) => unknown): Resource {
-  cleanup.push(() => undo(resource));
-  return resource;
-}
 
 const rowsOf = (server: PostgresServer): Promise<string> =>
   server.value(`SELECT coalesce(string_agg(n::text, ' ' ORDER BY n), '') FROM numbers`);

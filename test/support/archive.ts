@@ -83,7 +83,7 @@ export class TestArchive {
   /** Starts `pgark receive` and waits until it streams. */
   async receive(server: PostgresServer, args: readonly string[] = []): Promise<Receiver> {
     const receiver = new Receiver(spawnCli(['--config', this.config, 'receive', ...args], { ...serverUser() }));
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 90_000;
     while (
       (await server.value(
         `SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE 'pgark%' AND state = 'streaming'`,

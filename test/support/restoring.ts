@@ -1,10 +1,11 @@
 /** Restores with the command line, and the clusters that come out of it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestArchive } from './archive.ts';
 import { serverUser } from './binaries.ts';
 import { CLI, runCli, type CliResult } from './cli.ts';
+import { later } from './later.ts';
 import { PostgresServer, type Major } from './postgres.ts';
 
 /** Runs `pgark restore` as the user of the server. */
@@ -40,6 +41,19 @@ export async function startAndPromote(server: PostgresServer): Promise<PostgresS
   await server.start();
   await untilPromoted(server);
   return server;
+}
+
+/** Restores the newest state from the archive alone, server and spool being gone, and starts it. */
+export async function restoredAlone(archive: TestArchive, server: PostgresServer): Promise<PostgresServer> {
+  await server.kill();
+  rmSync(server.data, { recursive: true });
+  rmSync(archive.spool, { recursive: true });
+  const data = join(archive.folder, 'restored');
+  await archive.run(['restore', data]);
+  const clone = later(await PostgresServer.open(server.major, data), (opened) => opened.destroy());
+  await clone.start();
+  await clone.recovered();
+  return clone;
 }
 
 /** Takes a setting out of postgresql.auto.conf, as an operator does who lets a restored cluster archive again. */
