@@ -52,7 +52,7 @@ export const INSPECT_CLAUSES: readonly CodecClause[] = [
     title: 'CODEC-08 inspect of what has no whole header of this format is CODEC_CORRUPT',
     async run(context) {
       const codec = keyed(context.codec);
-      const encoded = await context.encode(context.content(300));
+      const encoded = await context.encode(context.content(100));
       const without = [['nothing', Buffer.alloc(0)] as const, ...foreignStreams(encoded, context.content(50_000))];
       for (const [what, bytes] of [...without, ['random bytes', context.random.bytes(300_000)] as const]) {
         const source = new WatchedSource(inChunks(bytes, 1000));

@@ -102,7 +102,7 @@ export const KEY_CLAUSES: readonly CodecClause[] = [
       if (secrets === undefined || secrets.length === 0)
         throw new CodecClauseSkipped('the suite was given no "secrets"');
       const { codec } = context;
-      const encoded = await context.encode(context.content(300));
+      const encoded = await context.encode(context.content(50));
       const errors = [
         ...(await failuresOf(context, codec, [encoded.subarray(0, -1), Buffer.alloc(500), context.random.bytes(500)])),
         ...(await failuresOf(context, codec, everyByteChanged(encoded))),
