@@ -181,9 +181,14 @@ class LatencyBench {
     } finally {
       await this.#setSynchronous('');
       for (const { watched, slot } of started) {
-        const { peakBytes } = await watched.stop('SIGINT');
+        // It would ship for half a minute more.
+        const { peakBytes } = await watched.kill();
         if (side === 'ours' && slot.endsWith('_sync')) this.peakBytes = Math.max(this.peakBytes, peakBytes);
-        await server.query('SELECT pg_drop_replication_slot($1)', [slot]);
+        await this.#until(`SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '${slot}' AND active`);
+        await server.query(
+          'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1',
+          [slot],
+        );
       }
       for (const folder of folders) rmSync(folder, { recursive: true });
     }

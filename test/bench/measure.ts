@@ -37,6 +37,9 @@ export class Watched {
   readonly #family: boolean;
   readonly #begin = performance.now();
   readonly #timer: NodeJS.Timeout;
+  /** It has ended and all that it wrote was read; rejects when it could not be started. */
+  readonly #closed: Promise<unknown>;
+  #seconds = Number.NaN;
   readonly #seen = new Map<number, { readonly peakBytes: number; readonly cpuSeconds: number }>();
   #output = '';
   #errors = '';
@@ -53,6 +56,9 @@ export class Watched {
     this.child.stdout?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
     this.child.stderr?.on('data', (chunk: Buffer) => (this.#errors += chunk.toString()));
     this.#timer = setInterval(() => this.#look(), 20);
+    this.child.once('exit', () => (this.#seconds = (performance.now() - this.#begin) / 1000));
+    this.#closed = once(this.child, 'close').finally(() => clearInterval(this.#timer));
+    this.#closed.catch(() => undefined); // told by finish()
   }
 
   get errors(): string {
@@ -72,29 +78,39 @@ export class Watched {
 
   /** Waits for the end; anything but exit code 0 is an error. */
   async finish(): Promise<Run> {
-    if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'exit');
-    clearInterval(this.#timer);
-    const seconds = (performance.now() - this.#begin) / 1000;
+    const run = await this.#ended();
     if (this.child.exitCode !== 0) {
       throw new Error(
         `${this.child.spawnargs.join(' ')} ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.#errors}${this.#output}`,
       );
     }
-    const sum = (value: 'peakBytes' | 'cpuSeconds'): number =>
-      [...this.#seen.values()].reduce((total, each) => total + each[value], 0);
-    return {
-      seconds,
-      peakBytes: sum('peakBytes'),
-      cpuSeconds: sum('cpuSeconds'),
-      stdout: this.#output,
-      stderr: this.#errors,
-    };
+    return run;
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Run> {
     this.#look();
     this.child.kill(signal);
     return this.finish();
+  }
+
+  /** Ends it at once, where what it would still do is of no interest. */
+  async kill(): Promise<Run> {
+    this.#look();
+    this.child.kill('SIGKILL');
+    return this.#ended();
+  }
+
+  async #ended(): Promise<Run> {
+    await this.#closed;
+    const sum = (value: 'peakBytes' | 'cpuSeconds'): number =>
+      [...this.#seen.values()].reduce((total, each) => total + each[value], 0);
+    return {
+      seconds: this.#seconds,
+      peakBytes: sum('peakBytes'),
+      cpuSeconds: sum('cpuSeconds'),
+      stdout: this.#output,
+      stderr: this.#errors,
+    };
   }
 }
 
