@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Codec } from '../../src/contracts/codec.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { GetOptions, Storage } from '../../src/contracts/storage.ts';
 import { surveyKeys, type KeyRow } from '../../src/keys/survey.ts';
@@ -191,6 +192,26 @@ describe('surveyKeys', () => {
     const failure = await failureFor(repository, rows, { identities: false });
     expect(failure).toMatchObject({ code: 'CODEC_UNKNOWN' });
     expect(failure?.message).toContain('no installed codec reads ".gone"');
+  });
+
+  test('a codec that does not say for whom it wrote leaves it unknown, which is neither readable nor not', async () => {
+    const storage = await memoryStorage();
+    const whole = keyed({ for: ['k1'], held: ['k1'] });
+    await pushWal(await keyedRepository({ storage, writes: [whole] }), 1, [1]);
+    const silent: Codec = {
+      id: 'silent',
+      suffix: 'key',
+      keyIds: ['k1'],
+      encode: (...call) => whole.encode(...call),
+      decode: (...call) => whole.decode(...call),
+    };
+    const repository = await keyedRepository({ storage, writes: [silent] });
+    const { rows } = await surveyKeys(repository);
+    expect(rows.map(({ readable }) => readable)).toEqual([undefined]);
+    expect(await keyStateOf(repository, rows, { identities: true })).toBe('unknown');
+    expect((await failureFor(repository, rows, { identities: true }))?.message).toContain(
+      'it is not known whether the keys at hand open segment',
+    );
   });
 
   test('a header that is damaged is damage, not a missing key', async () => {
