@@ -117,6 +117,46 @@ describe('the last chunk', () => {
   });
 });
 
+describe('while threads work', () => {
+  /** A source without end, that knows whether it was ended. */
+  function endless(): { readonly chunks: AsyncGenerator<Uint8Array>; readonly ended: () => boolean } {
+    let ended = false;
+    const chunk = randomBytes(MIB);
+    const chunks = async function* (): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield chunk;
+      } finally {
+        ended = true;
+      }
+    };
+    return { chunks: chunks(), ended: () => ended };
+  }
+
+  test('an abort is ABORTED, and ends the source', async () => {
+    const { chunks, ended } = endless();
+    const abort = new AbortController();
+    let given = 0;
+    const encoding = async (): Promise<void> => {
+      for await (const chunk of codec.encode(chunks, { concurrency: 2, signal: abort.signal }))
+        if ((given += chunk.byteLength) > 20 * MIB) abort.abort();
+    };
+    await expect(encoding()).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(given).toBeGreaterThan(20 * MIB);
+    expect(ended()).toBe(true);
+  });
+
+  test('leaving ends the source, and other streams go on', async () => {
+    const { chunks, ended } = endless();
+    const content = randomBytes(24 * MIB);
+    const other = encode(codec, content);
+    let given = 0;
+    for await (const chunk of codec.encode(chunks, { concurrency: 2 }))
+      if ((given += chunk.byteLength) > 20 * MIB) break;
+    expect(ended()).toBe(true);
+    expect((await decode(codec, await other)).equals(content)).toBe(true);
+  });
+});
+
 describe('a thread that ends', () => {
   test('fails what it worked on, and the next call gets another', async () => {
     const block = () => ({ memory: Buffer.allocUnsafeSlow(BLOCK_CHUNKS * SEALED), length: 100, first: 0, last: true });
