@@ -2,8 +2,12 @@ import { abortable, ByteReader, mapOrdered, type CodecContext } from '@pgark/sdk
 import { decompressFrame } from 'lz4-napi';
 import { corrupt } from './corrupt.ts';
 import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
+import { join } from './join.ts';
 
 const WHAT = 'lz4 decompression';
+
+/** Small frames that are worked on one after the other and given out in one piece: 1 MiB of those that this codec writes. */
+const BATCH_LENGTH = 16;
 
 /**
  * Decodes any sequence of lz4 frames. Those that are small, as this codec writes them, are decoded whole, several at once in the thread
@@ -19,7 +23,7 @@ export async function* decodeFrames(
     if (await reader.atEnd()) throw corrupt('the lz4 stream is empty, which no lz4 stream is');
     const scanner = new FrameScanner(reader);
     for (;;) {
-      for await (const content of mapOrdered(scanner.smallFrames(), decodeWhole, { ...context, what: WHAT })) {
+      for await (const content of mapOrdered(batches(scanner.smallFrames()), decodeBatch, { ...context, what: WHAT })) {
         if (content.byteLength > 0) yield content;
       }
       const large = scanner.takeLarge();
@@ -31,10 +35,22 @@ export async function* decodeFrames(
   }
 }
 
-async function decodeWhole(frame: SmallFrame): Promise<Uint8Array> {
+async function* batches(frames: AsyncIterable<SmallFrame>): AsyncGenerator<readonly SmallFrame[]> {
+  let batch: SmallFrame[] = [];
+  for await (const frame of frames) {
+    if (batch.push(frame) < BATCH_LENGTH) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+async function decodeBatch(frames: readonly SmallFrame[]): Promise<Uint8Array> {
+  const contents: Buffer[] = [];
   try {
-    return await decompressFrame(frame);
+    for (const frame of frames) contents.push(await decompressFrame(frame));
   } catch (error) {
     throw corrupt('an lz4 frame is damaged', error);
   }
+  return join(contents);
 }

@@ -1,6 +1,7 @@
 import { mapBlocks, type Codec, type CodecContext } from '@pgark/sdk';
 import { compressFrame } from 'lz4-napi';
 import { decodeFrames } from './decode.ts';
+import { join } from './join.ts';
 
 /** Bytes of content that are worked on at once. */
 const BATCH_SIZE: number = 1024 * 1024;
@@ -33,13 +34,5 @@ async function compressFrames(content: Uint8Array): Promise<Uint8Array> {
   // At least one: nothing is an empty frame.
   for (let at = 0; at === 0 || at < content.byteLength; at += FRAME_SIZE)
     frames.push(await compressFrame(content.subarray(at, at + FRAME_SIZE), { contentChecksum: true }));
-  const joined = Buffer.concat(frames);
-  for (const frame of frames) giveBack(frame);
-  return joined;
-}
-
-/** Gives memory of the library back at once: the collector comes late, because it does not see how much it is. */
-function giveBack(bytes: Buffer): void {
-  const memory = bytes.buffer as ArrayBuffer & { readonly transfer?: (length: number) => ArrayBuffer };
-  if (memory.byteLength === bytes.byteLength) memory.transfer?.(0);
+  return join(frames);
 }
