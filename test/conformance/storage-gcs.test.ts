@@ -79,6 +79,7 @@ describe.skipIf(gcsMissing !== undefined)(
       },
       // The server gives a thousand keys at a time: the listings must go beyond.
       listLength: 1100,
+      partsLength: 3_500_000,
       scale: SCALE,
       knownGaps: [
         ...gaps('fake-gcs-server has no disk that could be full', 'STOR-06/full'),

@@ -154,6 +154,7 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
   describeStorage('s3 on versitygw in parts', {
     create: () => inParts(),
     reopen: () => inParts(),
+    partsLength: 12_000_000,
     broken: {
       missing: () => inParts({ bucket: 'nothing' }),
       credentials: () => inParts({ accessKeyId: 'stranger' }),

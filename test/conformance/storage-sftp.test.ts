@@ -70,6 +70,8 @@ describe.skipIf(noSshd !== undefined)(`OpenSSH ${noSshd ?? ''}`, () => {
       slow: () => peers.slow(server.port, openThrough, PACE),
       ...(typeof small !== 'string' && { full: () => open('archive', { path: small.path }) }),
     },
+    // Of which 8 MiB are copied in a step.
+    partsLength: 18 * 1024 * 1024,
     scale: SCALE,
     knownGaps: typeof small === 'string' ? gaps(small, 'STOR-06/full') : [],
   });

@@ -32,9 +32,9 @@ describe('the storage suite', () => {
     expect(() => describeStorage('refused', options)).toThrow('STOR-99/x');
   });
 
-  test.concurrent.for(BROKEN_STORAGES)('H-84 finds a storage that $fault', { timeout: 60_000 }, async (broken) => {
+  test.concurrent.for(BROKEN_STORAGES)('H-84 finds a storage that $fault', { timeout: 180_000 }, async (broken) => {
     const promise = promiseOf(broken.fails[0] ?? '');
-    const options = { create: async () => broken.create(), patience: 300 };
+    const options = { create: async () => broken.create(), patience: 300, partsLength: 1024 * 1024 };
     expect(await failures(promise, options)).toEqual(broken.fails);
   });
 

@@ -29,6 +29,11 @@ export interface StorageSuiteOptions {
   readonly scale?: 'small' | 'full';
   /** How many objects the tests of long listings make at small scale; default 300. */
   readonly listLength?: number;
+  /**
+   * Bytes of an object that takes several requests, or other steps that are repeated each by itself (STOR-18). Default: a little more than
+   * 33 MiB; a back end with small parts may give less, to be quicker.
+   */
+  readonly partsLength?: number;
   /** Seed of all random content; by default another one on every run, told when a test fails. */
   readonly seed?: number;
   /** Milliseconds for one test; default 30,000, at full scale an hour. */
@@ -99,6 +104,11 @@ export class StorageClauseContext {
   /** How many objects a long listing has. */
   get listLength(): number {
     return this.options.scale === 'full' ? 10_000 : (this.options.listLength ?? 300);
+  }
+
+  /** Lengths of an object that takes one request, and of one that takes several. */
+  get lengths(): readonly [one: number, several: number] {
+    return [1000, this.options.partsLength ?? 33 * 1024 * 1024 + 7];
   }
 
   note(text: string): void {

@@ -14,9 +14,6 @@ import {
 
 const MIB = 1024 * 1024;
 
-/** One request everywhere, and several. */
-const LENGTHS = [1000, 33 * MIB + 7] as const;
-
 /**
  * When the first call of a step is given up, if it has no answer by then: at once, after so many milliseconds, or when the storage has
  * taken some of its bytes.
@@ -113,7 +110,7 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
     id: 'STOR-18/again',
     title: 'STOR-18 each step of a put may be sent again although it had succeeded',
     async run(context) {
-      for (const length of LENGTHS) {
+      for (const length of context.lengths) {
         const key = context.key(`object-of-${length}`);
         const bytes = context.random.bytes(length);
         let steps = 0;
@@ -170,7 +167,7 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
     id: 'STOR-18/overlap-parts',
     title: 'STOR-18 the same of an object that takes several requests, at its beginning, in its middle and at its end',
     async run(context) {
-      const length = 33 * MIB + 7;
+      const [, length] = context.lengths;
       // Before much is sent: where nothing can be repeated, the clause ends here.
       await putOverlapping(context, { key: context.key('small'), length: 1 }, () => undefined);
       const all = await putOverlapping(context, { key: context.key('counted'), length }, () => undefined);
@@ -218,7 +215,7 @@ export const STEP_CLAUSES: readonly StorageClause[] = [
     needs: ['conditionalPut'],
     async run(context) {
       const { storage } = context;
-      for (const length of LENGTHS) {
+      for (const length of context.lengths) {
         const body = (): AsyncIterable<Uint8Array> => inChunks(context.random.bytes(length), MIB);
         let all = 0;
         const count: Attempt = async (step, call) => {
