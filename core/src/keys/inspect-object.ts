@@ -123,12 +123,24 @@ function silent({ id }: Codec): ArchiveError {
 /** Where the stored bytes are cut, so that a look at a header does not fetch an object of gigabytes. */
 const CUTS: readonly number[] = [64 * 1024, 1024 * 1024, 16 * 1024 * 1024];
 
-/** The stored bytes, fetched piece by piece as they are asked for. */
+/**
+ * The stored bytes, fetched piece by piece as they are asked for. Of an object that is shorter than it was said to be it gives what
+ * there is: its codec says that it is cut off.
+ */
 async function* storedBytes(storage: Storage, object: InspectedObject, call: CallOptions): AsyncGenerator<Uint8Array> {
   const size = object.size ?? (await storage.stat(object.key, call)).size;
-  let start = 0;
+  if (size === 0) return;
+  let at = 0;
   for (const end of [...CUTS.filter((cut) => cut < size), size]) {
-    if (end > start) yield* storage.get(object.key, { ...call, range: { start, end } });
-    start = end;
+    try {
+      for await (const chunk of storage.get(object.key, { ...call, range: { start: at, end } })) {
+        at += chunk.byteLength;
+        yield chunk;
+      }
+    } catch (error) {
+      if (at > 0 && isArchiveError(error, 'STORAGE_INVALID_KEY')) return; // it ends just where the piece would begin
+      throw error;
+    }
+    if (at < end) return;
   }
 }

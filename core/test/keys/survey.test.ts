@@ -231,6 +231,24 @@ describe('surveyKeys', () => {
     expect(failure?.message).toContain(key);
   });
 
+  test('objects that are shorter than their record says are damaged, and do not end the look', async () => {
+    const storage = await memoryStorage();
+    const repository = await keyedRepository({ storage, writes: [keyed({ for: ['k'.repeat(70_000)] })] });
+    for (const [id, left] of [
+      [OLD, 65_536],
+      [NEW, 0],
+    ] as const) {
+      await makeBackup(repository, id, { from: 1, to: 1 });
+      for (const key of (await keysOf(storage)).filter((each) => each.includes(`${id}/`) && each.endsWith('.key'))) {
+        await storage.remove([key]);
+        const start = Buffer.from(`KEYS ${'k'.repeat(70_000)}`).subarray(0, left);
+        await storage.put(key, bodyOf(start), { ifAbsent: true });
+      }
+    }
+    const { rows } = await surveyKeys(repository);
+    expect(rows.map(({ first, last, problem }) => [first, last, problem?.code])).toEqual([[OLD, NEW, 'CODEC_CORRUPT']]);
+  });
+
   test('a host that has recipients only is told so, and one that lacks another key is not excused', async () => {
     const storage = await memoryStorage();
     const recipients = { for: ['k1', 'k2'], hidden: true };
