@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { isArchiveError, type ArchiveError } from '../../contracts/errors.ts';
+import { count } from '../backup-view.ts';
 import { examples } from '../help.ts';
 import type { ShownKeys, UsedCodec } from '../keys-view.ts';
 import { repositoryOption } from '../repository-option.ts';
@@ -47,7 +48,7 @@ async function run({ repository: names, all }: KeysFlags, context: CommandContex
   let looks = 0;
   const onLook = (): void => {
     looks++;
-    output.progress(() => `looked at ${looks} objects`);
+    if (all) output.progress(() => `looked at ${count(looks, 'object')}`);
   };
   const look = async (repository: (typeof archive.repositories)[number]): Promise<ShownKeys> => {
     const section = config.repositories.find(({ name }) => name === repository.name);
