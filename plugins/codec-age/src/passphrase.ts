@@ -1,7 +1,7 @@
 /** Passphrases as the age format knows them: scrypt makes the key that wraps the file key. */
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
 import { Stanza, type Identity, type Recipient } from 'age-encryption';
-import type { Secret } from '@pgark/sdk';
+import { ArchiveError, type Secret } from '@pgark/sdk';
 import { TAG } from './chunks.ts';
 import { corrupt } from './corrupt.ts';
 
@@ -71,14 +71,22 @@ export class Passphrase {
   }
 }
 
+/** Errors: `CODEC_KEY` when the key cannot be had here, which says nothing of the object. */
 function derive(passphrase: string, salt: Uint8Array, work: number): Promise<Uint8Array> {
   const cost = 2 ** work;
   // Twice what the function needs by its definition: the library counts some more.
   const options = { N: cost, r: 8, p: 1, maxmem: 2 * 128 * 8 * cost + 1024 * 1024 };
   return new Promise((resolve, reject) => {
+    const fail = (cause: Error): void =>
+      reject(
+        new ArchiveError('CODEC_KEY', `scrypt of the passphrase failed: ${cause.message}`, {
+          hint: `With a work factor of ${work} it takes ${Math.ceil(cost / 1024)} MiB of memory.`,
+          cause,
+        }),
+      );
     scrypt(passphrase, Buffer.concat([Buffer.from(LABEL), salt]), 32, options, (error, key) => {
       if (error === null) resolve(key);
-      else reject(error);
+      else fail(error);
     });
   });
 }

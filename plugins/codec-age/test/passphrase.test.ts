@@ -79,11 +79,18 @@ describe('H-61 scrypt runs once', () => {
     scrypts.mockImplementation(scrypt);
   });
 
-  test('a failure of it is not kept', async () => {
+  test('a failure of it is not kept, and is not taken for damage', async () => {
     const codec = new AgeCodec({ passphrase, workFactor });
-    scrypts.mockImplementationOnce(((...call: Parameters<typeof crypto.scrypt>) =>
-      call[4](new Error('no memory'), Buffer.alloc(0))) as typeof crypto.scrypt);
-    await expect(encode(codec, content)).rejects.toThrow('no memory');
+    const file = await encode(new AgeCodec({ passphrase, workFactor }), content);
+    for (const attempt of [() => encode(codec, content), () => decode(codec, file)]) {
+      scrypts.mockImplementationOnce(((...call: Parameters<typeof crypto.scrypt>) =>
+        call[4](new Error('no memory'), Buffer.alloc(0))) as typeof crypto.scrypt);
+      await expect(attempt()).rejects.toMatchObject({
+        code: 'CODEC_KEY',
+        message: expect.stringContaining('no memory'),
+      });
+    }
+    expect(await decode(codec, file)).toEqual(content);
     expect(await decode(codec, await encode(codec, content))).toEqual(content);
   });
 });
