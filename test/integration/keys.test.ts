@@ -163,7 +163,10 @@ test('each record names the keys of its own repository, and keys shows the old o
   const summary = shown.map(({ keys }) =>
     keys
       .filter(({ kind }) => kind === 'backup' || kind === 'segment')
-      .map(({ kind, recorded, layers, last }) => [kind, recorded, layers[0]?.keyIds, last]),
+      // A server that stops switches to a new segment once more: what comes last is not always archived.
+      .map(({ kind, recorded, layers, first, last }) => {
+        return [kind, recorded, layers[0]?.keyIds, first === firstNew ? first : last];
+      }),
   );
   const [old, now] = AGE.map(({ recipient }) => [recipient]);
   expect(summary).toEqual([
