@@ -20,6 +20,7 @@ export default defineConfig({
           execArgv: [...SOURCE_FLAGS],
           maxWorkers: WORKERS,
           testTimeout: 30_000,
+          hookTimeout: 60_000,
         },
       },
       {

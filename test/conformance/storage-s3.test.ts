@@ -88,12 +88,6 @@ const FOLDER_GAPS = gaps(
 
 const reason = versityMissing === undefined ? '' : ` (${versityMissing})`;
 
-/** Of a put in parts: who believes the answer finds nothing under the key, for as long as the first request takes. */
-const OVERLAP_GAPS = gaps(
-  'versitygw answers a second CompleteMultipartUpload with success while the first has not made the object yet',
-  'STOR-18/overlap-parts',
-);
-
 describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
   let server: VersityServer;
   const small = smallDisk(8);
@@ -130,7 +124,6 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
     scale: SCALE,
     knownGaps: [
       ...FOLDER_GAPS,
-      ...OVERLAP_GAPS,
       ...gaps('the suite on fauxqs has it', 'STOR-06/silent', 'STOR-06/slow'),
       ...(typeof small === 'string' ? gaps(small, 'STOR-06/full') : []),
     ],
@@ -162,7 +155,6 @@ describe.skipIf(versityMissing !== undefined)(`versitygw${reason}`, () => {
     },
     knownGaps: [
       ...FOLDER_GAPS,
-      ...OVERLAP_GAPS,
       ...gaps(
         'the suite with the usual sizes has it',
         'STOR-06/denied',

@@ -18,7 +18,7 @@ export async function checkArchive(
     await repository.open(options);
   } catch (error) {
     if (isArchiveError(error, 'REPOSITORY_NOT_FOUND')) {
-      const message = `holds nothing of cluster "${repository.cluster}" yet: "pgark receive" or "pgark backup" begins it`;
+      const message = `holds nothing of cluster "${repository.cluster}" yet: "pgark receive" or "pgark backup --create" begins it`;
       return { subject, check, state: 'ok', message };
     }
     throw error;

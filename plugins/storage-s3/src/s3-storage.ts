@@ -179,6 +179,8 @@ export class S3Storage implements Storage {
         throwIfAborted(options.signal, `storing ${key}`);
         sent = true;
         await request(this.#condition(options), signal, moved);
+        // Some services say so while the request of an earlier attempt is still at work: what counts is that the object is there.
+        if (again && (await find()) === 'none') throw unseen(key);
       } catch (error) {
         // The request of an earlier attempt can take effect as late as this: what stands in the way may be its object.
         if (isInTheWay(error) && (await settled())) return undefined;
@@ -386,6 +388,11 @@ export class S3Storage implements Storage {
 
 function abortOf(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
   return signal === undefined ? {} : { abortSignal: signal };
+}
+
+function unseen(key: string): ArchiveError {
+  const message = `storing ${key} failed: the storage says that the object is made, and does not show it yet`;
+  return new ArchiveError('STORAGE_UNAVAILABLE', message);
 }
 
 function exists(key: string): ArchiveError {
