@@ -123,4 +123,5 @@ async function measureGroup(
 if (values.from === undefined) await measure();
 const result = readResult(values.from ?? RESULT);
 console.log(scoreboard(result));
-if (values.publish) await publish(result, join(HOME, 'docs/bench'));
+// What failed would stand there as an earlier run left it.
+if (values.publish && process.exitCode === undefined) await publish(result, join(HOME, 'docs/bench'));

@@ -2,7 +2,7 @@
 # `npm run bench`: installs and builds what is missing, then measures beside the tools that Debian has for the same work.
 set -eu
 cd "$(dirname "$0")/../.."
-# (pgark refuses variables that begin with its name and that it does not know.) The results stay here, also when the rest goes on in a copy.
+# Results stay here, also when the rest goes on in a copy. The name is not PGARK_..., where pgark refuses what it does not know.
 BENCH_HOME=$PWD
 export BENCH_HOME
 . test/prepare.sh
