@@ -38,7 +38,8 @@ export function hasKeys(codec: Codec): boolean {
 
 /**
  * Reads the headers of an object's codecs with keys, the outermost first; codecs around them are decoded away. Where no codec has keys,
- * nothing is read. An object that needs a codec which cannot be had is not readable, and says why.
+ * nothing is read, and the storage is asked whether the object is there in its length. An object that needs a codec which cannot be had is
+ * not readable, and says why.
  *
  * Errors: those of the storage, `STORAGE_NOT_FOUND` for an object that is gone, `ABORTED`.
  */
@@ -53,7 +54,10 @@ export async function inspectObject(
   throwIfAborted(signal, `reading ${object.key}`);
   const wanted = codecs.findIndex((made) => made.status === 'rejected' || hasKeys(made.value));
   const layers: KeyLayer[] = [];
-  if (wanted < 0) return { layers, readable: true };
+  if (wanted < 0) {
+    const problem = await cutOff(repository.storage, object, call);
+    return problem === undefined ? { layers, readable: true } : { layers, readable: false, problem };
+  }
   let stream = (): AsyncIterable<Uint8Array> => storedBytes(repository.storage, object, call);
   for (let at = codecs.length - 1; at >= wanted; at--) {
     const made = codecs[at];
@@ -99,6 +103,27 @@ export async function withReason(
     if (isArchiveError(error, 'CODEC_KEY')) return { ...keys, closed: error };
   }
   return keys; // that it does not open is known without it
+}
+
+/** What it comes to that the storage does not have an object which the record of a backup names. Other errors are thrown. */
+export function goneFrom(error: unknown): ObjectKeys {
+  if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) throw error;
+  const problem = new ArchiveError('STORAGE_NOT_FOUND', error.message, {
+    cause: error,
+    hint: 'The record of the backup names it: the backup cannot be restored from here. Take a new one, and check who removes objects.',
+  });
+  return { layers: [], readable: false, problem };
+}
+
+/** What is wrong with an object that is shorter than it was said to be. Errors: those of the storage. */
+async function cutOff(
+  storage: Storage,
+  { key, size = 0 }: InspectedObject,
+  call: CallOptions,
+): Promise<ArchiveError | undefined> {
+  const stored = await storage.stat(key, call);
+  if (stored.size >= size) return undefined;
+  return new ArchiveError('STORAGE_CORRUPT', `${key} should be ${size} bytes, the storage has ${stored.size}`);
 }
 
 /** An error that is about the object or the keys; that of the storage is thrown. */

@@ -7,7 +7,14 @@ import { splitObjectName, type BackupCatalog } from '../repository/backups.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalObject, WalSlice } from '../repository/wal.ts';
 import { EvenSample, lookBetween } from './even-sample.ts';
-import { inspectObject, withReason, type InspectedObject, type KeyLayer, type ObjectKeys } from './inspect-object.ts';
+import {
+  goneFrom,
+  inspectObject,
+  withReason,
+  type InspectedObject,
+  type KeyLayer,
+  type ObjectKeys,
+} from './inspect-object.ts';
 
 /** What an object is. A `label` is the `.backup` file of a base backup, a `slice` a piece of a segment that was still being written. */
 export type ObjectKind = 'backup' | 'incomplete' | 'segment' | 'partial' | 'label' | 'history' | 'slice';
@@ -57,8 +64,8 @@ const AT_ONCE = 16;
 
 /**
  * Looks at every backup's record and at the header of its smallest object (of one for each chain), and at WAL of each kind, timeline and
- * chain: the first, the last, some between, and those between two that differ. What lies between two that agree is not looked at. No
- * content is read.
+ * chain: the first, the last, some between, and those between two that differ. What lies between two that agree is not looked at, nor are
+ * the other objects of a backup. No content is read; of an object whose codecs have no keys it is only seen that it is there.
  *
  * Errors: those of the storage, `REPOSITORY_NOT_FOUND`, `REPOSITORY_FORMAT` of the repository, `ABORTED`.
  */
@@ -194,7 +201,7 @@ class Survey {
       return await inspectObject(this.#repository, found, this.#call);
     } catch (error) {
       if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) throw error;
-      return (await this.#isNamed(found.key)) ? { layers: [], readable: false, problem: error } : undefined;
+      return (await this.#isNamed(found.key)) ? goneFrom(error) : undefined;
     }
   }
 

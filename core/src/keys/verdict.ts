@@ -9,7 +9,8 @@ import type { KeyRow } from './survey.ts';
 
 /**
  * - `readable`: all that was looked at.
- * - `write-only`: no identity is configured, and what is written here cannot be read here: a host that only writes is meant to be so.
+ * - `write-only`: no identity is configured, and what is written here cannot be read here: a host that only writes is meant to be so. Never
+ *   where anything else is wrong.
  * - `unreadable`: some cannot be read.
  * - `unknown`: of some it could not be found out.
  */
@@ -28,7 +29,7 @@ export async function keyStateOf(
 ): Promise<KeyState> {
   const closed = seen.filter(({ readable }) => readable === false);
   if (closed.length === 0) return seen.some(({ readable }) => readable === undefined) ? 'unknown' : 'readable';
-  if (identities || closed.some(({ problem }) => problem !== undefined)) return 'unreadable';
+  if (identities || seen.some(({ problem }) => problem !== undefined)) return 'unreadable';
   const layers = closed.map((object) => object.layers[0]);
   for (const codec of repository.codecs) {
     const own = layers.filter((layer) => layer?.suffix === codec.suffix);
@@ -85,7 +86,13 @@ export function hintOf({ problem, closed }: ObjectKeys): string {
 }
 
 /** Worst first: damage is not mended by a key. */
-const WORST: readonly ErrorCode[] = ['STORAGE_CORRUPT', 'CODEC_CORRUPT', 'STORAGE_NOT_FOUND', 'CODEC_UNKNOWN'];
+const WORST: readonly ErrorCode[] = [
+  'STORAGE_CORRUPT',
+  'CODEC_CORRUPT',
+  'REPOSITORY_FORMAT',
+  'STORAGE_NOT_FOUND',
+  'CODEC_UNKNOWN',
+];
 
 /** The error for rows that cannot be read; undefined when each can. */
 export function keyFailure(repository: Repository, rows: readonly KeyRow[], state: KeyState): ArchiveError | undefined {
@@ -101,15 +108,21 @@ export function keyFailure(repository: Repository, rows: readonly KeyRow[], stat
     });
   }
   const coded = WORST.map((code) => closed.find(({ problem }) => problem?.code === code)).find(Boolean);
-  const chosen = coded ?? closed.find(({ problem }) => problem === undefined) ?? first;
+  // A missing key may be as it should be, a problem never is.
+  const chosen = coded ?? closed.find(({ problem }) => problem !== undefined) ?? first;
   const { problem } = chosen;
-  const what = state === 'unknown' ? 'it is not known whether the keys at hand open' : 'the keys at hand do not open';
-  const message = `${name}: ${what} ${closed.map(rowText).join('; ')}`;
+  const message = `${name}: ${whatOf(closed, state)} ${closed.map(rowText).join('; ')}`;
   return new ArchiveError(problem?.code ?? 'CODEC_KEY', message, {
     ...(problem === undefined ? {} : { cause: problem }),
     hint: hintOf(chosen),
     details,
   });
+}
+
+/** Keys are blamed only where one is missing. */
+function whatOf(closed: readonly KeyRow[], state: KeyState): string {
+  if (state === 'unknown') return 'it is not known whether the keys at hand open';
+  return closed.some(({ problem }) => problem === undefined) ? 'the keys at hand do not open' : 'not readable:';
 }
 
 function rowText(row: KeyRow): string {

@@ -34,6 +34,18 @@ async function failureFor(
   return keyFailure(repository, rows, await keyStateOf(repository, rows, atHand));
 }
 
+/** The codec, without what CODEC-08 asks of it. */
+function silentOf(codec: Codec): Codec {
+  const { suffix, keyIds = [] } = codec;
+  return {
+    id: 'silent',
+    suffix,
+    keyIds,
+    encode: (...call) => codec.encode(...call),
+    decode: (...call) => codec.decode(...call),
+  };
+}
+
 /** A storage that tells of reads. */
 function watched(inner: Storage, onGet: (key: string, options: GetOptions, bytes: number) => void): Storage {
   return {
@@ -198,14 +210,7 @@ describe('surveyKeys', () => {
     const storage = await memoryStorage();
     const whole = keyed({ for: ['k1'], held: ['k1'] });
     await pushWal(await keyedRepository({ storage, writes: [whole] }), 1, [1]);
-    const silent: Codec = {
-      id: 'silent',
-      suffix: 'key',
-      keyIds: ['k1'],
-      encode: (...call) => whole.encode(...call),
-      decode: (...call) => whole.decode(...call),
-    };
-    const repository = await keyedRepository({ storage, writes: [silent] });
+    const repository = await keyedRepository({ storage, writes: [silentOf(whole)] });
     const { rows } = await surveyKeys(repository);
     expect(rows.map(({ readable }) => readable)).toEqual([undefined]);
     expect(await keyStateOf(repository, rows, { identities: true })).toBe('unknown');
@@ -269,6 +274,65 @@ describe('surveyKeys', () => {
     expect(await keyStateOf(changed, (await surveyKeys(changed)).rows, { identities: false })).toBe('unreadable');
     const other = await keyedRepository({ storage, writes: [keyed({ for: ['k3'] })] });
     expect(await keyStateOf(other, (await surveyKeys(other)).rows, { identities: false })).toBe('unreadable');
+  });
+
+  test('a host that only writes is not excused where anything else is wrong, and ends with that', async () => {
+    const storage = await memoryStorage();
+    const writer = await keyedRepository({ storage, writes: [keyed({ for: ['k1'], hidden: true })] });
+    await makeBackup(writer, OLD, { from: 1, to: 1 });
+    await pushWal(writer, 1, [1]);
+    await putBytes(storage, `main/${SYSTEM}/backups/${NEW}/backup.json`, Buffer.from('{broken'));
+    const { rows } = await surveyKeys(writer);
+    expect(rows.map(({ readable, problem }) => [readable, problem?.code])).toEqual([
+      [false, undefined],
+      [undefined, 'REPOSITORY_FORMAT'],
+      [false, undefined],
+    ]);
+    expect(await keyStateOf(writer, rows, { identities: false })).toBe('unreadable');
+    const failure = await failureFor(writer, rows, { identities: false });
+    expect(failure).toMatchObject({ code: 'REPOSITORY_FORMAT', exitCode: 4 });
+    expect(failure?.message).toContain(`backup ${NEW} (REPOSITORY_FORMAT: `);
+    // A missing key does not hide the damage either.
+    expect((await failureFor(writer, rows, { identities: true }))?.code).toBe('REPOSITORY_FORMAT');
+  });
+
+  test('a codec that does not say for whom it wrote is not excused as a host that only writes', async () => {
+    const storage = await memoryStorage();
+    const recipients = keyed({ for: ['k1'], hidden: true });
+    const silent = silentOf(keyed({ suffix: 'silent', for: ['k2'] }));
+    await pushWal(await keyedRepository({ storage, writes: [recipients] }), 1, [1]);
+    await pushWal(await keyedRepository({ storage, writes: [silent] }), 1, [2]);
+    const repository = await keyedRepository({ storage, writes: [recipients], reads: [silent] });
+    const { rows } = await surveyKeys(repository);
+    expect(rows.map(({ readable }) => readable)).toEqual([false, undefined]);
+    expect(await failureFor(repository, rows, { identities: false })).toMatchObject({ code: 'PLUGIN_INVALID' });
+  });
+
+  test('an object without keys is readable only if it is there, as long as its record says', async () => {
+    const storage = await memoryStorage();
+    const repository = await keyedRepository({ storage, writes: ['zst'] });
+    const record = await makeBackup(repository, OLD, { from: 1, to: 1 });
+    const { rows: whole } = await surveyKeys(repository);
+    expect(whole.map(({ readable, lookedAt, of }) => [readable, lookedAt, of])).toEqual([[true, 1, 5]]);
+    const folder = `main/${SYSTEM}/backups/${OLD}/`;
+    const objects = (await keysOf(storage)).filter((key) => key.startsWith(folder) && key.endsWith('.zst'));
+    expect(objects).toHaveLength(5);
+    for (const key of objects) {
+      await storage.remove([key]);
+      await storage.put(key, bodyOf(Buffer.from('short')), { ifAbsent: true });
+    }
+    const cut = await surveyKeys(repository, { all: true });
+    expect(cut.rows).toMatchObject([{ readable: false, problem: { code: 'STORAGE_CORRUPT' }, lookedAt: 5, of: 5 }]);
+    expect(cut.rows[0]?.problem?.message).toContain(`should be ${record.manifest.storedSize} bytes, the storage has 5`);
+    expect(await failureFor(repository, cut.rows, { identities: true })).toMatchObject({ exitCode: 4 });
+
+    await storage.remove(objects);
+    const gone = await surveyKeys(repository);
+    expect(gone.rows).toMatchObject([{ readable: false, problem: { code: 'STORAGE_NOT_FOUND' } }]);
+    const failure = await failureFor(repository, gone.rows, { identities: true });
+    expect(failure?.code).toBe('STORAGE_NOT_FOUND');
+    expect(failure?.message).toContain(`repository primary: not readable: backup ${OLD} (STORAGE_NOT_FOUND: `);
+    expect(failure?.hint).toContain('The record of the backup names it');
   });
 
   test('an object of a backup that is gone is a finding; WAL that retention takes meanwhile is not', async () => {
