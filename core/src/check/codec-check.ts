@@ -2,10 +2,17 @@
 import type { Codec } from '../contracts/codec.ts';
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { hasKeys, inspectObject, withReason, type InspectedObject, type ObjectKeys } from '../keys/inspect-object.ts';
+import {
+  goneFrom,
+  hasKeys,
+  inspectObject,
+  withReason,
+  type InspectedObject,
+  type ObjectKeys,
+} from '../keys/inspect-object.ts';
 import { hintOf, keyStateOf, reasonOf, shortKey, type AtHand } from '../keys/verdict.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
-import { splitObjectName } from '../repository/backups.ts';
+import { splitObjectName, type BackupEntry } from '../repository/backups.ts';
 import { bodyOf } from '../repository/objects.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalArchive, WalObject } from '../repository/wal.ts';
@@ -30,9 +37,13 @@ interface Newest {
   readonly seen: ObjectKeys;
 }
 
+/** A backup whose record cannot be read. */
+type BrokenBackup = Extract<BackupEntry, { readonly state: 'unreadable' }>;
+
 /**
- * Tries the codecs of what would be written, and reads the headers of the newest backup and the newest WAL segment. Throws what the
- * storage throws; a repository that holds nothing yet is in order.
+ * Tries the codecs of what would be written, and reads the headers of the newest backup and the newest WAL segment. A backup whose record
+ * cannot be read is a failure of its own where it is newer than those that can. Throws what the storage throws; a repository that holds
+ * nothing yet is in order.
  */
 export async function* checkCodecs(
   repository: Repository,
@@ -41,7 +52,8 @@ export async function* checkCodecs(
   const call: CallOptions = options.signal === undefined ? {} : { signal: options.signal };
   const subject = `repository ${repository.name}`;
   if (!options.readOnly) yield { subject, check: 'codecs', ...(await tryCodecs(repository.codecs, call)) };
-  const newest = await newestObjects(repository, options.systemId, call);
+  const { newest, broken } = await newestObjects(repository, options.systemId, call);
+  if (broken.length > 0) yield { subject, check: 'backup record', ...brokenRecords(broken) };
   if (newest.length === 0) return;
   yield {
     subject,
@@ -82,25 +94,28 @@ async function newestObjects(
   repository: Repository,
   systemId: string | undefined,
   call: CallOptions,
-): Promise<readonly Newest[]> {
+): Promise<{ readonly newest: readonly Newest[]; readonly broken: readonly BrokenBackup[] }> {
+  const newest: Newest[] = [];
+  const broken: BrokenBackup[] = [];
   try {
     await repository.open(call);
   } catch (error) {
-    if (isArchiveError(error, 'REPOSITORY_NOT_FOUND')) return [];
+    if (isArchiveError(error, 'REPOSITORY_NOT_FOUND')) return { newest, broken };
     throw error;
   }
   const held = await repository.systemIds(call);
   const systems = systemId !== undefined && held.includes(systemId) ? [systemId] : held;
-  const newest: Newest[] = [];
   const look = async (object: InspectedObject): Promise<ObjectKeys> =>
     withReason(repository, object, await inspectObject(repository, object, call), call);
   for (const system of systems) {
     const catalog = repository.backups(system);
-    const record = newestBackup(await catalog.list(call));
+    const entries = await catalog.list(call);
+    const record = newestBackup(entries);
+    broken.push(...entries.filter(isBroken).filter(({ id }) => record === undefined || id > record.id));
     if (record !== undefined) {
       const { name, storedSize: size } = record.manifest;
       const { suffixes } = splitObjectName(name);
-      const seen = await look({ key: catalog.objectKey(record.id, name), size, suffixes });
+      const seen = await look({ key: catalog.objectKey(record.id, name), size, suffixes }).catch(goneFrom);
       const recorded = record.codecs.flatMap(({ keyIds }) => keyIds);
       newest.push({ name: `backup ${record.id}`, suffixes, recorded, seen });
     }
@@ -111,12 +126,20 @@ async function newestObjects(
       newest.push({ name: `WAL ${wal.file.name}`, suffixes, recorded: [], seen });
     }
   }
-  return newest;
+  return { newest, broken };
 }
 
-function newestBackup(
-  entries: Awaited<ReturnType<ReturnType<Repository['backups']>['list']>>,
-): BackupRecord | undefined {
+const isBroken = (entry: BackupEntry): entry is BrokenBackup => entry.state === 'unreadable';
+
+function brokenRecords(broken: readonly BrokenBackup[]): Outcome {
+  return {
+    state: 'failed',
+    message: broken.map(({ id, error: { code, message } }) => `backup ${id}: ${code}: ${message}`).join('; '),
+    hint: 'It is not restored from as it is: take a new backup, or read the record from another repository, and check the storage.',
+  };
+}
+
+function newestBackup(entries: readonly BackupEntry[]): BackupRecord | undefined {
   const records = entries.flatMap((entry) => (entry.state === 'complete' ? [entry.record] : []));
   return records.sort((one, other) => Date.parse(one.stopTime) - Date.parse(other.stopTime)).at(-1);
 }
@@ -158,7 +181,7 @@ async function readability(
       return { state: 'warning', message: why, hint: 'Restore from it somewhere, to know that it can be read.' };
     case 'unreadable': {
       const worst = closed.find(({ seen }) => seen.problem !== undefined) ?? closed[0];
-      const hint = worst === undefined ? '' : `${hintOf(worst.seen)} "pgark keys" shows what else needs it.`;
+      const hint = worst === undefined ? '' : `${hintOf(worst.seen)} "pgark keys" shows what else is concerned.`;
       return { state: 'failed', message: why, hint };
     }
   }

@@ -5,6 +5,7 @@ import type { Finding } from '../../src/check/finding.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Codec } from '../../src/contracts/codec.ts';
 import { LateCodec } from '../../src/repository/late-parts.ts';
+import { putBytes } from '../../src/repository/objects.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { makeBackup, pushWal, SYSTEM } from '../copy/archives.ts';
 import { keyed, keyedRepository } from '../keys/keyed.ts';
@@ -72,6 +73,41 @@ describe('checkCodecs', () => {
     const findings = await check(await keyedRepository({ storage, writes: [keyed(one)] }));
     expect(findings.get('keys')).toMatchObject({ state: 'failed' });
     expect(findings.get('keys')?.message).toMatch(/^WAL \S+0002: none of its keys is at hand; at hand: k1$/);
+  });
+
+  test('a backup whose record cannot be read is a failure where it is newer; one that runs is none', async () => {
+    const storage = await memoryStorage();
+    const both = keyed({ for: ['k1'], held: ['k1'] });
+    const repository = await keyedRepository({ storage, writes: [both] });
+    await makeBackup(repository, '20261103T000000Z-0003', { from: 1, to: 1 });
+    const record = (id: string): string => `main/${SYSTEM}/backups/${id}/backup.json`;
+    const older = record(BACKUP);
+    await putBytes(storage, older, Buffer.from('{}'));
+    await putBytes(storage, `main/${SYSTEM}/backups/20261105T000000Z-0005/base/0000.tar.key`, Buffer.from('KEYS k1\n'));
+    expect([...(await check(repository)).keys()]).toEqual(['codecs', 'keys']);
+    const newer = '20261104T000000Z-0004';
+    await putBytes(storage, record(newer), Buffer.from('{broken'));
+    const findings = await check(repository);
+    expect(findings.get('backup record')).toMatchObject({ subject: 'repository primary', state: 'failed' });
+    expect(findings.get('backup record')?.message).toBe(
+      `backup ${newer}: REPOSITORY_FORMAT: ${record(newer)} is not JSON`,
+    );
+    expect(findings.get('keys')).toMatchObject({ state: 'ok' });
+    // Nor is it hidden where it is the only one.
+    await storage.remove([record('20261103T000000Z-0003'), older]);
+    expect([...(await check(repository, { readOnly: true })).keys()]).toEqual(['backup record']);
+  });
+
+  test('an object without keys that the newest backup names and the storage does not have is a failure', async () => {
+    const storage = await memoryStorage();
+    const repository = await keyedRepository({ storage, writes: ['zst'] });
+    const { manifest } = await makeBackup(repository, BACKUP, { from: 1, to: 1 });
+    expect((await check(repository)).get('keys')).toMatchObject({ state: 'ok' });
+    const key = repository.backups(SYSTEM).objectKey(BACKUP, manifest.name);
+    await storage.remove([key]);
+    const finding = (await check(repository)).get('keys');
+    expect(finding).toMatchObject({ state: 'failed' });
+    expect(finding?.message).toContain(`backup ${BACKUP}: STORAGE_NOT_FOUND: there is no object ${key}`);
   });
 
   test('a rotation in progress is told, as information; equal keys and headers that do not tell are not', async () => {
