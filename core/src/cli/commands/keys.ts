@@ -18,11 +18,15 @@ export function register(program: Command): void {
       'show for which keys the objects of the archive were written and which of them open here; fails when one does not',
     )
     .addOption(repositoryOption())
-    .option('--all', 'look at every object, one small read each (default: some of the WAL, one of each backup)', false)
+    .option(
+      '--all',
+      'look at every object, one small read each (default: some of the WAL, and of each backup the smallest, which stands for the others)',
+      false,
+    )
     .action(async (flags: KeysFlags, command: Command) => runCommand(command, (context) => run(flags, context)));
   examples(keys, [
     ['pgark keys', 'before a key is retired: is anything still written for it?'],
-    ['pgark keys --all', 'before it is deleted for good'],
+    ['pgark keys --all', 'before it is deleted for good; reads headers only: damage behind them shows in a restore'],
     ['pgark keys --repository far', 'one repository'],
     [
       'pgark keys --json',
