@@ -3,6 +3,7 @@ import {
   abortable,
   ArchiveError,
   ByteReader,
+  isArchiveError,
   throwIfAborted,
   type Codec,
   type CodecContext,
@@ -11,11 +12,20 @@ import {
   type Secret,
 } from '@pgark/sdk';
 import { corrupt } from './corrupt.ts';
-import { makeHeader, NONCE, openHeader, readHeader, type FileHeader, type OpenedHeader } from './header.ts';
+import {
+  countOpened,
+  makeHeader,
+  NONCE,
+  openHeader,
+  readHeader,
+  type FileHeader,
+  type OpenedHeader,
+} from './header.ts';
 import { readIdentities, type Identities } from './identities.ts';
-import { Passphrase } from './passphrase.ts';
+import { faultOfPassphrase, MOST_WORK, Passphrase } from './passphrase.ts';
 import { openPayload, sealPayload } from './payload.ts';
 import { faultOfRecipient, faultOfRecipients } from './recipients.ts';
+import { SharedWork, unlessAborted } from './shared-work.ts';
 
 /** The work factor of the age command: 256 MiB of memory and about a second. */
 export const WORK = 18;
@@ -38,8 +48,11 @@ export interface AgeCodecOptions {
  * age v1 (https://c2sp.org/age). Header, recipients and identities are those of the library `age-encryption`, the payload goes through
  * `node:crypto`, large ones in threads of their own.
  *
- * For recipients every object has a file key of its own. With a passphrase all objects of one codec share a file key and so a header,
- * because scrypt takes a second; the key of each payload comes from the file key and 16 random bytes of the object, so no two are the same.
+ * For recipients every object has a file key of its own. With a passphrase all objects of one codec share a file key and so a header.
+ * That departs from the specification ("the file key MUST NOT be reused across multiple files"), because scrypt would take a second for
+ * every WAL segment. No key encrypts twice for it: the key of each payload comes from the file key and 16 random bytes of the object by
+ * HKDF. To wrap a new file key under the same scrypt key would be worse: the format wraps under a nonce of zeroes. Files with one header
+ * are seen to be of one run, and who learns the file key of one can read the others, as whoever has the passphrase can.
  */
 export class AgeCodec implements Codec {
   readonly id: string = 'age';
@@ -49,10 +62,10 @@ export class AgeCodec implements Codec {
   readonly #passphrase: Passphrase | undefined;
   readonly #work: number;
   readonly #askIdentities: PluginContext['identities'];
-  #passphraseHeader: Promise<FileHeader> | undefined;
+  #passphraseHeader: SharedWork<FileHeader> | undefined;
   #identities: Promise<Identities> | undefined;
 
-  /** Errors: `PLUGIN_OPTIONS` for recipients that are none, or that cannot be together. */
+  /** Errors: `PLUGIN_OPTIONS` for recipients that are none, or that cannot be together, and for a passphrase or a work factor that cannot be. */
   constructor(options: AgeCodecOptions, context: Pick<PluginContext, 'identities'> = {}) {
     const { recipients = [], passphrase, workFactor = WORK } = options;
     this.#recipients = [...new Set(recipients)];
@@ -60,6 +73,9 @@ export class AgeCodec implements Codec {
     refuse('codec age:', faultOfRecipients(this.#recipients));
     if (passphrase !== undefined && this.#recipients.length > 0)
       refuse('codec age:', 'a passphrase and recipients exclude each other');
+    if (passphrase !== undefined) refuse('the passphrase of codec age', faultOfPassphrase(passphrase.reveal()));
+    if (!Number.isInteger(workFactor) || workFactor < 1 || workFactor > MOST_WORK)
+      refuse('workFactor of codec age', `must be a whole number from 1 to ${MOST_WORK}`);
     this.#passphrase = passphrase && new Passphrase(passphrase);
     this.#work = workFactor;
     this.#askIdentities = context.identities;
@@ -70,12 +86,12 @@ export class AgeCodec implements Codec {
     throwIfAborted(context.signal, WHAT.encode);
     const content = new ByteReader(abortable(source, context.signal, WHAT.encode));
     try {
-      const { bytes, fileKey } = await this.#header();
+      const { bytes, fileKey } = await this.#header(context.signal);
       const nonce = randomBytes(NONCE);
       yield Buffer.concat([bytes, nonce]);
       yield* sealPayload(content, { ...context, key: payloadKey(fileKey, nonce), what: WHAT.encode });
     } finally {
-      await content.close();
+      await end(content, context.signal);
     }
   }
 
@@ -84,18 +100,19 @@ export class AgeCodec implements Codec {
     const sealed = new ByteReader(abortable(source, context.signal, WHAT.decode));
     try {
       const header = await readHeader(sealed);
-      const identities = await this.#read();
-      const opened = await openHeader(header, [
+      const identities = await unlessAborted(this.#read(), context.signal, WHAT.decode);
+      const keys = [
         ...identities.known.map(({ secret }) => secret),
-        ...identities.passphrases.map((passphrase) => passphrase.identity()),
-      ]);
+        ...identities.passphrases.map((passphrase) => passphrase.identity(context.signal)),
+      ];
+      const opened = await openHeader(header, keys, context.signal);
       throwIfAborted(context.signal, WHAT.decode);
       if (opened.fileKey === undefined) throw noKey(opened, identities);
       const nonce = new Uint8Array(NONCE);
       if (!(await sealed.read(nonce))) throw corrupt('the age file ends before its payload');
       yield* openPayload(sealed, { ...context, key: payloadKey(opened.fileKey, nonce), what: WHAT.decode });
     } finally {
-      await sealed.close();
+      await end(sealed, context.signal);
     }
   }
 
@@ -105,22 +122,34 @@ export class AgeCodec implements Codec {
     try {
       const header = await readHeader(reader);
       const { stanzas } = await openHeader(header, []);
-      const { known, passphrases } = await this.#read();
-      const keyIds: string[] = [];
-      for (const { secret, recipient } of known)
-        if ((await openHeader(header, [secret])).fileKey !== undefined) keyIds.push(recipient);
-      const identities = passphrases.map((passphrase) => passphrase.identity());
-      if ((await openHeader(header, identities)).fileKey !== undefined) keyIds.push(PASSPHRASE);
-      throwIfAborted(signal, WHAT.inspect);
+      const { known, passphrases } = await unlessAborted(this.#read(), signal, WHAT.inspect);
       // Such stanzas open nothing: they are there so that readers learn to pass over what they do not know.
       const keys = stanzas.filter(({ args }) => args[0]?.endsWith('-grease') !== true).length;
-      return { keyIds, unknown: Math.max(0, keys - keyIds.length), readable: keyIds.length > 0 };
+      const keyIds: string[] = [];
+      let fileKey: Uint8Array | undefined;
+      for (const { secret, recipient } of known) {
+        const own = await openHeader(header, [secret], signal);
+        if (own.fileKey !== undefined) keyIds.push(recipient);
+        fileKey ??= own.fileKey;
+      }
+      let opened = keyIds.length;
+      // Several stanzas can be for one key.
+      if (fileKey !== undefined && keys > opened) {
+        const secrets = known.map(({ secret }) => secret);
+        opened = await countOpened(header, fileKey, secrets, signal);
+      }
+      const identities = passphrases.map((passphrase) => passphrase.identity(signal));
+      const byPassphrase = (await openHeader(header, identities, signal)).fileKey !== undefined;
+      throwIfAborted(signal, WHAT.inspect);
+      if (byPassphrase) keyIds.push(PASSPHRASE);
+      const unknown = keys - opened - (byPassphrase ? 1 : 0);
+      return { keyIds, unknown, readable: keyIds.length > 0 };
     } finally {
-      await reader.close();
+      await end(reader, signal);
     }
   }
 
-  async #header(): Promise<FileHeader> {
+  async #header(signal: AbortSignal | undefined): Promise<FileHeader> {
     const passphrase = this.#passphrase;
     if (passphrase === undefined) {
       if (this.#recipients.length > 0) return makeHeader(this.#recipients);
@@ -128,11 +157,9 @@ export class AgeCodec implements Codec {
         hint: 'Give codec age "recipients", "recipientsFiles" or a "passphrase" in the config.',
       });
     }
-    this.#passphraseHeader ??= makeHeader([passphrase.recipient(this.#work)]).catch((error: unknown) => {
-      this.#passphraseHeader = undefined;
-      throw error;
-    });
-    return this.#passphraseHeader;
+    if (this.#passphraseHeader === undefined || this.#passphraseHeader.lost)
+      this.#passphraseHeader = new SharedWork((calledOff) => makeHeader([passphrase.recipient(this.#work, calledOff)]));
+    return this.#passphraseHeader.result(signal, WHAT.encode);
   }
 
   /** The keys that open, with the passphrase that writes; asked for when they are first needed, once: a command may give them. */
@@ -146,6 +173,13 @@ export class AgeCodec implements Codec {
     });
     return this.#identities;
   }
+}
+
+/** Ends the source. After an abort it is told to end and not waited for: it may never answer. */
+async function end(source: ByteReader, signal: AbortSignal | undefined): Promise<void> {
+  await unlessAborted(source.close(), signal, 'ending the source').catch((error: unknown) => {
+    if (!isArchiveError(error, 'ABORTED') || signal?.aborted !== true) throw error;
+  });
 }
 
 function noKey({ stanzas }: OpenedHeader, { passphrases, faults }: Identities): ArchiveError {

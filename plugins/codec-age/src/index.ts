@@ -1,11 +1,15 @@
 import { definePlugin, Secret, type Plugin } from '@pgark/sdk';
 import { z } from 'zod';
 import { AgeCodec, WORK, type AgeCodecOptions } from './age-codec.ts';
-import { MOST_WORK } from './passphrase.ts';
+import { makeHeader } from './header.ts';
+import { faultOfPassphrase, MOST_WORK } from './passphrase.ts';
 import { faultOfRecipient, faultOfRecipients, readRecipientsFiles } from './recipients.ts';
 
 const secret = z.instanceof(Secret as unknown as new () => Secret, { error: 'must be a secret' });
-const passphrase = secret.refine((given) => given.reveal() !== '', { error: 'must not be empty' });
+const passphrase = secret.superRefine((given, context) => {
+  const fault = faultOfPassphrase(given.reveal());
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+});
 
 const recipient = z.string().superRefine((text, context) => {
   const fault = faultOfRecipient(text.trim());
@@ -57,7 +61,10 @@ const plugin: Plugin<'codec', AgeOptions> = definePlugin({
   // The files are read here and not with the first object: `keyIds` names whom they name, and a backup should not begin without them.
   create: async ({ recipientsFiles, ...options }, context) => {
     const recipients = [...options.recipients, ...(await readRecipientsFiles(recipientsFiles, context.directory))];
-    return new AgeCodec({ ...options, recipients }, context);
+    const codec = new AgeCodec({ ...options, recipients }, context);
+    // What has the form of a recipient may still be no point of its curve.
+    for (const recipient of new Set(recipients)) await makeHeader([recipient]);
+    return codec;
   },
 });
 

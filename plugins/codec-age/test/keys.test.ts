@@ -5,6 +5,7 @@ import agePlugin, { AgeCodec } from '@pgark/codec-age';
 import { Secret, type PluginContext } from '@pgark/sdk';
 import { generateHybridIdentity, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterAll, describe, expect, test, vi } from 'vitest';
+import { makeHeader, openHeader } from '../src/header.ts';
 import { at, decode, encode, headerLength, source, textsOf } from './streams.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pgark-age-'));
@@ -149,6 +150,55 @@ describe('recipients in the config', () => {
       code: 'CODEC_KEY',
       hint: expect.stringContaining('recipients'),
     });
+  });
+});
+
+describe('a recipient that is no point which a key can have', () => {
+  // Made with the check sum of bech32: 32 bytes of zeroes, and a one with zeroes behind it.
+  test.each([`age1${'q'.repeat(52)}5cu47z`, 'age1qyqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqj7vrya'])(
+    '%s',
+    async (low) => {
+      const reason = { code: 'PLUGIN_OPTIONS', message: expect.stringContaining(low) };
+      await expect(configured({ recipients: [at(recipients, 0), low] })).rejects.toMatchObject(reason);
+      await expect(encode(new AgeCodec({ recipients: [low] }), content)).rejects.toMatchObject(reason);
+      await expect(encode(new AgeCodec({ recipients: [at(recipients, 0), low] }), content)).rejects.toMatchObject({
+        code: 'PLUGIN_OPTIONS',
+      });
+    },
+  );
+});
+
+describe('a header', () => {
+  test('with several stanzas for one key has no unknown ones', async () => {
+    const [one, two] = recipients;
+    const { bytes } = await makeHeader([at(recipients, 0), at(recipients, 1), at(recipients, 0)]);
+    const use = (...of: readonly string[]) => reader(...of).inspect(source(bytes), {});
+    expect(await use(at(secrets, 0))).toEqual({ keyIds: [one], unknown: 1, readable: true });
+    expect(await use(at(secrets, 1))).toEqual({ keyIds: [two], unknown: 2, readable: true });
+    expect(await use(...secrets)).toEqual({ keyIds: [one, two], unknown: 0, readable: true });
+    expect(await use(at(secrets, 2))).toEqual({ keyIds: [], unknown: 3, readable: false });
+  });
+
+  test('is damaged when the library cannot read it, and not when something else fails', async () => {
+    const { bytes } = await makeHeader([at(recipients, 0)]);
+    const failing = (error: Error) =>
+      openHeader({ bytes, stanzas: [] }, [{ unwrapFileKey: vi.fn<() => null>().mockThrow(error) }]);
+    await expect(failing(new Error('invalid X25519 stanza'))).rejects.toMatchObject({ code: 'CODEC_CORRUPT' });
+    await expect(failing(new RangeError('Array buffer allocation failed'))).rejects.toMatchObject({
+      code: 'INTERNAL',
+      message: expect.stringContaining('Array buffer allocation failed'),
+    });
+  });
+
+  test('an abort between two keys is ABORTED', async () => {
+    const { bytes } = await makeHeader([at(recipients, 0)]);
+    const abort = new AbortController();
+    const first = { unwrapFileKey: () => (abort.abort(), null) };
+    const second = { unwrapFileKey: vi.fn<() => null>(() => null) };
+    await expect(openHeader({ bytes, stanzas: [] }, [first, second], abort.signal)).rejects.toMatchObject({
+      code: 'ABORTED',
+    });
+    expect(second.unwrapFileKey).not.toHaveBeenCalled();
   });
 });
 

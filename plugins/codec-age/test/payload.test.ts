@@ -145,6 +145,27 @@ describe('while threads work', () => {
     expect(ended()).toBe(true);
   });
 
+  test('an abort does not wait for a source that does not end', async () => {
+    let told = 0;
+    const chunks = (first: Uint8Array): AsyncIterable<Uint8Array> => ({
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: false, value: first }),
+        return: () => (told++, new Promise(() => undefined)),
+      }),
+    });
+    const sealed = await encode(codec, randomBytes(2 * MIB));
+    for (const direction of ['encode', 'decode'] as const) {
+      const abort = new AbortController();
+      const context = { concurrency: 1, signal: abort.signal };
+      // What was encoded gives its header before it asks for content: then nobody waits for the source.
+      const stream = codec[direction](chunks(sealed), context)[Symbol.asyncIterator]();
+      expect(await stream.next()).toMatchObject({ done: false });
+      abort.abort();
+      await expect(stream.next()).rejects.toMatchObject({ code: 'ABORTED' });
+    }
+    expect(told).toBe(2);
+  });
+
   test('leaving ends the source, and other streams go on', async () => {
     const { chunks, ended } = endless();
     const content = randomBytes(24 * MIB);
@@ -180,9 +201,12 @@ describe('what is no age file', () => {
   });
 
   test.each([
-    ['one line', Buffer.alloc(MIB, 'x')],
-    ['many stanzas', Buffer.from('-> X25519 abc\n'.repeat(100_000))],
-  ])('a header without end, of %s, is read up to 256 KiB and no further', async (_name, piece) => {
+    ['one line', Buffer.alloc(MIB, 'x'), 'more than 262144 bytes'],
+    ['one body', Buffer.from(`-> x\n${`${'A'.repeat(64)}\n`.repeat(20_000)}`), 'more than 262144 bytes'],
+    ['stanzas', Buffer.from('-> X25519 abc\n\n'.repeat(100_000)), 'more than 110 stanzas'],
+    ['empty lines', Buffer.alloc(MIB, '\n'), 'neither a stanza nor the end'],
+    ['long lines of a body', Buffer.from(`-> x\n${'A'.repeat(65)}\n`.repeat(20_000)), 'a line is too long'],
+  ])('a header without end, of %s, is read up to 256 KiB and no further', async (_name, piece, message) => {
     let read = 0;
     let ended = false;
     const endless = async function* (): AsyncGenerator<Uint8Array> {
@@ -193,7 +217,7 @@ describe('what is no age file', () => {
         ended = true;
       }
     };
-    const reason = { code: 'CODEC_CORRUPT', message: expect.stringContaining('more than 262144 bytes') };
+    const reason = { code: 'CODEC_CORRUPT', message: expect.stringContaining(message) };
     await expect(joined(codec.decode(endless(), { concurrency: 1 }))).rejects.toMatchObject(reason);
     await expect(codec.inspect(endless(), {})).rejects.toMatchObject(reason);
     expect(read).toBeLessThanOrEqual(2 * MIB);
