@@ -4,9 +4,8 @@
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { giveToServer, type PostgresServer } from '../support/postgres.ts';
-import { archive, encrypted, pgark, TOOLS, type Archive } from './cluster.ts';
+import { archive, encrypted, pgark, streaming, TOOLS, type Archive } from './cluster.ts';
 import { installed } from './machine.ts';
 import { runCommand, Watched, type Command, type Figure, type Run } from './measure.ts';
 import { costsOf, runPairs } from './pairs.ts';
@@ -105,10 +104,7 @@ async function withReceiver<Result>(
 ): Promise<Result> {
   const receiver = new Watched({ ...pgark(config, ['receive']), asServer: true });
   try {
-    while ((await server.value(`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`)) === '0') {
-      if (receiver.child.exitCode !== null) throw new Error(`pgark receive ended:\n${receiver.errors}`);
-      await sleep(100);
-    }
+    await streaming(server, [receiver]);
     return await work();
   } finally {
     await receiver.stop('SIGINT');

@@ -2,8 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
-import type { Command } from './measure.ts';
+import type { Command, Watched } from './measure.ts';
 
 /** Debian's PostgreSQL 15 tools: the peers. */
 export const TOOLS = '/usr/lib/postgresql/15/bin';
@@ -81,4 +82,15 @@ export function encrypted(folder: string): readonly object[] | undefined {
     { use: 'zstd', level: 1 },
     { use: 'age', recipients: [stdout.trim()] },
   ];
+}
+
+/** Waits until all receivers stream, which alone may be connected. One that has ended, or does not come within a minute, is an error. */
+export async function streaming(server: PostgresServer, receivers: readonly Watched[]): Promise<void> {
+  const end = performance.now() + 60_000;
+  const count = `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`;
+  while ((await server.value(count)) !== String(receivers.length)) {
+    const late = performance.now() > end ? receivers : receivers.filter(({ child }) => child.exitCode !== null);
+    if (late.length > 0) throw new Error(`a receiver does not stream:\n${late.map(({ errors }) => errors).join('\n')}`);
+    await sleep(100);
+  }
 }

@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { giveToServer, type PostgresServer } from '../support/postgres.ts';
-import { archive, pgark, TOOLS } from './cluster.ts';
+import { archive, pgark, streaming, TOOLS } from './cluster.ts';
 import { runCommand, Watched, type Command, type Figure } from './measure.ts';
 
 export interface CommitOptions {
@@ -65,14 +65,7 @@ async function rate(
 ): Promise<number> {
   const receiver = new Watched(command);
   try {
-    for (
-      let tries = 0;
-      (await server.value(`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`)) === '0';
-      tries++
-    ) {
-      if (tries > 300) throw new Error(`the receiver did not connect:\n${receiver.errors}`);
-      await sleep(100);
-    }
+    await streaming(server, [receiver]);
     await server.query(`ALTER SYSTEM SET synchronous_standby_names = '*'`);
     await server.query('SELECT pg_reload_conf()');
     while ((await server.value(`SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'`)) === '0')

@@ -1,10 +1,9 @@
 /** pgark on S3 (versitygw on loopback, a process on the same machine) beside pgark on the file system, both with zstd 1. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresServer } from '../support/postgres.ts';
 import { startVersity, versityMissing, type VersityServer } from '../support/s3-server.ts';
-import { archive, pgark, type Archive } from './cluster.ts';
+import { archive, pgark, streaming, type Archive } from './cluster.ts';
 import { runCommand, Watched, type Figure, type Run } from './measure.ts';
 
 /** Plain WAL that each run ships. */
@@ -110,8 +109,7 @@ async function benchBackups(
     runCommand({ ...pgark(config, ['backup', '--checkpoint', 'fast', ...flags]), asServer: true });
   const receivers = [remote, local].map(({ config }) => new Watched({ ...pgark(config, ['receive']), asServer: true }));
   try {
-    while ((await server.value(`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`)) !== '2')
-      await sleep(100);
+    await streaming(server, receivers);
     for (let round = 0; round <= rounds; round++) {
       const own = await backup(remote);
       const peer = await backup(local);

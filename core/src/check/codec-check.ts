@@ -83,7 +83,7 @@ async function tryCodecs(codecs: readonly Codec[], call: CallOptions): Promise<O
     const nobody = error.code === 'CODEC_KEY' && codecs.some((codec) => hasKeys(codec) && codec.keyIds?.length === 0);
     if (!nobody) return { state: 'failed', message: `${error.code}: ${error.message}`, hint: error.hint };
     return {
-      state: 'warning',
+      state: 'failed',
       message: `nothing can be written as ${names}: there is no key to write for`,
       hint: 'Give the codec a recipient or a key; on a host that only restores, say readOnly: true for the repository.',
     };

@@ -135,10 +135,10 @@ describe('checkCodecs', () => {
     expect(ended.get('new objects')?.message).toMatch(/^new objects are written without encryption; backup/);
   });
 
-  test('a codec that has nobody to write for is a warning; a repository that is only read needs none', async () => {
+  test('a codec that has nobody to write for is a failure; a repository that is only read needs none', async () => {
     const repository = await written([keyed({ for: ['k1'] })], [keyed({ held: ['k1'] })]);
     const findings = await check(repository);
-    expect(findings.get('codecs')).toMatchObject({ state: 'warning' });
+    expect(findings.get('codecs')).toMatchObject({ state: 'failed' });
     expect(findings.get('codecs')?.message).toContain('no key to write for');
     expect(findings.get('keys')?.state).toBe('ok');
     expect([...(await check(repository, { readOnly: true })).keys()]).toEqual(['keys']);
