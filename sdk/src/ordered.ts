@@ -20,8 +20,9 @@ interface Slot<Result> {
  * its reader, as far as `concurrency` allows.
  *
  * Errors of the source and of `work` come in their place, as they were thrown. When the reader leaves, or after an error,
- * the source is ended and all work has settled before the loop ends. After an abort (`ABORTED`) the same, except that a
- * source which has not answered yet is told to end but not waited for: it may never answer.
+ * the source is ended and all work has settled before the loop ends. After an abort (`ABORTED`) the same, except that the
+ * source is told to end but not waited for: neither its next item nor its end may ever come. That holds, too, for an abort
+ * while the end of the source is waited for. How such a source ends is told to nobody.
  */
 export async function* mapOrdered<Item, Result>(
   source: AsyncIterable<Item>,
@@ -106,9 +107,21 @@ export async function* mapOrdered<Item, Result>(
     signal?.removeEventListener('abort', notify);
     const ended = exhausted ? undefined : iterator.return?.();
     // What failed first is what the reader is told, not that the source did not end well on top of it.
-    await ended?.catch((error: unknown) => {
+    const told = ended?.catch((error: unknown) => {
       if (!failed) throw error;
     });
+    if (told !== undefined) await unlessAborted(told, signal);
     await Promise.all(slots.map((slot) => slot.settled));
   }
+}
+
+/** Waits for the promise, but no longer than until the signal fires. */
+function unlessAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const leave = (): void => resolve(undefined);
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave);
+    promise.finally(() => signal.removeEventListener('abort', leave)).then(resolve, reject);
+  });
 }

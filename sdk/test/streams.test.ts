@@ -139,6 +139,62 @@ describe('mapOrdered', () => {
     expect(items.ended).toBe(true);
   });
 
+  describe('a source whose end never comes', () => {
+    const endless = (): AsyncIterable<number> & { told: boolean } => {
+      const state = {
+        told: false,
+        [Symbol.asyncIterator]: () => ({
+          next: () => Promise.resolve({ done: false as const, value: 1 }),
+          return: () => {
+            state.told = true;
+            return new Promise<never>(() => undefined);
+          },
+        }),
+      };
+      return state;
+    };
+    /** How a promise stands after some turns. */
+    const after = async (promise: Promise<unknown>, turns: number): Promise<unknown> => {
+      const waited = (async () => {
+        for (let left = turns; left > 0; left--) await turn();
+        return 'pending';
+      })();
+      return Promise.race([
+        promise.then(
+          () => 'settled',
+          (error: unknown) => error,
+        ),
+        waited,
+      ]);
+    };
+
+    test('is told to end after an abort, and not waited for', async () => {
+      const abort = new AbortController();
+      const items = endless();
+      const options = { concurrency: 2, what: 'work', signal: abort.signal };
+      const results = mapOrdered(items, (item) => Promise.resolve(item), options);
+      await results.next();
+      // As much is read ahead as may be: nothing is asked of the source when the abort comes.
+      for (let left = 20; left > 0; left--) await turn();
+      abort.abort();
+      expect(await after(results.next(), 1000)).toMatchObject({ code: 'ABORTED' });
+      expect(items.told).toBe(true);
+    });
+
+    test('is waited for when its reader leaves, until an abort', async () => {
+      const abort = new AbortController();
+      const items = endless();
+      const options = { concurrency: 2, what: 'work', signal: abort.signal };
+      const results = mapOrdered(items, (item) => Promise.resolve(item), options);
+      await results.next();
+      const left = results.return(undefined);
+      expect(await after(left, 50)).toBe('pending');
+      expect(items.told).toBe(true);
+      abort.abort();
+      expect(await after(left, 1000)).toBe('settled');
+    });
+  });
+
   test('an error on leaving the source is told when nothing else went wrong, and hides nothing', async () => {
     const closing = new Error('closing');
     const thrown = new Error('thrown');
