@@ -3,6 +3,9 @@ import { corrupt } from './corrupt.ts';
 /** How far back a block may refer. */
 const WINDOW: number = 64 * 1024;
 
+/** Up to this length the window is made longer than the next block needs. */
+const MOST_AHEAD: number = 512 * 1024;
+
 /** No block gives more content than this for each of its bytes. */
 const MOST_PER_BYTE = 255;
 
@@ -16,33 +19,68 @@ export interface BlockExpanderOptions {
   readonly blockSize: number;
 }
 
-/** Decompresses the blocks of one frame, one after the other, in JavaScript. */
+/**
+ * Decompresses the blocks of one frame, one after the other, in JavaScript, and gathers their content. All of it goes through one window,
+ * in which the content that later blocks may refer to stands before what is gathered: a block costs by its own content, however small.
+ */
 export class BlockExpander {
   readonly #options: BlockExpanderOptions;
-  #history: Uint8Array = new Uint8Array(0);
+  #window: Buffer = Buffer.alloc(0);
+  /** Where what is gathered begins in the window. */
+  #begin = 0;
+  #end = 0;
 
   constructor(options: BlockExpanderOptions) {
     this.#options = options;
   }
 
-  /** The content of the next block of the frame. `CODEC_CORRUPT`. */
+  /** Bytes of content that wait for {@link take}. */
+  get gathered(): number {
+    return this.#end - this.#begin;
+  }
+
+  /** Gathers the content of the next block of the frame, and gives it as a view that holds until the next call. `CODEC_CORRUPT`. */
   expand(block: Uint8Array): Uint8Array {
-    const begin = this.#history.byteLength;
     const bound = Math.min(this.#options.blockSize, MOST_PER_BYTE * block.byteLength);
-    const memory = Buffer.allocUnsafeSlow(begin + bound);
-    memory.set(this.#history);
-    const content = memory.subarray(begin, expandSequences(block, memory, begin));
-    this.passed(content);
+    this.#makeRoom(bound);
+    const first = this.#options.linked ? 0 : this.#end;
+    const reach = this.#window.subarray(first, this.#end + bound);
+    return this.#append(first + expandSequences(block, reach, this.#end - first));
+  }
+
+  /** As {@link expand}, for a block that was not compressed. */
+  copy(content: Uint8Array): Uint8Array {
+    this.#makeRoom(content.byteLength);
+    this.#window.set(content, this.#end);
+    return this.#append(this.#end + content.byteLength);
+  }
+
+  /** What was gathered since the last call. */
+  take(): Uint8Array {
+    // A copy: the window is written again, and what is given out belongs to its reader.
+    const content = Buffer.allocUnsafe(this.gathered);
+    content.set(this.#window.subarray(this.#begin, this.#end));
+    const kept = this.#options.linked ? Math.min(WINDOW, this.#end) : 0;
+    this.#window.copyWithin(0, this.#end - kept, this.#end);
+    this.#begin = kept;
+    this.#end = kept;
     return content;
   }
 
-  /** Takes note of the content of the next block, which was not compressed. */
-  passed(content: Uint8Array): void {
-    if (!this.#options.linked) return;
-    // A copy: what is given out belongs to its reader.
-    const last = content.subarray(-WINDOW);
-    const kept = this.#history.subarray(Math.max(0, this.#history.byteLength + last.byteLength - WINDOW));
-    this.#history = Buffer.concat([kept, last]);
+  #append(end: number): Uint8Array {
+    const content = this.#window.subarray(this.#end, end);
+    this.#end = end;
+    return content;
+  }
+
+  /** Makes the window long enough for so many bytes more. */
+  #makeRoom(bytes: number): void {
+    const needed = this.#end + bytes;
+    if (needed <= this.#window.byteLength) return;
+    // Small frames have a small window; that of many small blocks grows in a few steps.
+    const longer = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(2 * this.#window.byteLength, MOST_AHEAD)));
+    longer.set(this.#window.subarray(0, this.#end));
+    this.#window = longer;
   }
 }
 

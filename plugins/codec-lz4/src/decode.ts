@@ -1,8 +1,9 @@
-import { abortable, ByteReader, mapOrdered, type CodecContext } from '@pgark/sdk';
+import { abortable, ByteReader, mapOrdered, throwIfAborted, type CodecContext } from '@pgark/sdk';
 import { decompressFrame } from 'lz4-napi';
 import { corrupt } from './corrupt.ts';
 import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
 import { join } from './join.ts';
+import { Turns } from './turns.ts';
 
 const WHAT = 'lz4 decompression';
 
@@ -21,17 +22,23 @@ export async function* decodeFrames(
   const reader = new ByteReader(abortable(source, context.signal, WHAT));
   try {
     if (await reader.atEnd()) throw corrupt('the lz4 stream is empty, which no lz4 stream is');
-    const scanner = new FrameScanner(reader);
+    const scanner = new FrameScanner(reader, new Turns(context.signal, WHAT));
     for (;;) {
       for await (const content of mapOrdered(batches(scanner.smallFrames()), decodeBatch, { ...context, what: WHAT })) {
         if (content.byteLength > 0) yield content;
       }
       const large = scanner.takeLarge();
       if (large === undefined) return;
-      for await (const content of large) if (content.byteLength > 0) yield content;
+      for await (const content of large) {
+        yield content;
+        throwIfAborted(context.signal, WHAT);
+      }
     }
   } finally {
-    await reader.close();
+    const closed = reader.close();
+    // After an abort the source is told to end, and not waited for: it may never answer.
+    if (context.signal?.aborted === true) closed.catch(() => undefined);
+    else await closed;
   }
 }
 

@@ -3,7 +3,7 @@ import { corrupt } from './corrupt.ts';
 import type { FrameDescriptor } from './frame.ts';
 import { XxHash32, xxhash32 } from './xxhash32.ts';
 
-/** Decompresses the blocks of one frame, and checks what the frame says of them. */
+/** Decompresses and gathers the blocks of one frame, and checks what the frame says of them. */
 export class FrameContent {
   readonly #expander: BlockExpander;
   readonly #hash: XxHash32 | undefined;
@@ -16,15 +16,24 @@ export class FrameContent {
     this.#size = descriptor.contentSize;
   }
 
-  /** The content of the next block; `checksum` as it stands behind it. `CODEC_CORRUPT`. */
-  open(block: Uint8Array, stored: boolean, checksum: number | undefined): Uint8Array {
+  /** Bytes of content that wait for {@link take}. */
+  get gathered(): number {
+    return this.#expander.gathered;
+  }
+
+  /** The content of the blocks since the last call. */
+  take(): Uint8Array {
+    return this.#expander.take();
+  }
+
+  /** Gathers the content of the next block, and gives its length; `checksum` as it stands behind it. `CODEC_CORRUPT`. */
+  open(block: Uint8Array, stored: boolean, checksum: number | undefined): number {
     if (checksum !== undefined && xxhash32(block) !== checksum)
       throw corrupt('an lz4 block does not match its checksum');
-    if (stored) this.#expander.passed(block);
-    const content = stored ? block : this.#expander.expand(block);
+    const content = stored ? this.#expander.copy(block) : this.#expander.expand(block);
     this.#length += content.byteLength;
     this.#hash?.update(content);
-    return content;
+    return content.byteLength;
   }
 
   /** Checks the whole; `checksum` as it stands at the end of the frame. `CODEC_CORRUPT`. */

@@ -11,9 +11,13 @@ import {
   type BlockHeader,
   type FrameDescriptor,
 } from './frame.ts';
+import type { Turns } from './turns.ts';
 
 /** The most bytes of content of a frame that is decoded whole: as many as this codec writes, for the same reason. */
 const SMALL: number = 64 * 1024;
+
+/** Content of a large frame is given out when it is this long: blocks may be of a single byte. */
+const CHUNK: number = 256 * 1024;
 
 /** A whole frame, of one block that gives at most {@link SMALL} bytes and with a checksum of its content. */
 export type SmallFrame = Buffer;
@@ -21,13 +25,15 @@ export type SmallFrame = Buffer;
 /** The content of any other frame, decompressed and checked as it comes. */
 export type LargeFrame = AsyncGenerator<Uint8Array>;
 
-/** Finds the borders of frames, and says which can be decoded whole. */
+/** Finds the borders of frames, and says which can be decoded whole. Takes turns of the event loop. */
 export class FrameScanner {
   readonly #reader: ByteReader;
+  readonly #turns: Turns;
   #large: LargeFrame | undefined;
 
-  constructor(reader: ByteReader) {
+  constructor(reader: ByteReader, turns: Turns) {
     this.#reader = reader;
+    this.#turns = turns;
   }
 
   /** Frames up to the end of the stream, or up to the next large one, which {@link takeLarge} then gives. */
@@ -85,14 +91,16 @@ export class FrameScanner {
     const content = new FrameContent(descriptor);
     let header = first;
     if (read !== undefined && first !== undefined) {
-      yield content.open(read.block, first.stored, undefined);
+      content.open(read.block, first.stored, undefined);
       header = read.second;
     }
     for (; header !== undefined; header = blockHeader(await this.#read(4), descriptor)) {
       const block = await this.#read(header.length);
       const checksum = descriptor.blockChecksum ? (await this.#read(4)).readUInt32LE() : undefined;
-      yield content.open(block, header.stored, checksum);
+      if (this.#turns.due(content.open(block, header.stored, checksum))) await this.#turns.take();
+      if (content.gathered >= CHUNK) yield content.take();
     }
+    if (content.gathered > 0) yield content.take();
     content.end(descriptor.contentChecksum ? (await this.#read(4)).readUInt32LE() : undefined);
   }
 
@@ -101,12 +109,14 @@ export class FrameScanner {
       const part = await this.#reader.next(left);
       if (part === undefined) throw truncated();
       left -= part.byteLength;
+      if (this.#turns.due(part.byteLength)) await this.#turns.take();
     }
   }
 
   async #read(count: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(count);
     if (!(await this.#reader.read(bytes))) throw truncated();
+    if (this.#turns.due(count)) await this.#turns.take();
     return bytes;
   }
 }
