@@ -2,7 +2,8 @@ import { ArchiveError } from 'pgark/contracts';
 
 /**
  * The same stream, but waiting for its next item ends with `ABORTED` when the signal fires, even if the source never
- * answers. The source is then told to end, and not waited for. Errors of the source come as they were thrown.
+ * answers. The source is then told to end, and not waited for; that holds, too, when the signal fires while its end is waited for, after
+ * the reader has left. Errors of the source come as they were thrown.
  */
 export function abortable<Item>(
   source: AsyncIterable<Item>,
@@ -30,11 +31,22 @@ export function abortable<Item>(
       });
     },
     async return(): Promise<IteratorResult<Item>> {
-      if (ended === undefined) await iterator.return?.();
+      if (ended === undefined) await unlessAborted(Promise.resolve(iterator.return?.()), signal);
       return { done: true, value: undefined };
     },
     [Symbol.asyncIterator]() {
       return this;
     },
   };
+}
+
+/** Waits for the promise, but no longer than until the signal fires. */
+function unlessAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const leave = (): void => resolve(undefined);
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave);
+    promise.finally(() => signal.removeEventListener('abort', leave)).then(resolve, reject);
+  });
 }

@@ -107,21 +107,9 @@ export async function* mapOrdered<Item, Result>(
     signal?.removeEventListener('abort', notify);
     const ended = exhausted ? undefined : iterator.return?.();
     // What failed first is what the reader is told, not that the source did not end well on top of it.
-    const told = ended?.catch((error: unknown) => {
+    await ended?.catch((error: unknown) => {
       if (!failed) throw error;
     });
-    if (told !== undefined) await unlessAborted(told, signal);
     await Promise.all(slots.map((slot) => slot.settled));
   }
-}
-
-/** Waits for the promise, but no longer than until the signal fires. */
-function unlessAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const leave = (): void => resolve(undefined);
-    if (signal.aborted) leave();
-    else signal.addEventListener('abort', leave);
-    promise.finally(() => signal.removeEventListener('abort', leave)).then(resolve, reject);
-  });
 }

@@ -288,6 +288,29 @@ describe('abortable', () => {
     await expect(collect(abortable(items, AbortSignal.abort(), 'work'))).rejects.toMatchObject({ code: 'ABORTED' });
     expect(items).toMatchObject({ taken: 0, ended: true });
   });
+
+  test('after an abort the end of the source is asked for, and not waited for when the reader leaves', async () => {
+    for (const when of ['before', 'while']) {
+      const abort = new AbortController();
+      let asked = 0;
+      const endless: AsyncIterable<number> = {
+        [Symbol.asyncIterator]: () => ({
+          next: async () => ({ done: false, value: 1 }),
+          return() {
+            asked += 1;
+            if (when === 'while') setImmediate(() => abort.abort());
+            return new Promise<never>(() => undefined);
+          },
+        }),
+      };
+      for await (const item of abortable(endless, abort.signal, 'work')) {
+        expect(item).toBe(1);
+        if (when === 'before') abort.abort();
+        break;
+      }
+      expect(asked).toBe(1);
+    }
+  });
 });
 
 describe('throughStream', () => {
