@@ -116,6 +116,8 @@ describe('H-61 scrypt runs once', () => {
 });
 
 describe('an abort while scrypt runs', () => {
+  const aborted = { status: 'rejected', reason: { code: 'ABORTED' } };
+
   /** Lets the next call of scrypt begin, and not end before it is let go. */
   function holdScrypt(): { readonly begun: Promise<void>; readonly letGo: () => void } {
     let begin = (): void => undefined;
@@ -143,13 +145,13 @@ describe('an abort while scrypt runs', () => {
       reader.inspect(source(file), context),
     ];
     abort.abort();
-    for (const call of [running, ...waiting]) await expect(call).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await Promise.allSettled([running, ...waiting])).toMatchObject(Array.from({ length: 4 }, () => aborted));
     letGo();
     expect(await decode(reader, file)).toEqual(content);
     expect(await decode(reader, await encode(reader, content))).toEqual(content);
   });
 
-  test('is answered while the identities are asked for', async () => {
+  test('is answered while identities are asked for', async () => {
     const file = await encode(new AgeCodec({ passphrase, workFactor }), content);
     const asked = vi.fn<() => Promise<readonly Secret[]>>(() => new Promise(() => undefined));
     const abort = new AbortController();
@@ -158,7 +160,7 @@ describe('an abort while scrypt runs', () => {
     const calls = [joined(reader.decode(source(file), context)), reader.inspect(source(file), context)];
     await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(1), { timeout: 30_000 });
     abort.abort();
-    for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await Promise.allSettled(calls)).toMatchObject([aborted, aborted]);
   });
 
   test('skips what nobody waits for any more, and nothing that somebody waits for', async () => {
@@ -173,10 +175,10 @@ describe('an abort while scrypt runs', () => {
     scrypts.mockClear();
     const [gone, half] = [stanza(), stanza()];
     const abort = new AbortController();
-    const left = [gone, gone, half].map((one) => asks.identity(abort.signal).unwrapFileKey(one));
+    const left = [gone, gone, half].map(async (one) => asks.identity(abort.signal).unwrapFileKey(one));
     const stays = asks.identity().unwrapFileKey(half);
     abort.abort();
-    for (const one of left) await expect(one).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await Promise.allSettled(left)).toMatchObject([aborted, aborted, aborted]);
     expect(scrypts).not.toHaveBeenCalled();
     letGo();
     // Not the right passphrase, but it was tried.
