@@ -21,6 +21,9 @@ import { startFauxS3, type S3Server } from '../support/s3-server.ts';
 
 const SECONDS = Number(process.env['PGARK_TEST_OUTAGE'] ?? 6);
 
+/** A recovery starts a process for each segment: after minutes of load there would be a thousand of 1 MB. */
+const SEGMENT_MEGABYTES = SECONDS > 30 ? 16 : 1;
+
 /** Resident memory of a process, bytes. */
 function memoryOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
@@ -52,7 +55,7 @@ test(
   `H-54 an object storage is away for ${SECONDS} s, twice, while WAL streams`,
   async () => {
     const { proxy, storage } = await behindProxy();
-    const server = later(await PostgresServer.start({ major: 17, segmentMegabytes: 1 }), (started) =>
+    const server = later(await PostgresServer.start({ major: 17, segmentMegabytes: SEGMENT_MEGABYTES }), (started) =>
       started.destroy(),
     );
     const repositories = [{ storage, codecs: [{ use: 'zstd', level: 1 }] }];
