@@ -51,6 +51,8 @@ export const FLOW_CLAUSES: readonly CodecClause[] = [
         const abort = new AbortController();
         const reading = drain(context, direction, source, { signal: abort.signal }, () => abort.abort());
         assertAborted(await context.failureOf(reading, direction), direction);
+        // The source is told to end, and not waited for.
+        await context.settled(source.whenEnded, `the end of the source after ${direction}`);
         await source.assertQuiet(direction);
         assert.ok(source.bytes < input.byteLength, `${direction} read its source to the end after the abort`);
       }

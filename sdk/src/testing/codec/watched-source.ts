@@ -7,9 +7,11 @@ export class WatchedSource implements AsyncIterable<Uint8Array> {
   readonly #then: { readonly error?: Error; readonly silent?: boolean };
   #reached: () => void = () => undefined;
   readonly reachedEnd: Promise<void> = new Promise((resolve) => (this.#reached = resolve));
+  #end: () => void = () => undefined;
+  readonly whenEnded: Promise<void> = new Promise((resolve) => (this.#end = resolve));
   bytes = 0;
   calls = 0;
-  ended = false;
+  #ended = false;
 
   constructor(chunks: Iterable<Uint8Array>, behaviour: { readonly error?: Error; readonly silent?: boolean } = {}) {
     this.#chunks = chunks[Symbol.iterator]();
@@ -29,15 +31,24 @@ export class WatchedSource implements AsyncIterable<Uint8Array> {
         }
         this.#reached();
         if (this.#then.silent === true) return new Promise(() => undefined);
-        this.ended = true;
+        this.#finish();
         if (this.#then.error !== undefined) throw this.#then.error;
         return { done: true, value: undefined };
       },
       return: () => {
-        this.ended = true;
+        this.#finish();
         return Promise.resolve({ done: true, value: undefined });
       },
     };
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#end();
   }
 
   /** Resolves when nothing was asked of the source for a while. */
