@@ -108,11 +108,13 @@ describe('mapOrdered', () => {
 
   test('ends only when all work has settled', async () => {
     let running = 0;
+    let begun: () => void = () => undefined;
+    const others = new Promise<void>((resolve) => (begun = resolve));
     const work = async (item: number): Promise<number> => {
       running++;
+      if (item > 0) begun();
       // The first one ends when others are at work, which then take their time.
-      if (item === 0) while (running < 2) await turn();
-      else await sleep(30);
+      await (item === 0 ? others : sleep(30));
       running--;
       return item;
     };
