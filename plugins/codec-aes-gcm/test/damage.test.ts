@@ -120,7 +120,7 @@ describe('the header', () => {
     const reader = codecOf([entry('a-key', KEY)]);
     for (let bit = 0; bit < (58 + 5) * 8; bit++) {
       const flipped = Buffer.from(object);
-      flipped[bit >> 3]! ^= 1 << (bit & 7);
+      flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
       await expect(decode(reader, flipped), `bit ${bit}`).rejects.toMatchObject({ code: 'CODEC_CORRUPT' });
     }
   });

@@ -48,11 +48,11 @@ test('H-60 the reader for Node refuses what the codec refuses', async () => {
   const { folder, node } = readers();
   const object = await encode(codecOf(), randomBytes(2 * CHUNK + 5));
   const flipped = Buffer.from(object);
-  flipped[object.byteLength - 30]! ^= 1;
+  flipped.writeUInt8(flipped.readUInt8(object.byteLength - 30) ^ 1, object.byteLength - 30);
   const later = Buffer.from(object);
   later[8] = 2;
   const header = Buffer.from(object);
-  header[12]! ^= 1;
+  header.writeUInt8(header.readUInt8(12) ^ 1, 12);
   const empty = { content: Buffer.alloc(0), last: true };
   const full = { content: Buffer.alloc(CHUNK), last: false };
   const damaged: readonly (readonly [string, Uint8Array, Buffer])[] = [

@@ -67,14 +67,14 @@ describe('H-61 scrypt runs once', () => {
     let most = 0;
     const { scrypt } = await vi.importActual<typeof crypto>('node:crypto');
     scrypts.mockClear();
-    scrypts.mockImplementation(((...call: Parameters<typeof crypto.scrypt>) => {
+    scrypts.mockImplementation((...call: Parameters<typeof crypto.scrypt>) => {
       most = Math.max(most, ++running);
       const done = call[4];
       scrypt(call[0], call[1], call[2], call[3], (error, key) => {
         running--;
         done(error, key);
       });
-    }) as typeof crypto.scrypt);
+    });
     const others = async (): Promise<Secret[]> => [new Secret('age-passphrase:one\nage-passphrase:two')];
     await Promise.all([
       ...files.map((file) => decode(new AgeCodec({ passphrase }), file)),
@@ -93,9 +93,9 @@ describe('H-61 scrypt runs once', () => {
       // In a thread, and before there is one: that is how the lack of memory shows itself.
       ((...call: Parameters<typeof crypto.scrypt>) =>
         call[4](new Error('malloc failure'), Buffer.alloc(0))) as typeof crypto.scrypt,
-      (() => {
+      () => {
         throw new Error('malloc failure');
-      }) as typeof crypto.scrypt,
+      },
     ];
     for (const failure of failures) {
       for (const attempt of [
@@ -124,10 +124,10 @@ describe('an abort while scrypt runs', () => {
     let letGo = (): void => undefined;
     const begun = new Promise<void>((resolve) => (begin = resolve));
     const held = new Promise<void>((resolve) => (letGo = resolve));
-    scrypts.mockImplementationOnce(((...call: Parameters<typeof crypto.scrypt>) => {
+    scrypts.mockImplementationOnce((...call: Parameters<typeof crypto.scrypt>) => {
       begin();
       void held.then(() => crypto.scrypt(...call));
-    }) as typeof crypto.scrypt);
+    });
     return { begun, letGo };
   }
 
