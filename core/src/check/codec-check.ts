@@ -1,5 +1,6 @@
 /** Whether a repository can be written through its codecs, and what it holds be read with the keys at hand. */
 import type { Codec } from '../contracts/codec.ts';
+import { encodeThrough } from '../contracts/codec-chain.ts';
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import {
@@ -70,8 +71,7 @@ export async function* checkCodecs(
 async function tryCodecs(codecs: readonly Codec[], call: CallOptions): Promise<Outcome> {
   if (codecs.length === 0) return { state: 'ok', message: 'none: objects are stored as they are' };
   const names = codecs.map(({ suffix }) => `.${suffix}`).join('');
-  let stream: AsyncIterable<Uint8Array> = bodyOf(Buffer.from('pgark'));
-  for (const codec of codecs) stream = codec.encode(stream, { concurrency: 1, ...call });
+  const stream = encodeThrough(codecs, bodyOf(Buffer.from('pgark')), { concurrency: 1, ...call });
   try {
     let size = 0;
     for await (const chunk of stream) size += chunk.byteLength;

@@ -3,7 +3,6 @@ import {
   abortable,
   ArchiveError,
   ByteReader,
-  isArchiveError,
   throwIfAborted,
   type Codec,
   type CodecContext,
@@ -91,7 +90,7 @@ export class AgeCodec implements Codec {
       yield Buffer.concat([bytes, nonce]);
       yield* sealPayload(content, { ...context, key: payloadKey(fileKey, nonce), what: WHAT.encode });
     } finally {
-      await end(content, context.signal);
+      await content.close();
     }
   }
 
@@ -112,7 +111,7 @@ export class AgeCodec implements Codec {
       if (!(await sealed.read(nonce))) throw corrupt('the age file ends before its payload');
       yield* openPayload(sealed, { ...context, key: payloadKey(opened.fileKey, nonce), what: WHAT.decode });
     } finally {
-      await end(sealed, context.signal);
+      await sealed.close();
     }
   }
 
@@ -145,7 +144,7 @@ export class AgeCodec implements Codec {
       const unknown = keys - opened - (byPassphrase ? 1 : 0);
       return { keyIds, unknown, readable: keyIds.length > 0 };
     } finally {
-      await end(reader, signal);
+      await reader.close();
     }
   }
 
@@ -173,13 +172,6 @@ export class AgeCodec implements Codec {
     });
     return this.#identities;
   }
-}
-
-/** Ends the source. After an abort it is told to end and not waited for: it may never answer. */
-async function end(source: ByteReader, signal: AbortSignal | undefined): Promise<void> {
-  await unlessAborted(source.close(), signal, 'ending the source').catch((error: unknown) => {
-    if (!isArchiveError(error, 'ABORTED') || signal?.aborted !== true) throw error;
-  });
 }
 
 function noKey({ stanzas }: OpenedHeader, { passphrases, faults }: Identities): ArchiveError {

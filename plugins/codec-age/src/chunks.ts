@@ -75,7 +75,9 @@ export function openBlock({ memory, length, first, last }: Block, key: Uint8Arra
  */
 function move(given: Buffer, target: Uint8Array, at: number): void {
   target.set(given, at);
-  (given.buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+  const memory = given.buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer };
+  // Only what is wholly its own: a piece of Node's pool would be taken from others.
+  if (memory.byteLength === given.byteLength) memory.transfer(0);
 }
 
 function openChunk(sealed: Uint8Array, key: KeyObject, nonce: Uint8Array): Buffer | undefined {

@@ -35,10 +35,7 @@ export async function* decodeFrames(
       }
     }
   } finally {
-    const closed = reader.close();
-    // After an abort the source is told to end, and not waited for: it may never answer.
-    if (context.signal?.aborted === true) closed.catch(() => undefined);
-    else await closed;
+    await reader.close();
   }
 }
 
