@@ -4,6 +4,7 @@
  * on stderr, as JSON.
  */
 import { readFileSync, write } from 'node:fs';
+import { Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { releaseChunk } from '../../core/src/contracts/lease.ts';
 import type { Logger } from '../../core/src/contracts/plugin.ts';
@@ -14,6 +15,7 @@ import { ByteQueue } from '../../core/src/pipeline/queue.ts';
 import { store } from '../../core/src/pipeline/store.ts';
 import { Registry } from '../../core/src/plugins/registry.ts';
 
+const STDIN = 0;
 const STDOUT = 1;
 const KEY = 'the stream';
 
@@ -24,18 +26,20 @@ function writeSome(chunk: Uint8Array): Promise<number> {
   );
 }
 
-/** In a backup too, a queue of blocks stands between the socket and the pipeline. */
+/** As a backup reads its socket: into one buffer that is used again, and from there into a queue of blocks. */
 function stdin(): ByteQueue {
   const queue = new ByteQueue();
-  process.stdin.on('data', (chunk: Buffer) => {
-    queue.write(chunk);
+  const take = (length: number, buffer: Uint8Array): boolean => {
+    queue.write(buffer.subarray(0, length));
     const pressure = queue.pressure();
-    if (pressure === undefined) return;
-    process.stdin.pause();
-    void pressure.then(() => process.stdin.resume());
-  });
-  process.stdin.once('end', () => queue.end());
-  process.stdin.once('error', (error) => queue.fail(error));
+    if (pressure === undefined) return true;
+    void pressure.then(() => socket.resume());
+    return false;
+  };
+  const socket = new Socket({ fd: STDIN, readable: true, onread: { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: take } });
+  socket.once('end', () => queue.end());
+  socket.once('error', (error) => queue.fail(error));
+  socket.resume();
   return queue;
 }
 

@@ -196,6 +196,7 @@ class Run {
     } catch (error) {
       throw await this.#destinations.fail(error);
     } finally {
+      this.#transfer?.close();
       await connection.close();
     }
   }
@@ -221,7 +222,7 @@ class Run {
     const rate = maxRate === undefined ? {} : { maxRate };
     const result = await connection.baseBackup({ label, checkpoint, progress: true, ...rate }, transfer);
     times.stop = Date.now();
-    const transferred = transfer.end(result, { systemId, segmentSize });
+    const transferred = await transfer.end(result, { systemId, segmentSize });
     this.#report({ stage: 'finishing', bytes: transfer.bytes });
     const offset = await clockOffset(connection, logger);
     for (const warning of transfer.warnings) logger.warn({ host: connection.host }, `the server says: ${warning}`);

@@ -1,4 +1,5 @@
 import type { BackupFile } from '../repository/file-list.ts';
+import type { PassedFile } from './part-splitter.ts';
 
 const DIGEST = 32;
 /** Numbers kept of a file: part, offset, size, mode. */
@@ -21,15 +22,19 @@ export class FileTable implements Iterable<BackupFile> {
     return this.#dataSize;
   }
 
-  /** Adds a file and gives its number. Files of one part come one after the other. */
-  add({ path, part, offset, size, mode, sha256 }: BackupFile): number {
+  /** Adds a file and gives its number, from 0. Files of one part come one after the other. */
+  add({ path, part, offset, size, mode }: PassedFile): number {
     const at = this.#paths.push(path) - 1;
     if (this.#parts.at(-1) !== part) this.#parts.push(part);
     if ((at + 1) * COLUMNS > this.#numbers.length) this.#grow();
     this.#numbers.set([this.#parts.length - 1, offset, size, mode], at * COLUMNS);
-    this.#digests.write(sha256, at * DIGEST, DIGEST, 'hex');
     this.#dataSize += size;
     return at;
+  }
+
+  /** Tells the digest of a file that was added. */
+  digest(index: number, sha256: string): void {
+    this.#digests.write(sha256, index * DIGEST, DIGEST, 'hex');
   }
 
   at(index: number): BackupFile {

@@ -1,7 +1,7 @@
 import { ArchiveError } from '../contracts/errors.ts';
 import type { ManifestFile } from '../postgres/manifest.ts';
-import type { BackupFile } from '../repository/file-list.ts';
 import { FileTable } from './file-table.ts';
+import type { PassedFile } from './part-splitter.ts';
 
 /** How many files a message names. */
 const NAMED = 5;
@@ -11,6 +11,8 @@ export class ManifestCheck {
   readonly #files = new FileTable();
   /** Paths that the manifest has not listed yet, with their numbers. */
   readonly #unmatched = new Map<string, number>();
+  /** Files of which the digest is known. */
+  #hashed = 0;
   readonly #faults: string[] = [];
   #faultCount = 0;
 
@@ -20,12 +22,17 @@ export class ManifestCheck {
   }
 
   /** A file has passed. */
-  passed(file: BackupFile): void {
+  passed(file: PassedFile): void {
     if (this.#unmatched.has(file.path)) this.#fault(`${file.path} was sent twice`);
     this.#unmatched.set(file.path, this.#files.add(file));
   }
 
-  /** The manifest lists a file. */
+  /** The digest of the next file that passed. */
+  digest(sha256: string): void {
+    this.#files.digest(this.#hashed++, sha256);
+  }
+
+  /** The manifest lists a file. All that passed must have their digests. */
   listed(file: ManifestFile): void {
     const number = this.#unmatched.get(file.path);
     if (number === undefined) return this.#fault(`${file.path} is missing`);

@@ -1,6 +1,9 @@
-import { createHash, hash, type Hash } from 'node:crypto';
 import { TAR_BLOCK, TAR_END, TarReader, tarPadding, type TarHeader } from '../postgres/tar.ts';
+import type { PieceHasher } from '../pipeline/hasher.ts';
 import type { BackupFile } from '../repository/file-list.ts';
+
+/** A file whose digest is not known yet. */
+export type PassedFile = Omit<BackupFile, 'sha256'>;
 
 /** Where the bytes of a part go. */
 export interface PartSink {
@@ -17,13 +20,14 @@ export interface PartSplitterOptions {
   begin(number: number, name: string): PartSink;
   /** A part is complete and has this many entries. */
   partEnd(number: number, name: string, entries: number): void;
-  /** A file has passed. `content` is given for the paths of `captured`. */
-  file(file: BackupFile, content: Uint8Array | undefined): void;
+  /** A file has passed; its digest will be told by `hasher`. `content` is given for the paths of `captured`. */
+  file(file: PassedFile, content: Uint8Array | undefined): void;
+  /** Gets each file as a piece. */
+  readonly hasher: Pick<PieceHasher, 'write' | 'cut'>;
   /** Files whose bytes are wanted; they are small. */
   readonly captured: ReadonlySet<string>;
 }
 
-const EMPTY = hash('sha256', '');
 const PADDING = new Uint8Array(TAR_BLOCK);
 
 /** The name of a part without suffixes. */
@@ -33,7 +37,7 @@ export function partName(archive: string, number: number): string {
 
 /**
  * Cuts one archive of BASE_BACKUP into parts, each a valid tar of whole entries: headers and data as the server sent them, and
- * an end mark of its own. Takes the SHA-256 of every file on the way. An archive without entries is one empty part.
+ * an end mark of its own. Every file goes to a hasher on the way. An archive without entries is one empty part.
  */
 export class PartSplitter {
   readonly #options: PartSplitterOptions;
@@ -46,8 +50,6 @@ export class PartSplitter {
   #entries = 0;
   #entry: TarHeader | undefined;
   #offset = 0;
-  #hash: Hash | undefined;
-  #sha256: string | undefined;
   #content: Buffer[] | undefined;
 
   constructor(options: PartSplitterOptions) {
@@ -105,15 +107,11 @@ export class PartSplitter {
     this.#size += length;
     this.#entry = header;
     if (header.type !== 'file') return;
-    this.#hash = undefined;
-    this.#sha256 = header.size === 0 ? EMPTY : undefined;
     this.#content = this.#options.captured.has(this.#prefix + header.path) ? [] : undefined;
   }
 
   #data(chunk: Uint8Array): void {
-    // Most files are small and come in one chunk, for which a hash object costs more than the hash.
-    if (chunk.byteLength === this.#entry?.size) this.#sha256 = hash('sha256', chunk);
-    else (this.#hash ??= createHash('sha256')).update(chunk);
+    this.#options.hasher.write(chunk);
     this.#content?.push(Buffer.from(chunk));
     this.#sink?.write(chunk);
   }
@@ -128,8 +126,8 @@ export class PartSplitter {
       offset: this.#offset,
       size: entry.size,
       mode: entry.mode,
-      sha256: this.#sha256 ?? this.#hash?.digest('hex') ?? '',
     };
+    this.#options.hasher.cut();
     this.#options.file(file, this.#content === undefined ? undefined : Buffer.concat(this.#content));
   }
 }

@@ -2,12 +2,13 @@ import { ArchiveError } from '../contracts/errors.ts';
 import { parseBackupLabel, type BackupLabel } from '../postgres/backup-label.ts';
 import { CONTROL_FILE_PATH, parseControlFile, type ControlFile } from '../postgres/control-file.ts';
 import { formatLsn } from '../postgres/lsn.ts';
+import { piecesInThread } from '../pipeline/hash-thread.ts';
+import type { PieceHasher } from '../pipeline/hasher.ts';
 import { ManifestReader, type ManifestSummary } from '../postgres/manifest.ts';
 import type { BackupStart, BaseBackupHandlers, BaseBackupResult } from '../postgres/replication/base-backup.ts';
-import type { BackupFile } from '../repository/file-list.ts';
 import type { FileTable } from './file-table.ts';
 import { ManifestCheck } from './manifest-check.ts';
-import { PartSplitter, type PartSink } from './part-splitter.ts';
+import { PartSplitter, type PartSink, type PassedFile } from './part-splitter.ts';
 
 const LABEL_PATH = 'backup_label';
 const CAPTURED: ReadonlySet<string> = new Set([LABEL_PATH, CONTROL_FILE_PATH]);
@@ -54,14 +55,19 @@ export class Transfer implements BaseBackupHandlers {
   readonly #partSize: number;
   readonly #onStart: (start: BackupStart) => void;
   readonly #parts: SentPart[] = [];
-  readonly #captured = new Map<string, BackupFile & { readonly content: Uint8Array }>();
+  readonly #captured = new Map<string, PassedFile & { readonly content: Uint8Array }>();
   readonly #check = new ManifestCheck();
+  readonly #hasher: PieceHasher = piecesInThread((sha256) => this.#check.digest(sha256));
   readonly #manifestReader = new ManifestReader({ file: (file) => this.#check.listed(file) }, MANIFEST_NAME);
   /** Archives that were announced and have not begun. */
   #expected = new Set<string>();
   #start: BackupStart | undefined;
   #splitter: PartSplitter | undefined;
   #manifest: PartSink | undefined;
+  /** Bytes of the manifest that came before the last file was hashed: one read of the socket, as it is not read on. */
+  #early: Buffer[] | undefined;
+  /** Pending while there may be such bytes. */
+  #hashed: Promise<void> | undefined;
   #bytes = 0;
 
   constructor(
@@ -93,6 +99,7 @@ export class Transfer implements BaseBackupHandlers {
       archive,
       partSize: this.#partSize,
       captured: CAPTURED,
+      hasher: this.#hasher,
       begin: (_number, part) => this.#sink.begin(part),
       partEnd: (number, part, entries) => this.#parts.push({ archive, number, name: part, entries }),
       file: (file, content) => {
@@ -108,8 +115,13 @@ export class Transfer implements BaseBackupHandlers {
       this.#splitter?.push(chunk);
       return;
     }
+    if (this.#early === undefined) this.#manifestData(chunk);
+    else this.#early.push(Buffer.from(chunk));
+  }
+
+  #manifestData(chunk: Uint8Array): void {
     this.#manifestReader.push(chunk);
-    this.#manifest.write(chunk);
+    this.#manifest?.write(chunk);
   }
 
   manifest(): void {
@@ -117,6 +129,17 @@ export class Transfer implements BaseBackupHandlers {
     if (this.#expected.size > 0)
       throw corrupt(`the server did not send the archives ${[...this.#expected].join(', ')}`);
     this.#manifest = this.#sink.begin(MANIFEST_NAME);
+    this.#early = [];
+    this.#hashed = this.#finishHashing();
+    this.#hashed.catch(() => undefined); // told by pressure() or end()
+  }
+
+  async #finishHashing(): Promise<void> {
+    await this.#hasher.finish();
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const chunk of early) this.#manifestData(chunk);
+    this.#hashed = undefined;
   }
 
   progress(): void {
@@ -128,7 +151,12 @@ export class Transfer implements BaseBackupHandlers {
   }
 
   pressure(): Promise<void> | undefined {
-    return this.#sink.pressure();
+    return this.#hashed ?? this.#sink.pressure() ?? this.#hasher.pressure();
+  }
+
+  /** Frees what it holds. To be called in any case, after which it takes nothing more. */
+  close(): void {
+    this.#hasher.discard();
   }
 
   #endArchive(): void {
@@ -140,7 +168,8 @@ export class Transfer implements BaseBackupHandlers {
    * The stream is complete. Errors: `BACKUP_CORRUPT` when what passed is not what the manifest lists, or contradicts itself or the server.
    * Only after this the manifest may become visible.
    */
-  end(result: BaseBackupResult, server: ExpectedServer): Transferred {
+  async end(result: BaseBackupResult, server: ExpectedServer): Promise<Transferred> {
+    await this.#hashed;
     const manifest = this.#manifestReader.end();
     this.#check.end();
     const start = this.#start;

@@ -22,7 +22,7 @@ export {
   type ValidationIssue,
   type ValidationResult,
 } from './plugin.ts';
-export { isLeased, leaseChunk, releaseChunk } from './lease.ts';
+export { freeMemory, isLeased, leaseChunk, leaseOwned, releaseChunk } from './lease.ts';
 export { Secret } from './secret.ts';
 export type {
   Attempt,

@@ -19,6 +19,25 @@ export function leaseChunk(chunk: Uint8Array, release: () => void): Uint8Array {
   return chunk;
 }
 
+/**
+ * Leases a chunk that is all there is in its memory: when it is released the memory is freed at once. The collector would come late,
+ * because large memory lies outside of what it counts closely, and would go over everything else each time it comes.
+ *
+ * `chunk` must not be a view of memory that is used by others, such as Node's pool of small buffers: a chunk that is shorter than half of
+ * its memory is taken for one, and left as it is.
+ */
+export function leaseOwned(chunk: Uint8Array): Uint8Array {
+  const memory = chunk.buffer;
+  if (!(memory instanceof ArrayBuffer) || chunk.byteLength < memory.byteLength / 2) return chunk;
+  return leaseChunk(chunk, () => freeMemory(memory));
+}
+
+/** Frees memory that nobody looks at any more; views of it are empty afterwards. */
+export function freeMemory(memory: ArrayBuffer): void {
+  // In every supported version of Node, but not in the library of types that the project is held to.
+  (memory as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+}
+
 /** Whether the bytes of the chunk stay as they are until it is released, or for ever. */
 export function isLeased(chunk: Uint8Array): boolean {
   return (chunk as Leased)[RELEASE] !== undefined;

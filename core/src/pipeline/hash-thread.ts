@@ -1,67 +1,100 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ArchiveError } from '../contracts/errors.ts';
-import { hashInPlace, type Hasher } from './hasher.ts';
+import { hashInPlace, piecesInPlace, type Hasher, type PieceHasher } from './hasher.ts';
 
-/** Memory shared with the thread: so many bytes in so many pieces. */
+/** Bytes of a piece of memory that is shared with the thread. */
 const SLOT_SIZE = 1024 * 1024;
-const SLOTS = 4;
+/** Slots that may wait for the thread before those who write are asked to wait; each stream fills one more. */
+const MOST_WAITING = 3;
+/** Slots that are kept when nobody uses them. */
+const MOST_FREE = 4;
+/** Digests of one slot: an archive may hold a million empty files. */
+const MOST_CUTS = 1024;
 
 /** Milliseconds for which an idle thread is kept: the next part of a backup begins at once. */
 const LINGER = 2000;
 
-export interface HashWorkerData {
-  readonly slots: readonly Uint8Array[];
-}
-
 export type ToHashWorker =
-  | { readonly type: 'update'; readonly stream: number; readonly slot: number; readonly length: number }
-  | { readonly type: 'digest'; readonly stream: number }
+  | { readonly type: 'slot'; readonly slot: number; readonly memory: Uint8Array }
+  | { readonly type: 'drop'; readonly slot: number }
+  | {
+      readonly type: 'update';
+      readonly stream: number;
+      readonly slot: number;
+      readonly length: number;
+      /** Where in the slot a piece of the stream ends, ascending. */
+      readonly cuts: readonly number[];
+    }
   | { readonly type: 'forget'; readonly stream: number };
 
-export type FromHashWorker =
-  | { readonly type: 'free'; readonly slot: number }
-  | { readonly type: 'digest'; readonly stream: number; readonly hex: string };
-
-interface Waiting<Value> {
-  resolve(value: Value): void;
-  reject(error: unknown): void;
+/** The slot is free again. */
+export interface FromHashWorker {
+  readonly stream: number;
+  readonly slot: number;
+  /** Of the pieces that ended in it, in order: 64 lower-case hex digits each. */
+  readonly digests: readonly string[];
 }
 
 let current: HashThread | undefined;
 
+function thread(): HashThread | undefined {
+  if (availableParallelism() < 2) return undefined;
+  return (current ??= new HashThread(() => (current = undefined)));
+}
+
 /** A SHA-256 that is computed in a thread of its own, shared by all that run at once; in place where there is one core only. */
 export function hashInThread(): Hasher {
-  if (availableParallelism() < 2) return hashInPlace();
-  current ??= new HashThread(() => (current = undefined));
-  return current.begin();
+  const running = thread();
+  if (running === undefined) return hashInPlace();
+  let sha256 = '';
+  const stream = running.begin((digest) => (sha256 = digest));
+  return {
+    update: async (chunk) => {
+      for (let offset = 0; offset < chunk.byteLength; offset += SLOT_SIZE) {
+        stream.write(chunk.subarray(offset, offset + SLOT_SIZE));
+        await stream.pressure();
+      }
+    },
+    digest: async () => {
+      stream.cut();
+      await stream.finish();
+      stream.discard();
+      return sha256;
+    },
+    discard: () => stream.discard(),
+  };
+}
+
+/** Pieces that are hashed in the same thread; in place where there is one core only. `onDigest` gets lower-case hex, and must not throw. */
+export function piecesInThread(onDigest: (sha256: string) => void): PieceHasher {
+  return thread()?.begin(onDigest) ?? piecesInPlace(onDigest);
+}
+
+interface Slot {
+  readonly id: number;
+  readonly memory: Uint8Array;
 }
 
 /** One thread and the memory through which it is fed: the bytes are copied, at a tenth of what hashing them costs. */
 class HashThread {
-  readonly #slots: readonly Uint8Array[] = Array.from(
-    { length: SLOTS },
-    () => new Uint8Array(new SharedArrayBuffer(SLOT_SIZE)),
-  );
   readonly #worker: Worker;
-  readonly #free: number[] = this.#slots.map((_, index) => index);
-  readonly #waitingForSlot: Waiting<number>[] = [];
-  /** Each sends a piece that its stream has begun to fill. */
-  readonly #partial = new Set<() => void>();
-  readonly #waitingForDigest = new Map<number, Waiting<string>>();
+  readonly #free: Slot[] = [];
+  /** Those that the thread has. */
+  readonly #waiting = new Map<number, Slot>();
+  readonly #streams = new Map<number, HashStream>();
   readonly #gone: () => void;
-  #streams = 0;
-  #active = 0;
-  #failure: { readonly error: unknown } | undefined;
+  #slots = 0;
+  #begun = 0;
+  #relief: { readonly promise: Promise<void>; resolve(): void } | undefined;
+  #failure: ArchiveError | undefined;
   #linger: NodeJS.Timeout | undefined;
 
   constructor(gone: () => void) {
     this.#gone = gone;
     // Built, the modules are chunks in one folder, and the thread is an entry of its own.
     const file = import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js';
-    const workerData: HashWorkerData = { slots: this.#slots };
     this.#worker = new Worker(new URL(file, import.meta.url), {
-      workerData,
       name: 'pgark hash',
       execArgv: [],
       resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 },
@@ -71,58 +104,58 @@ class HashThread {
     this.#worker.on('exit', () => this.#fail(undefined));
   }
 
-  begin(): Hasher {
+  /** Why the thread is gone. */
+  get failure(): ArchiveError | undefined {
+    return this.#failure;
+  }
+
+  begin(onDigest: (sha256: string) => void): PieceHasher {
     clearTimeout(this.#linger);
     this.#worker.ref();
-    this.#active++;
-    const stream = this.#streams++;
-    let slot: number | undefined;
-    let filled = 0;
-    let open = true;
-    const send = (): void => {
-      if (slot === undefined) return;
-      this.#partial.delete(send);
-      this.#post({ type: 'update', stream, slot, length: filled });
-      slot = undefined;
-      filled = 0;
-    };
-    const close = (): void => {
-      if (!open) return;
-      open = false;
-      this.#end();
-    };
-    return {
-      update: async (chunk) => {
-        for (let offset = 0; offset < chunk.byteLength;) {
-          slot ??= await this.#takeSlot();
-          this.#partial.add(send);
-          const part = chunk.subarray(offset, offset + SLOT_SIZE - filled);
-          this.#slots[slot]!.set(part, filled);
-          filled += part.byteLength;
-          offset += part.byteLength;
-          if (filled === SLOT_SIZE) send();
-        }
-      },
-      digest: async () => {
-        try {
-          send();
-          return await new Promise<string>((resolve, reject) => {
-            if (this.#failure !== undefined) reject(this.#failure.error);
-            this.#waitingForDigest.set(stream, { resolve, reject });
-            this.#post({ type: 'digest', stream });
-          });
-        } finally {
-          close();
-        }
-      },
-      discard: () => {
-        if (!open) return;
-        this.#partial.delete(send);
-        if (slot !== undefined) this.#giveSlot(slot);
-        this.#post({ type: 'forget', stream });
-        close();
-      },
-    };
+    const id = this.#begun++;
+    const stream = new HashStream(this, id, onDigest);
+    this.#streams.set(id, stream);
+    return stream;
+  }
+
+  takeSlot(): Slot {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const slot: Slot = { id: this.#slots++, memory: new Uint8Array(new SharedArrayBuffer(SLOT_SIZE)) };
+    this.#post({ type: 'slot', slot: slot.id, memory: slot.memory });
+    return slot;
+  }
+
+  giveSlot(slot: Slot): void {
+    if (this.#free.length < MOST_FREE) this.#free.push(slot);
+    else this.#post({ type: 'drop', slot: slot.id });
+  }
+
+  send(stream: number, slot: Slot, length: number, cuts: readonly number[]): void {
+    this.#waiting.set(slot.id, slot);
+    this.#post({ type: 'update', stream, slot: slot.id, length, cuts });
+  }
+
+  pressure(): Promise<void> | undefined {
+    if (this.#waiting.size <= MOST_WAITING || this.#failure !== undefined) return undefined;
+    if (this.#relief === undefined) {
+      let resolve = (): void => undefined;
+      const promise = new Promise<void>((settle) => (resolve = settle));
+      this.#relief = { promise, resolve };
+    }
+    return this.#relief.promise;
+  }
+
+  end(stream: number): void {
+    this.#streams.delete(stream);
+    this.#post({ type: 'forget', stream });
+    if (this.#streams.size > 0) return;
+    // An idle thread keeps no process alive.
+    this.#worker.unref();
+    this.#linger = setTimeout(() => {
+      this.#gone();
+      void this.#worker.terminate();
+    }, LINGER).unref();
   }
 
   #post(message: ToHashWorker): void {
@@ -131,52 +164,110 @@ class HashThread {
     this.#worker.postMessage(message);
   }
 
-  #takeSlot(): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const slot = this.#free.pop();
-      if (this.#failure !== undefined) reject(this.#failure.error);
-      else if (slot !== undefined) resolve(slot);
-      else {
-        this.#waitingForSlot.push({ resolve, reject });
-        // The stream that began a piece may be fed by the one that waits here, and would never fill it.
-        const [send] = this.#partial;
-        send?.();
-      }
-    });
+  #answer({ stream, slot, digests }: FromHashWorker): void {
+    const memory = this.#waiting.get(slot);
+    this.#waiting.delete(slot);
+    if (memory !== undefined) this.giveSlot(memory);
+    this.#relieve();
+    this.#streams.get(stream)?.told(digests);
   }
 
-  #giveSlot(slot: number): void {
-    const waiting = this.#waitingForSlot.shift();
-    if (waiting === undefined) this.#free.push(slot);
-    else waiting.resolve(slot);
-  }
-
-  #answer(message: FromHashWorker): void {
-    if (message.type === 'free') {
-      this.#giveSlot(message.slot);
-      return;
-    }
-    this.#waitingForDigest.get(message.stream)?.resolve(message.hex);
-    this.#waitingForDigest.delete(message.stream);
+  #relieve(): void {
+    if (this.#failure === undefined && this.#waiting.size > MOST_WAITING) return;
+    this.#relief?.resolve();
+    this.#relief = undefined;
   }
 
   #fail(cause: unknown): void {
     if (this.#failure !== undefined) return;
-    const error = new ArchiveError('INTERNAL', 'the hashing thread ended', { cause });
-    this.#failure = { error };
+    this.#failure = new ArchiveError('INTERNAL', 'the hashing thread ended', { cause });
     this.#gone();
-    for (const waiting of [...this.#waitingForSlot.splice(0), ...this.#waitingForDigest.values()])
-      waiting.reject(error);
+    this.#relieve();
+    for (const stream of this.#streams.values()) stream.failed();
+  }
+}
+
+/** What one writer has hashed by the thread. */
+class HashStream implements PieceHasher {
+  readonly #thread: HashThread;
+  readonly #id: number;
+  readonly #onDigest: (sha256: string) => void;
+  #slot: Slot | undefined;
+  #filled = 0;
+  #cuts: number[] = [];
+  /** Pieces whose digest was not told. */
+  #untold = 0;
+  #waiting: (() => void) | undefined;
+  #open = true;
+
+  constructor(thread: HashThread, id: number, onDigest: (sha256: string) => void) {
+    this.#thread = thread;
+    this.#id = id;
+    this.#onDigest = onDigest;
   }
 
-  #end(): void {
-    this.#active--;
-    if (this.#active > 0) return;
-    // An idle thread keeps no process alive.
-    this.#worker.unref();
-    this.#linger = setTimeout(() => {
-      this.#gone();
-      void this.#worker.terminate();
-    }, LINGER).unref();
+  write(bytes: Uint8Array): void {
+    this.#check();
+    for (let offset = 0; offset < bytes.byteLength;) {
+      this.#slot ??= this.#thread.takeSlot();
+      const part = bytes.subarray(offset, offset + SLOT_SIZE - this.#filled);
+      this.#slot.memory.set(part, this.#filled);
+      this.#filled += part.byteLength;
+      offset += part.byteLength;
+      if (this.#filled === SLOT_SIZE) this.#send();
+    }
+  }
+
+  cut(): void {
+    this.#check();
+    this.#slot ??= this.#thread.takeSlot();
+    this.#cuts.push(this.#filled);
+    this.#untold++;
+    if (this.#cuts.length === MOST_CUTS) this.#send();
+  }
+
+  pressure(): Promise<void> | undefined {
+    return this.#thread.pressure();
+  }
+
+  async finish(): Promise<void> {
+    this.#check();
+    this.#send();
+    if (this.#untold > 0) await new Promise<void>((resolve) => (this.#waiting = resolve));
+    this.#check();
+  }
+
+  discard(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.#slot !== undefined) this.#thread.giveSlot(this.#slot);
+    this.#slot = undefined;
+    this.#thread.end(this.#id);
+    this.#waiting?.();
+  }
+
+  /** The thread tells the digests of the next pieces. */
+  told(digests: readonly string[]): void {
+    for (const digest of digests) this.#onDigest(digest);
+    this.#untold -= digests.length;
+    if (this.#untold === 0) this.#waiting?.();
+  }
+
+  /** The thread is gone. */
+  failed(): void {
+    this.#waiting?.();
+  }
+
+  #check(): void {
+    if (this.#thread.failure !== undefined) throw this.#thread.failure;
+    if (!this.#open) throw new ArchiveError('INTERNAL', 'bytes were hashed after the end of their stream');
+  }
+
+  #send(): void {
+    if (this.#slot === undefined) return;
+    this.#thread.send(this.#id, this.#slot, this.#filled, this.#cuts);
+    this.#slot = undefined;
+    this.#filled = 0;
+    this.#cuts = [];
   }
 }

@@ -1,25 +1,41 @@
 /** The thread that hashes. It is started by hash-thread.ts and does nothing else. */
-import { createHash, type Hash } from 'node:crypto';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { ArchiveError } from '../contracts/errors.ts';
-import type { FromHashWorker, HashWorkerData, ToHashWorker } from './hash-thread.ts';
+import type { FromHashWorker, ToHashWorker } from './hash-thread.ts';
+import { Pieces } from './hasher.ts';
 
 const port = parentPort;
 if (port === null) throw new ArchiveError('INTERNAL', 'the hashing thread was started as a program');
 
-const { slots } = workerData as HashWorkerData;
-const hashes = new Map<number, Hash>();
+const slots = new Map<number, Uint8Array>();
+const streams = new Map<number, Pieces>();
 
 port.on('message', (message: ToHashWorker) => {
-  const hash = hashes.get(message.stream) ?? createHash('sha256');
-  hashes.set(message.stream, hash);
-  if (message.type === 'update') {
-    hash.update(slots[message.slot]!.subarray(0, message.length));
-    port.postMessage({ type: 'free', slot: message.slot } satisfies FromHashWorker);
-    return;
-  }
-  hashes.delete(message.stream);
-  if (message.type === 'digest') {
-    port.postMessage({ type: 'digest', stream: message.stream, hex: hash.digest('hex') } satisfies FromHashWorker);
+  switch (message.type) {
+    case 'slot':
+      slots.set(message.slot, message.memory);
+      return;
+    case 'drop':
+      slots.delete(message.slot);
+      return;
+    case 'forget':
+      streams.delete(message.stream);
+      return;
+    case 'update':
+      port.postMessage(update(message) satisfies FromHashWorker);
   }
 });
+
+function update({ stream, slot, length, cuts }: Extract<ToHashWorker, { type: 'update' }>): FromHashWorker {
+  let pieces = streams.get(stream);
+  if (pieces === undefined) streams.set(stream, (pieces = new Pieces()));
+  const memory = slots.get(slot)!;
+  const digests: string[] = [];
+  let at = 0;
+  for (const cut of cuts) {
+    digests.push(pieces.end(memory.subarray(at, cut)));
+    at = cut;
+  }
+  if (at < length) pieces.add(memory.subarray(at, length));
+  return { stream, slot, digests };
+}

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 
 /** A SHA-256 in the making. */
 export interface Hasher {
@@ -7,6 +7,20 @@ export interface Hasher {
   /** Lower-case hex. Ends the hash. */
   digest(): Promise<string>;
   /** Gives the hash up. May be called after `digest`. */
+  discard(): void;
+}
+
+/** The SHA-256 of one piece of a stream after the other, such as the files of an archive. For producers that cannot wait. */
+export interface PieceHasher {
+  /** Adds bytes to the present piece. They may change once it has returned. */
+  write(bytes: Uint8Array): void;
+  /** Ends the present piece, which may be empty: its digest is told, in the order of the pieces, at some time. */
+  cut(): void;
+  /** A promise to wait for before more is written, while much of it waits to be hashed; it never rejects. */
+  pressure(): Promise<void> | undefined;
+  /** Waits until the digests of all pieces that were cut off have been told. Throws what kept them from being taken. */
+  finish(): Promise<void>;
+  /** Gives everything up. May be called after `finish`. */
   discard(): void;
 }
 
@@ -26,4 +40,33 @@ export function hashInPlace(): Hasher {
 /** A hash of nothing, for a length that is wanted alone. */
 export function hashNothing(): Hasher {
   return { update: () => undefined, digest: () => Promise.resolve(''), discard: () => undefined };
+}
+
+/** Pieces that are hashed where they are written. `onDigest` gets lower-case hex. */
+export function piecesInPlace(onDigest: (sha256: string) => void): PieceHasher {
+  const pieces = new Pieces();
+  return {
+    write: (bytes) => pieces.add(bytes),
+    cut: () => onDigest(pieces.end(new Uint8Array(0))),
+    pressure: () => undefined,
+    finish: () => Promise.resolve(),
+    discard: () => undefined,
+  };
+}
+
+/** The present piece of a stream. */
+export class Pieces {
+  #hash: Hash | undefined;
+
+  add(bytes: Uint8Array): void {
+    (this.#hash ??= createHash('sha256')).update(bytes);
+  }
+
+  /** Adds the last bytes of the piece and gives its digest. */
+  end(bytes: Uint8Array): string {
+    const begun = this.#hash;
+    this.#hash = undefined;
+    // Most files are small and come at once: a hash object costs more than their hash.
+    return begun === undefined ? hash('sha256', bytes) : begun.update(bytes).digest('hex');
+  }
 }

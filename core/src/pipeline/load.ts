@@ -50,7 +50,7 @@ export async function* load(storage: Storage, key: string, options: LoadOptions)
   let stream: AsyncIterable<Uint8Array> = storage.get(key, signal === undefined ? {} : { signal });
   let stored: Digest | undefined;
   if (codecs.length > 0) {
-    const digest = (stored = new Digest(wantStored ? hashInPlace : hashNothing));
+    const digest = (stored = new Digest(wantStored ? hash : hashNothing));
     const tapped = digest.tap(stream, { ended: () => checkStored(key, digest, expect) });
     stream = decodeThrough(codecs, tapped, context);
   }

@@ -30,7 +30,7 @@ export interface StoreOptions {
    * otherwise. Without codecs it is the hash of the stored bytes anyway.
    */
   readonly plainHash?: boolean;
-  /** For objects of hundreds of megabytes: hash the source in a thread of its own. Default false. */
+  /** For objects of hundreds of megabytes: hash in a thread of its own. Default false. */
   readonly large?: boolean;
   readonly signal?: AbortSignal;
   readonly retainUntil?: Date;
@@ -106,7 +106,7 @@ function begin(key: string, source: AsyncIterable<Uint8Array>, options: StoreOpt
   const context: CodecContext = { concurrency, ...(signal === undefined ? {} : { signal }) };
   const hash = options.large === true ? hashInThread : hashInPlace;
   const plain = new Digest(options.plainHash === false && codecs.length > 0 ? hashNothing : hash);
-  const stored = codecs.length === 0 ? plain : new Digest();
+  const stored = codecs.length === 0 ? plain : new Digest(hash);
   const report = (): void => onBytes?.(plain.size, stored.size);
   const ended = (): void => checkSource(key, plain, options);
   if (codecs.length === 0) return { plain, stored, body: plain.tap(source, { ended, passed: report }) };

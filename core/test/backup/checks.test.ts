@@ -24,6 +24,7 @@ const listed = (path: string, size = 1, checksum = 'aa'.repeat(32)): ManifestFil
 function faults(ours: readonly BackupFile[], theirs: readonly ManifestFile[]): string {
   const check = new ManifestCheck();
   for (const file of ours) check.passed(file);
+  for (const { sha256 } of ours) check.digest(sha256);
   for (const file of theirs) check.listed(file);
   try {
     check.end();

@@ -15,6 +15,8 @@ test('files come out as they went in, however many there are', () => {
   const table = new FileTable();
   expect([...table]).toEqual([]);
   expect(files.map((file) => table.add(file))).toEqual(files.map((_, at) => at));
+  // Digests come later than files.
+  for (const [at, { sha256 }] of files.entries()) table.digest(at, sha256);
   expect([...table]).toEqual(files);
   expect(table.length).toBe(5000);
   expect(table.dataSize).toBe(files.reduce((sum, { size }) => sum + size, 0));

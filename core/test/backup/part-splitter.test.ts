@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PartSplitter } from '../../src/backup/part-splitter.ts';
+import { PartSplitter, type PassedFile } from '../../src/backup/part-splitter.ts';
 import { isArchiveError } from '../../src/contracts/errors.ts';
+import { piecesInPlace } from '../../src/pipeline/hasher.ts';
 import { TAR_END, tarHeader, tarPadding, type TarEntry } from '../../src/postgres/tar.ts';
 import type { BackupFile } from '../../src/repository/file-list.ts';
 
@@ -42,12 +43,14 @@ function split(
   const open = new Map<string, Uint8Array[]>();
   const parts = new Map<string, Buffer>();
   const entries: number[] = [];
-  const files: BackupFile[] = [];
+  const passed: PassedFile[] = [];
+  const digests: string[] = [];
   const captured = new Map<string, string>();
   const splitter = new PartSplitter({
     archive: options.archive ?? 'base',
     partSize: options.partSize,
     captured: new Set(options.captured),
+    hasher: piecesInPlace((sha256) => digests.push(sha256)),
     begin: (_number, name) => {
       const chunks: Uint8Array[] = [];
       open.set(name, chunks);
@@ -58,7 +61,7 @@ function split(
     },
     partEnd: (_number, _name, count) => entries.push(count),
     file: (file, content) => {
-      files.push(file);
+      passed.push(file);
       if (content !== undefined) captured.set(file.path, Buffer.from(content).toString());
     },
   });
@@ -70,6 +73,7 @@ function split(
     splitter.push(reused.subarray(0, chunk.byteLength));
   }
   splitter.end();
+  const files = passed.map((file, at) => ({ ...file, sha256: digests[at] ?? '' }));
   return { parts, entries, files, captured };
 }
 
@@ -159,6 +163,7 @@ test('H-30 an archive that is cut short never ends a part', () => {
       archive: 'base',
       partSize: 1 << 20,
       captured: new Set(),
+      hasher: piecesInPlace(() => undefined),
       begin: (_number, name) => ({ write: () => undefined, end: () => ended.push(name) }),
       partEnd: () => undefined,
       file: () => undefined,

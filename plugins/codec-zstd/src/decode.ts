@@ -1,15 +1,14 @@
-import { promisify } from 'node:util';
-import { createZstdDecompress, zstdDecompress, type ZstdOptions } from 'node:zlib';
-import { abortable, ByteReader, mapOrdered, throughStream, type CodecContext } from '@pgark/sdk';
-import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
+import { createZstdDecompress } from 'node:zlib';
+import { abortable, ByteReader, mapOrdered, releaseChunk, throughStream, type CodecContext } from '@pgark/sdk';
+import { CoderPool } from './coder-pool.ts';
 import { corrupt } from './corrupt.ts';
+import { frameDecompressor } from './frame-coder.ts';
+import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
 
 const WHAT = 'zstd decompression';
 
 /** Bytes of output per chunk of a frame that is decoded as a stream. */
 const STREAM_CHUNK = 256 * 1024;
-
-const decompress = promisify<Uint8Array, ZstdOptions, Buffer>(zstdDecompress);
 
 /**
  * Decodes any sequence of zstd frames. The borders of frames are found without decompressing: small frames are decoded
@@ -20,11 +19,13 @@ export async function* decodeFrames(
   context: CodecContext,
 ): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(abortable(source, context.signal, WHAT));
+  const coders = new CoderPool(frameDecompressor);
+  const decode = (frame: SmallFrame): Promise<Uint8Array> => decodeWhole(frame, coders);
   try {
     if (await reader.atEnd()) throw corrupt('the zstd stream is empty, which no zstd stream is');
     const scanner = new FrameScanner(reader);
     for (;;) {
-      for await (const content of mapOrdered(scanner.smallFrames(), decodeWhole, { ...context, what: WHAT })) {
+      for await (const content of mapOrdered(scanner.smallFrames(), decode, { ...context, what: WHAT })) {
         if (content.byteLength > 0) yield content;
       }
       const large = scanner.takeLarge();
@@ -37,18 +38,20 @@ export async function* decodeFrames(
       });
     }
   } finally {
+    coders.close();
     await reader.close();
   }
 }
 
-async function decodeWhole(frame: SmallFrame): Promise<Uint8Array> {
+async function decodeWhole({ bytes, contentSize }: SmallFrame, coders: CoderPool): Promise<Uint8Array> {
+  let content: Uint8Array;
   try {
-    // One byte more than the content and the library is done in one go, straight into the buffer that is given out.
-    return await decompress(frame.bytes, {
-      chunkSize: Math.max(64, frame.contentBound + 1),
-      maxOutputLength: frame.contentBound + 1,
-    });
+    content = await coders.run(bytes);
   } catch (error) {
     throw corrupt('a zstd frame is damaged', error);
   }
+  releaseChunk(bytes);
+  if (contentSize !== undefined && content.byteLength !== contentSize)
+    throw corrupt(`a zstd frame has ${content.byteLength} bytes of content and claims ${contentSize}`);
+  return content;
 }

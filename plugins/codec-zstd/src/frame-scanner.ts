@@ -1,4 +1,4 @@
-import type { ByteReader } from '@pgark/sdk';
+import { leaseChunk, type ByteReader } from '@pgark/sdk';
 import { corrupt } from './corrupt.ts';
 import { FRAME_MAGIC, headerLength, isSkippable, parseBlock, parseHeader, type FrameHeader } from './frame.ts';
 
@@ -8,10 +8,14 @@ const SMALL = 8 * 1024 * 1024;
 /** What a frame may have beside its blocks' bytes without being called large. */
 const FRAME_OVERHEAD = 64 * 1024;
 
+/** Bytes of memory with which a frame begins. */
+const BUFFER = 256 * 1024;
+
 export interface SmallFrame {
+  /** Leased. */
   readonly bytes: Uint8Array;
-  /** The most content that it can give, in bytes, whatever its header claims. */
-  readonly contentBound: number;
+  /** Bytes of content as its header claims them; undefined when it does not say. */
+  readonly contentSize: number | undefined;
 }
 
 /** The bytes of one frame, from its first to its last, as they come. */
@@ -21,8 +25,10 @@ export type LargeFrame = AsyncGenerator<Uint8Array>;
 export class FrameScanner {
   readonly #reader: ByteReader;
   #large: LargeFrame | undefined;
+  /** Memory of frames that were given out and came back. */
+  readonly #free: Buffer[] = [];
   /** The bytes of the frame in hand. */
-  #buffer: Buffer = Buffer.allocUnsafeSlow(256 * 1024);
+  #buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER);
   #length = 0;
 
   constructor(reader: ByteReader) {
@@ -70,8 +76,14 @@ export class FrameScanner {
       await this.#append(block.length);
     }
     if (header.checksum) await this.#append(4);
-    const bytes = Buffer.from(this.#buffer.subarray(0, this.#length));
-    return { bytes, contentBound: Math.min(header.contentSize ?? bound, bound) };
+    return { bytes: this.#giveOut(), contentSize: header.contentSize };
+  }
+
+  /** The frame in hand, with its memory; the next one goes into other memory. */
+  #giveOut(): Uint8Array {
+    const memory = this.#buffer;
+    this.#buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(BUFFER);
+    return leaseChunk(memory.subarray(0, this.#length), () => this.#free.push(memory));
   }
 
   async *#largeFrame(header: FrameHeader, begun: { readonly last: boolean; readonly length: number }): LargeFrame {

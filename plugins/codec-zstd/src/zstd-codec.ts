@@ -1,6 +1,7 @@
 import { mapBlocks, type Codec, type CodecContext } from '@pgark/sdk';
+import { CoderPool } from './coder-pool.ts';
 import { decodeFrames } from './decode.ts';
-import { FrameCompressor } from './frame-compressor.ts';
+import { frameCompressor } from './frame-coder.ts';
 
 export interface ZstdCodecOptions {
   /** 1 (fastest) to 19 (smallest). */
@@ -40,28 +41,22 @@ export class ZstdCodec implements Codec {
   }
 
   async *encode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
-    const compressors: FrameCompressor[] = [];
-    const idle: FrameCompressor[] = [];
-    const work = async (block: Uint8Array): Promise<Uint8Array> => {
-      let compressor = idle.pop();
-      if (compressor === undefined) compressors.push((compressor = this.#compressor()));
-      const frame = await compressor.compress(block);
-      idle.push(compressor);
-      return frame;
-    };
+    const coders = new CoderPool(() =>
+      frameCompressor({
+        level: this.#level,
+        blockSize: this.blockSize,
+        ...(this.#long ? { longWindowLog: LONG_WINDOW_LOG } : {}),
+      }),
+    );
     try {
-      yield* mapBlocks(source, work, { ...context, blockSize: this.blockSize, what: 'zstd compression' });
+      yield* mapBlocks(source, (block) => coders.run(block), {
+        ...context,
+        blockSize: this.blockSize,
+        what: 'zstd compression',
+      });
     } finally {
-      for (const compressor of compressors) compressor.close();
+      coders.close();
     }
-  }
-
-  #compressor(): FrameCompressor {
-    return new FrameCompressor({
-      level: this.#level,
-      blockSize: this.blockSize,
-      ...(this.#long ? { longWindowLog: LONG_WINDOW_LOG } : {}),
-    });
   }
 
   decode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncIterable<Uint8Array> {

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { releaseChunk } from '@pgark/sdk';
+import { isLeased, releaseChunk } from '@pgark/sdk';
 
 /** Chunks from this size are written as they come. */
 const LARGE = 256 * 1024;
@@ -7,7 +7,10 @@ const LARGE = 256 * 1024;
 const GATHERED_BYTES = 1024 * 1024;
 const GATHERED_PIECES = 512;
 
-/** Writes all chunks to the end of the file. Small ones are copied, since each is only valid until the next comes. */
+/**
+ * Writes all chunks to the end of the file. Small ones are gathered: those that are leased as they are, others as copies, since each is only
+ * valid until the next comes.
+ */
 export async function writeBody(
   handle: FileHandle,
   body: AsyncIterable<Uint8Array>,
@@ -20,6 +23,7 @@ export async function writeBody(
     pieces = [];
     bytes = 0;
     await map(writeAll(handle, gathered));
+    for (const piece of gathered) releaseChunk(piece);
   };
   for await (const chunk of body) {
     if (chunk.byteLength >= LARGE) {
@@ -27,7 +31,7 @@ export async function writeBody(
       await map(writeAll(handle, [chunk]));
       releaseChunk(chunk);
     } else if (chunk.byteLength > 0) {
-      pieces.push(Buffer.from(chunk));
+      pieces.push(isLeased(chunk) ? chunk : Buffer.from(chunk));
       bytes += chunk.byteLength;
       if (bytes >= GATHERED_BYTES || pieces.length >= GATHERED_PIECES) await flush();
     }
