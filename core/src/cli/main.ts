@@ -1,12 +1,14 @@
 /** The command line: parse, run, report, exit code. */
 import { CommanderError, type Command } from 'commander';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
+import { collectLessOften } from './collector.ts';
 import { Output } from './output.ts';
 import { createProgram } from './program.ts';
 import { exitCodeOf, toArchiveError } from './run.ts';
 
 /** Runs the command that `argv` (as in `process.argv`) names and ends the process with its exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
+  collectLessOften();
   const program = createProgram();
   const args = argv.slice(2);
   const fail = (error: ArchiveError): never => {

@@ -1,5 +1,5 @@
 /** The tree of config keys, read off the schema, and the one rule that names their environment variables. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { sectionSchema, typeName } from './schema.ts';
 
 /** Keys and list indexes from the top of a section. */

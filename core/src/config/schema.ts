@@ -2,7 +2,7 @@
  * Every key of the config, declared once: this schema validates the file, names the environment variables
  * (`keys.ts`), and is what `pgark config schema`, `pgark config explain` and the reference are made from.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { EventName } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Config, RepositoryConfig } from './config.ts';

@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ArchiveError } from '../contracts/errors.ts';
+import { freeMemory } from '../contracts/lease.ts';
 import { hashInPlace, piecesInPlace, type Hasher, type PieceHasher } from './hasher.ts';
 
-/** Bytes of a piece of memory that is shared with the thread. */
+/** Bytes of a piece of memory that goes to the thread and comes back. Shared memory is filled at a quarter of the speed. */
 const SLOT_SIZE = 1024 * 1024;
 /** Slots that may wait for the thread before those who write are asked to wait; each stream fills one more. */
 const MOST_WAITING = 3;
@@ -16,22 +17,20 @@ const MOST_CUTS = 1024;
 const LINGER = 2000;
 
 export type ToHashWorker =
-  | { readonly type: 'slot'; readonly slot: number; readonly memory: Uint8Array }
-  | { readonly type: 'drop'; readonly slot: number }
   | {
       readonly type: 'update';
       readonly stream: number;
-      readonly slot: number;
+      readonly memory: Uint8Array<ArrayBuffer>;
       readonly length: number;
-      /** Where in the slot a piece of the stream ends, ascending. */
+      /** Where in the memory a piece of the stream ends, ascending. */
       readonly cuts: readonly number[];
     }
   | { readonly type: 'forget'; readonly stream: number };
 
-/** The slot is free again. */
 export interface FromHashWorker {
   readonly stream: number;
-  readonly slot: number;
+  /** Comes back. */
+  readonly memory: Uint8Array<ArrayBuffer>;
   /** Of the pieces that ended in it, in order: 64 lower-case hex digits each. */
   readonly digests: readonly string[];
 }
@@ -71,20 +70,17 @@ export function piecesInThread(onDigest: (sha256: string) => void): PieceHasher 
   return thread()?.begin(onDigest) ?? piecesInPlace(onDigest);
 }
 
-interface Slot {
-  readonly id: number;
-  readonly memory: Uint8Array;
-}
+/** Memory that the thread does not have. */
+type Slot = Uint8Array<ArrayBuffer>;
 
 /** One thread and the memory through which it is fed: the bytes are copied, at a tenth of what hashing them costs. */
 class HashThread {
   readonly #worker: Worker;
   readonly #free: Slot[] = [];
-  /** Those that the thread has. */
-  readonly #waiting = new Map<number, Slot>();
+  /** Slots that the thread has. */
+  #waiting = 0;
   readonly #streams = new Map<number, HashStream>();
   readonly #gone: () => void;
-  #slots = 0;
   #begun = 0;
   #relief: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #failure: ArchiveError | undefined;
@@ -119,25 +115,21 @@ class HashThread {
   }
 
   takeSlot(): Slot {
-    const free = this.#free.pop();
-    if (free !== undefined) return free;
-    const slot: Slot = { id: this.#slots++, memory: new Uint8Array(new SharedArrayBuffer(SLOT_SIZE)) };
-    this.#post({ type: 'slot', slot: slot.id, memory: slot.memory });
-    return slot;
+    return this.#free.pop() ?? new Uint8Array(SLOT_SIZE);
   }
 
   giveSlot(slot: Slot): void {
     if (this.#free.length < MOST_FREE) this.#free.push(slot);
-    else this.#post({ type: 'drop', slot: slot.id });
+    else freeMemory(slot.buffer);
   }
 
   send(stream: number, slot: Slot, length: number, cuts: readonly number[]): void {
-    this.#waiting.set(slot.id, slot);
-    this.#post({ type: 'update', stream, slot: slot.id, length, cuts });
+    this.#waiting++;
+    this.#post({ type: 'update', stream, memory: slot, length, cuts }, [slot.buffer]);
   }
 
   pressure(): Promise<void> | undefined {
-    if (this.#waiting.size <= MOST_WAITING || this.#failure !== undefined) return undefined;
+    if (this.#waiting <= MOST_WAITING || this.#failure !== undefined) return undefined;
     if (this.#relief === undefined) {
       let resolve = (): void => undefined;
       const promise = new Promise<void>((settle) => (resolve = settle));
@@ -148,7 +140,7 @@ class HashThread {
 
   end(stream: number): void {
     this.#streams.delete(stream);
-    this.#post({ type: 'forget', stream });
+    this.#post({ type: 'forget', stream }, []);
     if (this.#streams.size > 0) return;
     // An idle thread keeps no process alive.
     this.#worker.unref();
@@ -158,22 +150,19 @@ class HashThread {
     }, LINGER).unref();
   }
 
-  #post(message: ToHashWorker): void {
-    // No window listens here: the rule is for browsers.
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin
-    this.#worker.postMessage(message);
+  #post(message: ToHashWorker, transfer: readonly ArrayBuffer[]): void {
+    this.#worker.postMessage(message, transfer);
   }
 
-  #answer({ stream, slot, digests }: FromHashWorker): void {
-    const memory = this.#waiting.get(slot);
-    this.#waiting.delete(slot);
-    if (memory !== undefined) this.giveSlot(memory);
+  #answer({ stream, memory, digests }: FromHashWorker): void {
+    this.#waiting--;
+    this.giveSlot(memory);
     this.#relieve();
     this.#streams.get(stream)?.told(digests);
   }
 
   #relieve(): void {
-    if (this.#failure === undefined && this.#waiting.size > MOST_WAITING) return;
+    if (this.#failure === undefined && this.#waiting > MOST_WAITING) return;
     this.#relief?.resolve();
     this.#relief = undefined;
   }
@@ -211,7 +200,7 @@ class HashStream implements PieceHasher {
     for (let offset = 0; offset < bytes.byteLength;) {
       this.#slot ??= this.#thread.takeSlot();
       const part = bytes.subarray(offset, offset + SLOT_SIZE - this.#filled);
-      this.#slot.memory.set(part, this.#filled);
+      this.#slot.set(part, this.#filled);
       this.#filled += part.byteLength;
       offset += part.byteLength;
       if (this.#filled === SLOT_SIZE) this.#send();

@@ -7,29 +7,17 @@ import { Pieces } from './hasher.ts';
 const port = parentPort;
 if (port === null) throw new ArchiveError('INTERNAL', 'the hashing thread was started as a program');
 
-const slots = new Map<number, Uint8Array>();
 const streams = new Map<number, Pieces>();
 
 port.on('message', (message: ToHashWorker) => {
-  switch (message.type) {
-    case 'slot':
-      slots.set(message.slot, message.memory);
-      return;
-    case 'drop':
-      slots.delete(message.slot);
-      return;
-    case 'forget':
-      streams.delete(message.stream);
-      return;
-    case 'update':
-      port.postMessage(update(message) satisfies FromHashWorker);
-  }
+  if (message.type === 'forget') streams.delete(message.stream);
+  else port.postMessage(update(message), [message.memory.buffer]);
 });
 
-function update({ stream, slot, length, cuts }: Extract<ToHashWorker, { type: 'update' }>): FromHashWorker {
+function update(message: Extract<ToHashWorker, { type: 'update' }>): FromHashWorker {
+  const { stream, memory, length, cuts } = message;
   let pieces = streams.get(stream);
   if (pieces === undefined) streams.set(stream, (pieces = new Pieces()));
-  const memory = slots.get(slot)!;
   const digests: string[] = [];
   let at = 0;
   for (const cut of cuts) {
@@ -37,5 +25,5 @@ function update({ stream, slot, length, cuts }: Extract<ToHashWorker, { type: 'u
     at = cut;
   }
   if (at < length) pieces.add(memory.subarray(at, length));
-  return { stream, slot, digests };
+  return { stream, memory, digests };
 }

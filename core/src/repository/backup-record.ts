@@ -1,5 +1,5 @@
 /** What `backup.json` says: everything one must know to restore a backup without looking at anything else. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { ArchiveError } from '../contracts/errors.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { FORMAT } from './layout.ts';

@@ -8,6 +8,7 @@ import { formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { ManifestReader, type ManifestFile } from '../postgres/manifest.ts';
 import type { BackupPart } from '../repository/backup-record.ts';
 import { readFileList } from '../repository/file-list.ts';
+import { BackgroundSync } from './background-sync.ts';
 import { plainName, type BackupSource } from './backup-source.ts';
 import { isRestored } from './file-check.ts';
 import { FileTree } from './file-tree.ts';
@@ -20,6 +21,8 @@ import { PENDING_CONTROL_FILE, unpackPart } from './unpack-part.ts';
 export interface ContentsOptions extends CallOptions {
   readonly source: BackupSource;
   readonly owner: Owner | undefined;
+  /** Whether files are synced as they are completed. */
+  readonly durable: boolean;
   /** Parts that are read at once. */
   readonly concurrency: number;
   readonly onProgress: (progress: RestoreProgress) => void;
@@ -40,12 +43,14 @@ export class Contents {
   readonly #pending = new Set<string>();
   /** Parts whose files are in place already. */
   readonly #present = new Set<string>();
+  readonly #syncs: BackgroundSync;
   #bytes = 0;
   #fileMode = 0o600;
 
   constructor(plan: RestorePlan, directory: string, options: ContentsOptions) {
     this.#plan = plan;
     this.#options = options;
+    this.#syncs = new BackgroundSync(options.durable);
     const tree = (root: string): FileTree =>
       new FileTree(root, { owner: options.owner, directoryMode: DIRECTORY_MODE });
     this.#base = tree(directory);
@@ -64,6 +69,11 @@ export class Contents {
   /** Bytes of the files that are in place. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Whether the file in this place was made durable while it was written. */
+  isDurable(place: Buffer): boolean {
+    return this.#syncs.has(place);
   }
 
   report(stage: RestoreProgress['stage']): void {
@@ -155,11 +165,13 @@ export class Contents {
 
   /** Writes all files, `pg_control` last and under another name. Gives the data directory. */
   async unpack(): Promise<FileTree> {
-    const parts = this.#plan.backup.parts.filter(({ name }) => !this.#present.has(name));
-    const last = parts.findLast(({ archive }) => archive === 'base');
-    await this.#each(parts.filter((part) => part !== last));
-    // The part with pg_control.
-    if (last !== undefined) await this.#part(last, this.#options.signal);
+    try {
+      await this.#unpackAll();
+    } catch (error) {
+      await this.#syncs.finish().catch(() => undefined); // what failed first is told
+      throw error;
+    }
+    await this.#syncs.finish();
     const [missing] = this.#pending;
     if (missing !== undefined)
       throw new ArchiveError(
@@ -169,6 +181,14 @@ export class Contents {
     await this.#checkStart();
     await this.#adoptModes();
     return this.#base;
+  }
+
+  async #unpackAll(): Promise<void> {
+    const parts = this.#plan.backup.parts.filter(({ name }) => !this.#present.has(name));
+    const last = parts.findLast(({ archive }) => archive === 'base');
+    await this.#each(parts.filter((part) => part !== last));
+    // The part with pg_control.
+    if (last !== undefined) await this.#part(last, this.#options.signal);
   }
 
   /** Several parts at once; the first failure ends the others. */
@@ -218,6 +238,7 @@ export class Contents {
       await unpackPart(source, name, {
         archive,
         tree,
+        syncs: this.#syncs,
         prefix: archive === 'base' ? '' : `pg_tblspc/${archive}/`,
         files: this.#files,
         tablespaces: new Map(this.#plan.tablespaces.map(({ oid, to }) => [oid, to])),

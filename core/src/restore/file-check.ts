@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
+import { piecesInThread } from '../pipeline/hash-thread.ts';
+import type { PieceHasher } from '../pipeline/hasher.ts';
 import { CRC32C_START, finishCrc32c, updateCrc32c } from '../postgres/crc32c.ts';
 import type { ManifestFile } from '../postgres/manifest.ts';
 
@@ -23,19 +25,96 @@ export class FileCheck {
 
   /** What differs from the manifest; undefined when nothing does. To be called once. */
   fault(): string | undefined {
-    const { size, checksum } = this.#file;
-    if (this.#size !== size) return `has ${this.#size} bytes, the manifest says ${size}`;
-    const found = this.#hash.hex();
-    return checksum === undefined || found === checksum
-      ? undefined
-      : `has checksum ${found}, the manifest says ${checksum}`;
+    return sizeFault(this.#file, this.#size) ?? checksumFault(this.#file, this.#hash.hex());
+  }
+}
+
+/**
+ * The files of one part, one after the other, as {@link FileCheck}; those with SHA-256 are hashed in the hashing thread, so that what is
+ * wrong with one comes out later, at {@link PartCheck.finish} at the latest.
+ */
+export class PartCheck {
+  readonly #onFile: (path: string) => void;
+  readonly #hasher: PieceHasher = piecesInThread((sha256) => this.#hashed(sha256));
+  /** Those whose digest is not known yet. */
+  readonly #awaited: ManifestFile[] = [];
+  #present: { readonly file: ManifestFile; readonly other: FileCheck | undefined } | undefined;
+  #size = 0;
+  #fault: ArchiveError | undefined;
+
+  /** `onFile` is told the path of each file that agrees with the manifest. */
+  constructor(onFile: (path: string) => void) {
+    this.#onFile = onFile;
   }
 
-  /** Errors: `BACKUP_CORRUPT`. */
-  end(): void {
-    const fault = this.fault();
-    if (fault !== undefined) throw new ArchiveError('BACKUP_CORRUPT', `${this.#file.path} in the backup ${fault}`);
+  begin(file: ManifestFile): void {
+    this.#present = { file, other: file.algorithm === 'SHA256' ? undefined : new FileCheck(file) };
+    this.#size = 0;
   }
+
+  /** Takes the next bytes of the file, which may change afterwards. */
+  update(bytes: Uint8Array): void {
+    this.#size += bytes.byteLength;
+    const other = this.#present?.other;
+    if (other === undefined) this.#hasher.write(bytes);
+    else other.update(bytes);
+  }
+
+  /** The file is complete. */
+  end(): void {
+    if (this.#present === undefined) return;
+    const { file, other } = this.#present;
+    this.#present = undefined;
+    const fault = sizeFault(file, this.#size);
+    if (other !== undefined || fault !== undefined) {
+      this.#settle(file, fault ?? other?.fault());
+      return;
+    }
+    this.#awaited.push(file);
+    this.#hasher.cut();
+  }
+
+  /** To be called between chunks: waits while much is to be hashed. Errors: `BACKUP_CORRUPT` for a file that differs from the manifest. */
+  async turn(): Promise<void> {
+    await this.#hasher.pressure();
+    this.#throw();
+  }
+
+  /** Waits until all files were told. Errors as those of {@link turn}. */
+  async finish(): Promise<void> {
+    this.#throw();
+    await this.#hasher.finish();
+    this.#throw();
+  }
+
+  /** Frees what it holds. */
+  close(): void {
+    this.#hasher.discard();
+  }
+
+  #hashed(sha256: string): void {
+    const file = this.#awaited.shift();
+    if (file !== undefined) this.#settle(file, checksumFault(file, sha256));
+  }
+
+  #settle(file: ManifestFile, fault: string | undefined): void {
+    if (fault === undefined) this.#onFile(file.path);
+    else this.#fault ??= new ArchiveError('BACKUP_CORRUPT', `${file.path} in the backup ${fault}`);
+  }
+
+  #throw(): void {
+    if (this.#fault !== undefined) throw this.#fault;
+  }
+}
+
+function sizeFault({ size }: ManifestFile, found: number): string | undefined {
+  return found === size ? undefined : `has ${found} bytes, the manifest says ${size}`;
+}
+
+function checksumFault({ checksum }: ManifestFile, found: string): string | undefined {
+  return checksum === undefined || found === checksum
+    ? undefined
+    : `has checksum ${found}, the manifest says ${checksum}`;
 }
 
 function hasher({ algorithm }: ManifestFile): { update(bytes: Uint8Array): void; hex(): string } {

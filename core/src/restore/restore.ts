@@ -116,11 +116,12 @@ class Restore {
     });
     const owner = await resolveOwner(this.#options.owner, this.#directory);
     const resumed = await this.#begin(owner);
-    if (this.#options.tryCommand !== false) await this.#tryCommand(owner);
+    const trial = this.#startTrial(owner);
     const contents = new Contents(this.#plan, this.#directory, {
-      ...this.#call,
+      signal: trial.signal,
       source: new BackupSource(this.#plan.copies, (warning) => sources.warn(warning)),
       owner,
+      durable: this.#options.sync !== false,
       concurrency: this.#options.concurrency ?? 4,
       onProgress: (progress) => this.#options.onProgress?.(progress),
       onPart: async (name) => {
@@ -130,15 +131,23 @@ class Restore {
         await this.#saving;
       },
     });
-    await contents.load();
-    const resumedBytes = resumed ? await contents.check(this.#parts) : 0;
-    const tree = await contents.unpack();
+    let resumedBytes = 0;
+    let tree: FileTree;
+    try {
+      await contents.load();
+      resumedBytes = resumed ? await contents.check(this.#parts) : 0;
+      tree = await contents.unpack();
+    } catch (error) {
+      await trial.end();
+      throw error;
+    }
+    await trial.end();
     contents.report('wal');
     await placeWal(this.#plan, sources.wal(systemId), tree, { ...this.#call, fileMode: contents.fileMode });
     const { settings, notes } = await this.#configure(tree, contents);
     throwIfAborted(signal, 'the restore');
     contents.report('syncing');
-    await this.#finish();
+    await this.#finish(contents);
     onEvent?.('restore.finished', { backup: backup.id, directory: this.#directory });
     const { files, bytes } = contents;
     return {
@@ -244,7 +253,21 @@ class Restore {
     return { settings, notes };
   }
 
-  /** Runs the `restore_command` as the server will: a wrong path or permission shows now, and not after hours of copying. */
+  /**
+   * Runs the `restore_command` as the server will, while the first files are copied: a wrong path or permission ends the restore now, and not
+   * after hours. `signal` fires then, too, and `end` throws what is wrong.
+   */
+  #startTrial(owner: Owner | undefined): { readonly signal: AbortSignal; end(): Promise<void> } {
+    const failed = new AbortController();
+    const { signal } = this.#options;
+    const trial = this.#options.tryCommand === false ? Promise.resolve() : this.#tryCommand(owner);
+    trial.catch(() => failed.abort()); // told by end()
+    return {
+      signal: signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]),
+      end: () => trial,
+    };
+  }
+
   async #tryCommand(owner: Owner | undefined): Promise<void> {
     const { wal, backup } = this.#plan;
     const last = wal.pieces.at(-1);
@@ -255,10 +278,10 @@ class Restore {
   }
 
   /** Makes everything durable, then puts `pg_control` in place: from then on a server can start. */
-  async #finish(): Promise<void> {
+  async #finish(contents: Contents): Promise<void> {
     const durable = this.#options.sync !== false;
     const folders = [this.#directory, ...this.#tablespaceFolders()];
-    for (const folder of folders) if (durable) await syncTree(folder);
+    for (const folder of folders) if (durable) await syncTree(folder, (place) => contents.isDurable(place));
     try {
       await rename(join(this.#directory, PENDING_CONTROL_FILE), join(this.#directory, CONTROL_FILE_PATH));
       for (const folder of folders) await removeState(folder);

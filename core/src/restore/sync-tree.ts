@@ -5,8 +5,8 @@ import { restoreError } from './restore-error.ts';
 /** Files that are synced at once. */
 const PARALLEL = 16;
 
-/** Makes a folder and all below it durable. Links are not followed. */
-export async function syncTree(root: string): Promise<void> {
+/** Makes a folder and all below it durable, except for files that are so already. Links are not followed. */
+export async function syncTree(root: string, isDurable: (place: Buffer) => boolean): Promise<void> {
   const folders: Buffer[] = [Buffer.from(root)];
   const files: Buffer[] = [];
   for (let at = 0; at < folders.length; at++) {
@@ -15,7 +15,7 @@ export async function syncTree(root: string): Promise<void> {
       for (const entry of await readdir(folder, { withFileTypes: true, encoding: 'buffer' })) {
         const path = Buffer.concat([folder, Buffer.from('/'), entry.name]);
         if (entry.isDirectory()) folders.push(path);
-        else if (entry.isFile()) files.push(path);
+        else if (entry.isFile() && !isDurable(path)) files.push(path);
       }
     } catch (error) {
       throw restoreError(error, `reading ${folder.toString()}`);

@@ -1,10 +1,12 @@
 /** Writes the files of one part of a backup. */
 import type { FileHandle } from 'node:fs/promises';
 import { ArchiveError } from '../contracts/errors.ts';
+import { isLeased, releaseChunk } from '../contracts/lease.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import type { ManifestFile } from '../postgres/manifest.ts';
 import { TarReader, type TarHeader } from '../postgres/tar.ts';
-import { FileCheck } from './file-check.ts';
+import { PartCheck } from './file-check.ts';
+import type { BackgroundSync } from './background-sync.ts';
 import type { FileTree } from './file-tree.ts';
 import { restoreError } from './restore-error.ts';
 
@@ -21,11 +23,16 @@ export interface UnpackTarget {
   readonly files: ReadonlyMap<string, ManifestFile>;
   /** New locations of tablespaces by OID; undefined for one inside the data directory. */
   readonly tablespaces: ReadonlyMap<string, string | undefined>;
+  /** Takes the files that are complete. */
+  readonly syncs: BackgroundSync;
   /** Told of bytes as they are written. */
   readonly onBytes: (bytes: number) => void;
   /** Called for each file that is written and agrees with the manifest, with its path there. */
   readonly onFile: (path: string) => void;
 }
+
+/** Writes of a part that may be under way while the next chunk is decoded and hashed. */
+const WRITES = 2;
 
 type Action =
   | { readonly kind: 'entry'; readonly header: TarHeader }
@@ -52,19 +59,36 @@ export async function unpackPart(source: AsyncIterable<Uint8Array>, name: string
       reader.push(chunk);
       for (const action of actions) await writer.take(action);
       actions = [];
+      // A chunk that is not leased may change when the next one is asked for.
+      if (isLeased(chunk)) writer.afterWrites(() => releaseChunk(chunk));
+      else await writer.written();
+      await writer.check.turn();
     }
     reader.end();
+    await writer.check.finish();
   } finally {
     await writer.close();
   }
 }
 
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly place: Buffer;
+  /** Bytes that were given to be written. */
+  position: number;
+}
+
 class EntryWriter {
+  readonly check: PartCheck;
   readonly #target: UnpackTarget;
-  #open: { readonly handle: FileHandle; readonly path: string; readonly check: FileCheck } | undefined;
+  #open: OpenFile | undefined;
+  /** Writes under way, which all go to the open file. */
+  readonly #writing = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(target: UnpackTarget) {
     this.#target = target;
+    this.check = new PartCheck(target.onFile);
   }
 
   async take(action: Action): Promise<void> {
@@ -72,24 +96,53 @@ class EntryWriter {
     const open = this.#open;
     if (open === undefined) return; // the end of a folder or link
     if (action.kind === 'data') {
-      open.check.update(action.chunk);
-      try {
-        await open.handle.writeFile(action.chunk);
-      } catch (error) {
-        throw restoreError(error, `writing ${open.path}`);
-      }
-      this.#target.onBytes(action.chunk.byteLength);
+      this.check.update(action.chunk);
+      this.#write(open, action.chunk);
+      while (this.#writing.size > WRITES) await Promise.race(this.#writing);
+      this.#throw();
       return;
     }
-    await this.close();
-    open.check.end();
-    this.#target.onFile(open.path);
+    await this.written();
+    this.#open = undefined;
+    await this.#target.syncs.add(open.handle, open.place, open.position);
+    this.check.end();
+  }
+
+  /** Waits until nothing is written any more. Errors: `RESTORE_FAILED`. */
+  async written(): Promise<void> {
+    await Promise.all(this.#writing);
+    this.#throw();
+  }
+
+  /** Does something once the writes under way have ended. */
+  afterWrites(then: () => void): void {
+    void Promise.all(this.#writing).then(then);
   }
 
   async close(): Promise<void> {
+    this.check.close();
+    await Promise.all(this.#writing);
     const open = this.#open;
     this.#open = undefined;
     await open?.handle.close();
+  }
+
+  #throw(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Begins to write the next bytes of the open file, which must not change until they are written. */
+  #write(open: OpenFile, chunk: Uint8Array): void {
+    const { position } = open;
+    open.position += chunk.byteLength;
+    const work: Promise<void> = writeAt(open.handle, chunk, position)
+      .then(
+        () => this.#target.onBytes(chunk.byteLength),
+        (error: unknown) => void (this.#failure ??= { error: restoreError(error, `writing ${open.place.toString()}`) }),
+      )
+      .finally(() => this.#writing.delete(work));
+    this.#writing.add(work);
+    this.#target.syncs.grown(open.handle, open.place, position, open.position);
   }
 
   async #entry(header: TarHeader): Promise<void> {
@@ -105,7 +158,9 @@ class EntryWriter {
         if (file === undefined)
           throw new ArchiveError('BACKUP_CORRUPT', `the backup holds a file that its manifest does not name: ${path}`);
         const place = path === CONTROL_FILE_PATH ? PENDING_CONTROL_FILE : header.path;
-        this.#open = { handle: await tree.create(place, header.mode), path, check: new FileCheck(file) };
+        const handle = await tree.create(place, header.mode);
+        this.#open = { handle, place: tree.place(place), position: 0 };
+        this.check.begin(file);
       }
     }
   }
@@ -121,5 +176,13 @@ class EntryWriter {
         `the backup holds a link that is of no tablespace: ${path} to ${linkTarget}`,
       );
     return tree.link(path, location);
+  }
+}
+
+/** The system may write less than it was given. */
+async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.byteLength;) {
+    const { bytesWritten } = await handle.write(bytes, written, bytes.byteLength - written, position + written);
+    written += bytesWritten;
   }
 }

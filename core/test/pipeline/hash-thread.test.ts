@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
-import { expect, test } from 'vitest';
-import { hashInThread } from '../../src/pipeline/hash-thread.ts';
+import { describe, expect, test } from 'vitest';
+import { hashInThread, piecesInThread } from '../../src/pipeline/hash-thread.ts';
 import { content, sha256 } from './objects.ts';
 
 async function hashed(bytes: Uint8Array, chunk: number): Promise<string> {
@@ -65,4 +65,90 @@ test('streams that wait for each other do not keep memory from each other', asyn
   for (let round = 0; round < 3; round++) for (const hasher of hashers) await hasher.update(text);
   const digest = sha256(Buffer.concat([text, text, text]));
   for (const hasher of hashers) expect(await hasher.digest()).toBe(digest);
+});
+
+describe('pieces', () => {
+  test('each has its digest, in order, however the bytes come', async () => {
+    const pieces = [0, 1, 700, 0, 0, 1024 * 1024, 1024 * 1024 - 701, 3_000_001, 0].map((length, at) =>
+      content(length, `${at}`),
+    );
+    for (const chunk of [997, 65_536, 5_000_000]) {
+      const digests: string[] = [];
+      const hasher = piecesInThread((digest) => digests.push(digest));
+      for (const piece of pieces) {
+        for (let at = 0; at < piece.byteLength; at += chunk) {
+          const part = Buffer.from(piece.subarray(at, at + chunk));
+          hasher.write(part);
+          part.fill(0);
+          await hasher.pressure();
+        }
+        hasher.cut();
+      }
+      await hasher.finish();
+      hasher.discard();
+      expect(digests).toEqual(pieces.map((piece) => sha256(piece)));
+    }
+  });
+
+  test('thousands of empty ones take no memory that would have to be waited for', async () => {
+    const digests: string[] = [];
+    const hasher = piecesInThread((digest) => digests.push(digest));
+    for (let piece = 0; piece < 5000; piece++) hasher.cut();
+    await hasher.finish();
+    hasher.discard();
+    expect(digests).toHaveLength(5000);
+    expect(new Set(digests)).toEqual(new Set([sha256(Buffer.alloc(0))]));
+  });
+
+  test('a writer that cannot wait is asked to, and loses nothing if it does not', async () => {
+    const bytes = content(20_000_000);
+    let digest = '';
+    const hasher = piecesInThread((told) => (digest = told));
+    hasher.write(bytes);
+    const pressure = hasher.pressure();
+    expect(pressure).toBeInstanceOf(Promise);
+    await pressure;
+    hasher.cut();
+    await hasher.finish();
+    hasher.discard();
+    expect(digest).toBe(sha256(bytes));
+  });
+
+  test('what is written after the end is an error', async () => {
+    const hasher = piecesInThread(() => undefined);
+    hasher.discard();
+    expect(() => hasher.write(Buffer.from('late'))).toThrow(/after the end/);
+    await expect(hasher.finish()).rejects.toThrow(/after the end/);
+  });
+});
+
+test('a thread that dies fails all that wait for it, and the next stream starts another', () => {
+  const module = new URL('../../src/pipeline/hash-thread.ts', import.meta.url);
+  // The thread is ended in the middle of its work, as it would be for want of memory.
+  const program = `
+    import { Worker } from 'node:worker_threads';
+    const { postMessage } = Worker.prototype;
+    let ended = false;
+    Worker.prototype.postMessage = function (message, transfer) {
+      postMessage.call(this, message, transfer);
+      if (message.stream === 1 && !ended) ended = this.terminate();
+    };
+    const { hashInThread, piecesInThread } = await import('${module.href}');
+    const first = hashInThread();
+    await first.update(Buffer.alloc(10));
+    const pieces = piecesInThread(() => undefined);
+    pieces.write(Buffer.alloc(30_000_000));
+    pieces.cut();
+    const [one, other] = await Promise.allSettled([first.digest(), pieces.finish(), pieces.pressure()]);
+    for (const { reason } of [one, other]) console.log(reason?.code, reason?.message);
+    const next = hashInThread();
+    await next.update(Buffer.from('again'));
+    console.log(await next.digest());`;
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', timeout: 30_000 });
+  const [one, other, again] = run.stdout.trim().split('\n');
+  expect({ one, other, stderr: run.stderr }).toMatchObject({
+    one: 'INTERNAL the hashing thread ended',
+    other: 'INTERNAL the hashing thread ended',
+  });
+  expect(again).toBe(sha256(Buffer.from('again')));
 });

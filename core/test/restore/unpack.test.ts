@@ -17,6 +17,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ManifestFile } from '../../src/postgres/manifest.ts';
 import { TAR_END, tarHeader, tarPadding, type TarEntry } from '../../src/postgres/tar.ts';
+import { BackgroundSync } from '../../src/restore/background-sync.ts';
 import { FileTree } from '../../src/restore/file-tree.ts';
 import { unpackPart } from '../../src/restore/unpack-part.ts';
 
@@ -77,6 +78,7 @@ async function unpack(
   await unpackPart(chunks(bytes, size), 'part', {
     archive,
     tree: new FileTree(join(folder, 'data'), { owner: undefined, directoryMode: 0o700 }),
+    syncs: new BackgroundSync(true),
     prefix: archive === 'base' ? '' : `pg_tblspc/${archive}/`,
     files,
     tablespaces,

@@ -1,5 +1,5 @@
 import { definePlugin, Secret, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AesGcmCodec, type AesGcmCodecOptions } from './aes-gcm-codec.ts';
 import { keyProblems } from './keys.ts';
 

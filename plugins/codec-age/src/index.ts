@@ -1,5 +1,5 @@
 import { definePlugin, Secret, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AgeCodec, WORK, type AgeCodecOptions } from './age-codec.ts';
 import { makeHeader } from './header.ts';
 import { faultOfPassphrase, MOST_WORK } from './passphrase.ts';

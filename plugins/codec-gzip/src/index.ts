@@ -1,5 +1,5 @@
 import { definePlugin, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { GzipCodec, type GzipCodecOptions } from './gzip-codec.ts';
 
 const options = z.strictObject({

@@ -1,5 +1,5 @@
 import { definePlugin, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Lz4Codec } from './lz4-codec.ts';
 
 type NoOptions = Readonly<Record<string, never>>;

@@ -6,6 +6,7 @@ import {
   checkedBody,
   checkKey,
   errnoOf,
+  leaseChunk,
   resolveRange,
   throwIfAborted,
   type CallOptions,
@@ -138,11 +139,14 @@ export class FsStorage implements Storage {
       const info = await mapped(handle.stat(), what);
       if (!info.isFile()) throw notFound(key);
       const { start, end } = resolveRange(key, options.range, info.size);
+      const free: Uint8Array[] = [];
       for (let position = start; position < end;) {
         throwIfAborted(options.signal, what);
-        const chunk = await readChunk(handle, key, position, Math.min(CHUNK, end - position));
-        position += chunk.byteLength;
-        yield chunk;
+        const memory = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(CHUNK, end - start));
+        const wanted = memory.subarray(0, Math.min(memory.byteLength, end - position));
+        const length = await readChunk(handle, key, position, wanted);
+        position += length;
+        yield leaseChunk(memory.subarray(0, length), () => free.push(memory));
       }
     } finally {
       await handle.close();
@@ -228,13 +232,13 @@ function notFound(key: string): ArchiveError {
 }
 
 /** Reads up to `length` bytes into memory of their own: nobody else ever writes to a chunk that was given out. */
-async function readChunk(handle: FileHandle, key: string, position: number, length: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(length);
-  const { bytesRead } = await mapped(handle.read(buffer, 0, length, position), `reading ${key}`);
+/** Bytes that were read. */
+async function readChunk(handle: FileHandle, key: string, position: number, into: Uint8Array): Promise<number> {
+  const { bytesRead } = await mapped(handle.read(into, 0, into.byteLength, position), `reading ${key}`);
   if (bytesRead === 0) {
     throw new ArchiveError('STORAGE_CORRUPT', `the object ${key} ended at ${position} while it was read`);
   }
-  return bytesRead === length ? buffer : buffer.subarray(0, bytesRead);
+  return bytesRead;
 }
 
 /** False when the file was not there. */

@@ -1,5 +1,5 @@
 import { definePlugin, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FsStorage, type FsStorageOptions } from './fs-storage.ts';
 
 export { FsStorage, type FsStorageOptions } from './fs-storage.ts';

@@ -1,5 +1,5 @@
 import { Secret } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export interface GcsStorageOptions {
   readonly bucket: string;

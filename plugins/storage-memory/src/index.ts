@@ -1,5 +1,5 @@
 import { definePlugin, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { MemoryStorage } from './memory-storage.ts';
 
 export { MemoryStorage, type MemoryStorageOptions } from './memory-storage.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ArchiveError, Secret } from '@pgark/sdk';
 import { PROVIDERS, type Provider, type ProviderName } from './providers.ts';
 import { parseMilliseconds, parseSize } from './units.ts';

@@ -1,5 +1,5 @@
 import { definePlugin, Secret, type Plugin } from '@pgark/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SftpStorageOptions } from './options.ts';
 import { SftpStorage } from './sftp-storage.ts';
 
