@@ -7,9 +7,9 @@ import { hashInPlace, piecesInPlace, type Hasher, type PieceHasher } from './has
 /** Bytes of a piece of memory that goes to the thread and comes back. Shared memory is filled at a quarter of the speed. */
 const SLOT_SIZE = 1024 * 1024;
 /** Slots that may wait for the thread before those who write are asked to wait; each stream fills one more. */
-const MOST_WAITING = 3;
+const MOST_WAITING = 4;
 /** Slots that are kept when nobody uses them. */
-const MOST_FREE = 4;
+const MOST_FREE = 8;
 /** Digests of one slot: an archive may hold a million empty files. */
 const MOST_CUTS = 1024;
 
