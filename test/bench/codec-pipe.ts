@@ -36,7 +36,11 @@ function stdin(): ByteQueue {
     void pressure.then(() => socket.resume());
     return false;
   };
-  const socket = new Socket({ fd: STDIN, readable: true, onread: { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: take } });
+  const socket = new Socket({
+    fd: STDIN,
+    readable: true,
+    onread: { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: take },
+  });
   socket.once('end', () => queue.end());
   socket.once('error', (error) => queue.fail(error));
   socket.resume();

@@ -28,7 +28,7 @@ export class BackgroundSync {
     return this.#synced.has(nameOf(place));
   }
 
-  /** `before` bytes of a file were on their way, now there are `after`. */
+  /** A file has grown from `before` bytes to `after`. */
   grown(handle: FileHandle, place: Buffer, before: number, after: number): void {
     if (!this.#durable || Math.floor(before / STRETCH) === Math.floor(after / STRETCH)) return;
     if (this.#active.size < AT_ONCE) this.#start(handle.datasync(), place);

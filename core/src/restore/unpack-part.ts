@@ -8,6 +8,7 @@ import { TarReader, type TarHeader } from '../postgres/tar.ts';
 import { PartCheck } from './file-check.ts';
 import type { BackgroundSync } from './background-sync.ts';
 import type { FileTree } from './file-tree.ts';
+import { FileWriter } from './file-writer.ts';
 import { restoreError } from './restore-error.ts';
 
 /** The name of the control file until everything else is in place: without it no server starts from the folder. */
@@ -30,9 +31,6 @@ export interface UnpackTarget {
   /** Called for each file that is written and agrees with the manifest, with its path there. */
   readonly onFile: (path: string) => void;
 }
-
-/** Writes of a part that may be under way while the next chunk is decoded and hashed. */
-const WRITES = 2;
 
 type Action =
   | { readonly kind: 'entry'; readonly header: TarHeader }
@@ -74,16 +72,13 @@ export async function unpackPart(source: AsyncIterable<Uint8Array>, name: string
 interface OpenFile {
   readonly handle: FileHandle;
   readonly place: Buffer;
-  /** Bytes that were given to be written. */
-  position: number;
+  readonly writer: FileWriter;
 }
 
 class EntryWriter {
   readonly check: PartCheck;
   readonly #target: UnpackTarget;
   #open: OpenFile | undefined;
-  /** Writes under way, which all go to the open file. */
-  readonly #writing = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;
 
   constructor(target: UnpackTarget) {
@@ -97,52 +92,38 @@ class EntryWriter {
     if (open === undefined) return; // the end of a folder or link
     if (action.kind === 'data') {
       this.check.update(action.chunk);
-      this.#write(open, action.chunk);
-      while (this.#writing.size > WRITES) await Promise.race(this.#writing);
+      await open.writer.write(action.chunk);
       this.#throw();
       return;
     }
     await this.written();
     this.#open = undefined;
-    await this.#target.syncs.add(open.handle, open.place, open.position);
+    await this.#target.syncs.add(open.handle, open.place, open.writer.size);
     this.check.end();
   }
 
-  /** Waits until nothing is written any more. Errors: `RESTORE_FAILED`. */
+  /** Waits until all that was taken is written. Errors: `RESTORE_FAILED`. */
   async written(): Promise<void> {
-    await Promise.all(this.#writing);
+    await this.#open?.writer.finish();
     this.#throw();
   }
 
-  /** Does something once the writes under way have ended. */
+  /** Calls `then` when nothing that was taken so far is needed any more. Files before the open one are written already. */
   afterWrites(then: () => void): void {
-    void Promise.all(this.#writing).then(then);
+    if (this.#open === undefined) then();
+    else this.#open.writer.afterWrites(then);
   }
 
   async close(): Promise<void> {
     this.check.close();
-    await Promise.all(this.#writing);
     const open = this.#open;
     this.#open = undefined;
+    await open?.writer.finish();
     await open?.handle.close();
   }
 
   #throw(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
-  }
-
-  /** Begins to write the next bytes of the open file, which must not change until they are written. */
-  #write(open: OpenFile, chunk: Uint8Array): void {
-    const { position } = open;
-    open.position += chunk.byteLength;
-    const work: Promise<void> = writeAt(open.handle, chunk, position)
-      .then(
-        () => this.#target.onBytes(chunk.byteLength),
-        (error: unknown) => void (this.#failure ??= { error: restoreError(error, `writing ${open.place.toString()}`) }),
-      )
-      .finally(() => this.#writing.delete(work));
-    this.#writing.add(work);
-    this.#target.syncs.grown(open.handle, open.place, position, open.position);
   }
 
   async #entry(header: TarHeader): Promise<void> {
@@ -159,10 +140,22 @@ class EntryWriter {
           throw new ArchiveError('BACKUP_CORRUPT', `the backup holds a file that its manifest does not name: ${path}`);
         const place = path === CONTROL_FILE_PATH ? PENDING_CONTROL_FILE : header.path;
         const handle = await tree.create(place, header.mode);
-        this.#open = { handle, place: tree.place(place), position: 0 };
+        this.#open = this.#opened(handle, tree.place(place));
         this.check.begin(file);
       }
     }
+  }
+
+  #opened(handle: FileHandle, place: Buffer): OpenFile {
+    const { onBytes, syncs } = this.#target;
+    const writer = new FileWriter(handle, {
+      onBytes: (count, position) => {
+        onBytes(count);
+        syncs.grown(handle, place, position - count, position);
+      },
+      onFailure: (error) => (this.#failure ??= { error: restoreError(error, `writing ${place.toString()}`) }),
+    });
+    return { handle, place, writer };
   }
 
   /** The only links of a backup are those of its tablespaces. Where they point to is decided by the plan, not by the archive. */
@@ -176,13 +169,5 @@ class EntryWriter {
         `the backup holds a link that is of no tablespace: ${path} to ${linkTarget}`,
       );
     return tree.link(path, location);
-  }
-}
-
-/** The system may write less than it was given. */
-async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.byteLength;) {
-    const { bytesWritten } = await handle.write(bytes, written, bytes.byteLength - written, position + written);
-    written += bytesWritten;
   }
 }

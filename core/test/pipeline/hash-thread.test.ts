@@ -144,7 +144,10 @@ test('a thread that dies fails all that wait for it, and the next stream starts 
     const next = hashInThread();
     await next.update(Buffer.from('again'));
     console.log(await next.digest());`;
-  const run = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', timeout: 30_000 });
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
   const [one, other, again] = run.stdout.trim().split('\n');
   expect({ one, other, stderr: run.stderr }).toMatchObject({
     one: 'INTERNAL the hashing thread ended',

@@ -56,7 +56,12 @@ class ChunkThread {
     this.#gone = gone;
     // Built, the modules are chunks in one folder, and the thread is an entry of its own.
     const file = import.meta.url.endsWith('.ts') ? './chunk-worker.ts' : './chunk-worker.js';
-    this.#worker = new Worker(new URL(file, import.meta.url), { name: 'pgark age', execArgv: [] });
+    this.#worker = new Worker(new URL(file, import.meta.url), {
+      name: 'pgark age',
+      execArgv: [],
+      // What it works on lies outside of the heap.
+      resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 },
+    });
     this.#worker.on('message', (message: FromChunkWorker) => this.#answer(message));
     this.#worker.on('error', (error) => this.#fail(error));
     this.#worker.on('exit', () => this.#fail(undefined));

@@ -54,7 +54,7 @@ export interface FrameCompressorOptions {
 /** Makes one whole frame of each block. */
 export function frameCompressor({ level, blockSize, longWindowLog }: FrameCompressorOptions): FrameCoder {
   // While more room is left than a frame can need, the library writes into it directly, not through a buffer of its own.
-  const chunkSize = Math.max(8 * MIB, 2 * blockSize);
+  const chunkSize = Math.max(4 * MIB, 2 * blockSize);
   const stream = createZstdCompress({
     // Every write ends a frame, which then also tells its content size.
     flush: constants.ZSTD_e_end,

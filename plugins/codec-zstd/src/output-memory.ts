@@ -32,7 +32,7 @@ export class OutputMemory {
       this.#leave();
       this.#present = { memory, lent: 0, full: false };
     }
-    const piece = this.#present!;
+    const piece = this.#present;
     piece.lent++;
     return leaseChunk(chunk, () => {
       piece.lent--;

@@ -51,7 +51,7 @@ test('what nobody releases stays as it is; what is released takes no memory', as
     most = Math.max(most, process.memoryUsage().arrayBuffers);
   }
   for (const frame of kept) expect(zstdDecompressSync(frame).equals(noise)).toBe(true);
-  // 60 MiB went through; what is kept holds its pieces of 8 MiB.
+  // 60 MiB went through; what is kept holds its pieces of 4 MiB.
   expect(count).toBe(60);
   expect(most).toBeLessThan(75 * MIB);
 });
