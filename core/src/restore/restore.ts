@@ -116,9 +116,9 @@ class Restore {
     });
     const owner = await resolveOwner(this.#options.owner, this.#directory);
     const resumed = await this.#begin(owner);
-    const trial = this.#startTrial(owner);
+    if (this.#options.tryCommand !== false) await this.#tryCommand(owner);
     const contents = new Contents(this.#plan, this.#directory, {
-      signal: trial.signal,
+      ...this.#call,
       source: new BackupSource(this.#plan.copies, (warning) => sources.warn(warning)),
       owner,
       durable: this.#options.sync !== false,
@@ -131,17 +131,9 @@ class Restore {
         await this.#saving;
       },
     });
-    let resumedBytes = 0;
-    let tree: FileTree;
-    try {
-      await contents.load();
-      resumedBytes = resumed ? await contents.check(this.#parts) : 0;
-      tree = await contents.unpack();
-    } catch (error) {
-      await trial.end();
-      throw error;
-    }
-    await trial.end();
+    await contents.load();
+    const resumedBytes = resumed ? await contents.check(this.#parts) : 0;
+    const tree = await contents.unpack();
     contents.report('wal');
     await placeWal(this.#plan, sources.wal(systemId), tree, { ...this.#call, fileMode: contents.fileMode });
     const { settings, notes } = await this.#configure(tree, contents);
@@ -253,21 +245,7 @@ class Restore {
     return { settings, notes };
   }
 
-  /**
-   * Runs the `restore_command` as the server will, while the first files are copied: a wrong path or permission ends the restore now, and not
-   * after hours. `signal` fires then, too, and `end` throws what is wrong.
-   */
-  #startTrial(owner: Owner | undefined): { readonly signal: AbortSignal; end(): Promise<void> } {
-    const failed = new AbortController();
-    const { signal } = this.#options;
-    const trial = this.#options.tryCommand === false ? Promise.resolve() : this.#tryCommand(owner);
-    trial.catch(() => failed.abort()); // told by end()
-    return {
-      signal: signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]),
-      end: () => trial,
-    };
-  }
-
+  /** Runs the `restore_command` as the server will: a wrong path or permission shows now, and not after hours of copying. */
   async #tryCommand(owner: Owner | undefined): Promise<void> {
     const { wal, backup } = this.#plan;
     const last = wal.pieces.at(-1);
