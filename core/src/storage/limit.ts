@@ -1,11 +1,12 @@
-import { throwIfAborted, type Storage } from '../contracts/index.ts';
+import type { Storage } from '../contracts/index.ts';
+import { Line } from './line.ts';
 
 /**
  * At most `calls` calls at once; the others wait in line. A loop over `get` or `list` counts until it is left, a `put` also while a step of
  * it waits for its next attempt: whoever took its place would meet the same storage.
  */
 export function withLimit(storage: Storage, calls: number): Storage {
-  const line = new Line(calls);
+  const line = new Line(calls, 'waiting for the storage');
   const once = async <Value>(signal: AbortSignal | undefined, call: () => Promise<Value>): Promise<Value> => {
     await line.enter(signal);
     try {
@@ -34,44 +35,4 @@ export function withLimit(storage: Storage, calls: number): Storage {
     remove: (keys, options) => once(options?.signal, () => storage.remove(keys, options)),
     close: () => storage.close(),
   };
-}
-
-/** So many at once, the others in the order in which they came. */
-class Line {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(places: number) {
-    this.#free = places;
-  }
-
-  async enter(signal: AbortSignal | undefined): Promise<void> {
-    throwIfAborted(signal, 'waiting for the storage');
-    if (this.#free > 0) {
-      this.#free--;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(go), 1);
-        try {
-          throwIfAborted(signal, 'waiting for the storage');
-        } catch (error) {
-          reject(error);
-        }
-      };
-      const go = (): void => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-      this.#waiting.push(go);
-    });
-  }
-
-  leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free++;
-    else next();
-  }
 }

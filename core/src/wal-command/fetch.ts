@@ -1,10 +1,9 @@
 /** `restore_command`: one WAL file out of the archive. */
 import { constants } from 'node:fs';
-import { access, copyFile, open, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { ArchiveError, errnoOf, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
+import { access, copyFile, stat, writeFile } from 'node:fs/promises';
+import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
-import { Backoff, pause } from '../receive/backoff.ts';
+import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
 import { Spool } from '../receive/spool.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
 import { allAnswers } from '../repository/all-answers.ts';
@@ -15,7 +14,9 @@ import { walReader } from '../repository/wal-union.ts';
 import { findControlFile, type RecoveryMode } from './data-directory.ts';
 import { withDeadline } from './deadline.ts';
 import { hasLaterWal } from './later-wal.ts';
-import { checkSegment, isSegmentFile, type SegmentFile } from './segment-check.ts';
+import { place } from './place.ts';
+import { isSegmentFile } from './segment-check.ts';
+import { tryAgain } from './try-again.ts';
 import { unfinishedSegment } from './unfinished-segment.ts';
 
 export interface WalFetchOptions {
@@ -51,25 +52,6 @@ export type WalFetchResult =
 /** Milliseconds for one attempt: a storage that says nothing at all must not hold the recovery for ever. */
 const ATTEMPT_LIMIT = 300_000;
 
-/** Failures that no waiting heals. A damaged object is read again: what was damaged may be the transfer. */
-const PERMANENT: ReadonlySet<ErrorCode> = new Set([
-  'USAGE',
-  'ABORTED',
-  'INTERNAL',
-  'CONFIG_INVALID',
-  'CONFIG_NOT_FOUND',
-  'CODEC_UNKNOWN',
-  'CODEC_KEY',
-  'PLUGIN_NOT_FOUND',
-  'PLUGIN_INCOMPATIBLE',
-  'PLUGIN_INVALID',
-  'PLUGIN_OPTIONS',
-  'WAL_CONFLICT',
-  'WAL_INVALID',
-  'SYSTEM_MISMATCH',
-  'REPOSITORY_FORMAT',
-]);
-
 /**
  * Puts a WAL file at `path`, whole and verified, or says that nothing has it. Any doubt is an error: PostgreSQL ends the
  * recovery and opens the cluster when it is told that there is no more WAL.
@@ -83,21 +65,11 @@ export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult
       hint: 'Give the command %f and %p, in this order.',
     });
   if (isBeyond(file, options.until)) return { outcome: 'missing' };
-  const backoff = new Backoff({ first: 250, most: 10_000 });
-  const deadline = performance.now() + (options.mode === 'standby' ? 0 : options.retry);
-  for (;;) {
-    try {
-      return await withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, options.signal, (signal) =>
-        fetchOnce(file, { ...options, signal }),
-      );
-    } catch (error) {
-      const delay = backoff.next();
-      const permanent = !isArchiveError(error) || PERMANENT.has(error.code);
-      if (permanent || performance.now() + delay > deadline) throw error;
-      options.logger.warn({ code: error.code }, `${error.message}; trying again in ${Math.ceil(delay)} ms`);
-      await pause(delay, options.signal ?? new AbortController().signal);
-    }
-  }
+  return tryAgain(options, () =>
+    withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, options.signal, (signal) =>
+      fetchOnce(file, { ...options, signal }),
+    ),
+  );
 }
 
 /** Whether a segment comes after the one of this name, on any timeline. */
@@ -238,41 +210,6 @@ async function exists(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     return !isAbsentInSpool(error, path);
-  }
-}
-
-/** Lets `write` make a file beside `path`, checks it, and renames it: nothing unchecked ever has the name that PostgreSQL reads. */
-async function place(
-  path: string,
-  file: WalFile,
-  systemId: string,
-  write: (temporary: string) => Promise<void>,
-): Promise<void> {
-  const temporary = `${path}.fetch`;
-  try {
-    await write(temporary);
-    if (isSegmentFile(file)) await checkPlaced(temporary, file, systemId);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    if (isArchiveError(error)) throw error;
-    throw new ArchiveError('RESTORE_FAILED', `cannot put ${file.name} at ${path}: ${errnoOf(error) ?? String(error)}`, {
-      cause: error,
-      hint: 'Check the folder and its permissions; recovery asks again after a restart.',
-    });
-  }
-}
-
-async function checkPlaced(path: string, file: SegmentFile, systemId: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
-    const { bytesRead } = await handle.read(head, 0, head.byteLength, 0);
-    const header = checkSegment(head.subarray(0, bytesRead), (await handle.stat()).size, file);
-    if (header.systemId !== systemId)
-      throw new ArchiveError('SYSTEM_MISMATCH', `${file.name} in the archive of ${systemId} is of ${header.systemId}`);
-  } finally {
-    await handle.close();
   }
 }
 
