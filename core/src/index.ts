@@ -19,6 +19,7 @@ export type {
   RepositoryConfig,
   RestoreConfig,
   SecretSource,
+  ServeConfig,
 } from './config/config.ts';
 export type { ConfigSetting, Origin } from './config/explain.ts';
 export { loadConfig, loadConfigs, type LoadedConfig, type LoadOptions } from './config/load.ts';
@@ -49,6 +50,7 @@ export {
   type TargetInput,
   type TimelineChoice,
 } from './restore/target.ts';
+export { serveWal, type WalServer, type WalServerOptions } from './server/wal-server.ts';
 export type { StorageCall } from './storage/observe.ts';
 export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
 export { walPush, type WalPushOptions, type WalPushResult } from './wal-command/push.ts';

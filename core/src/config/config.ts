@@ -74,6 +74,22 @@ export interface RestoreConfig {
   readonly walRetry: number;
 }
 
+export interface ServeConfig {
+  /** `host:port`, an IPv6 address in brackets. */
+  readonly listen: string;
+  /** Absolute paths. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly clientCa?: string };
+  readonly token?: SecretSource;
+  /** Absolute path; absent: that of the system for temporary files. */
+  readonly folder?: string;
+  /** Requests that are answered at once. */
+  readonly maxRequests: number;
+  /** Files that are read from the storage at once. */
+  readonly maxFetches: number;
+  /** Milliseconds in which a client takes nothing. */
+  readonly stallTimeout: number;
+}
+
 export interface HookConfig {
   readonly hook: PluginSection;
   /** Absent: every event. */
@@ -97,6 +113,7 @@ export interface Config {
   readonly receive: ReceiveConfig;
   readonly backup: BackupConfig;
   readonly restore: RestoreConfig;
+  readonly serve: ServeConfig;
   /** Threads for codecs. */
   readonly concurrency: number;
   readonly hooks: readonly HookConfig[];

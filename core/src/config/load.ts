@@ -246,6 +246,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
     return { use, options, path: formatPath(path), texts: own.map(formatPath) };
   };
   const { tail, ...receive } = parsed.receive;
+  const { tls, folder, ...serve } = parsed.serve;
   return {
     ...parsed,
     concurrency: parsed.concurrency ?? availableParallelism(),
@@ -253,6 +254,11 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       ...receive,
       spool: resolve(directory, receive.spool),
       ...(tail === undefined ? {} : { tail }),
+    },
+    serve: {
+      ...serve,
+      ...(folder === undefined ? {} : { folder: resolve(directory, folder) }),
+      ...(tls === undefined ? {} : { tls: mapValues(tls, (path) => resolve(directory, path)) }),
     },
     repositories: parsed.repositories.map(({ storage, codecs, ...rest }, at) => ({
       ...rest,
@@ -264,6 +270,14 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       return { hook, policy, timeout, retries, ...(events === undefined ? {} : { events }) };
     }),
   };
+}
+
+/** The same keys with other values. */
+function mapValues<Values extends Readonly<Record<string, string>>>(
+  values: Values,
+  change: (value: string) => string,
+): Values {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, change(value)])) as Values;
 }
 
 function distinct(problems: readonly Problem[]): readonly Problem[] {

@@ -29,6 +29,7 @@ const typeNames = z.registry<{ readonly name: string }>();
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+)*$/;
+const LISTEN = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/;
 const nameMessage = 'must be up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit';
 
 const text = (what = 'a text'): z.ZodString => z.string({ error: `must be ${what}` }).min(1, 'must not be empty');
@@ -197,6 +198,36 @@ const restore = z.strictObject({
     .describe('How long `pgark wal-fetch` tries again while the storage fails, before it stops the recovery.'),
 });
 
+const serve = z.strictObject({
+  listen: text()
+    .regex(LISTEN, 'must be an address and a port such as 127.0.0.1:8732, [::1]:8732 or 0.0.0.0:8732')
+    .default('127.0.0.1:8732')
+    .describe('Where it listens. Any but an address of this host alone needs `tls`, and `token` or `tls.clientCa`.'),
+  tls: z
+    .strictObject({
+      certificate: text('a path').describe('File with the certificate of the server and those that lead to its CA.'),
+      key: text('a path').describe('File with the key of the certificate.'),
+      clientCa: text('a path')
+        .optional()
+        .describe('File with the CA of clients: a certificate that it signed is a credential, as good as the token.'),
+    })
+    .optional()
+    .describe('HTTPS; without it, plain HTTP.'),
+  token: secret.optional().describe('What clients show as `Authorization: Bearer`; at least 16 characters.'),
+  folder: text('a path')
+    .optional()
+    .describe('Where files lie while they are verified and sent; without it, the folder for temporary files.'),
+  maxRequests: count(1, 10_000)
+    .default(100)
+    .describe(
+      'Requests that are answered at once, each with up to one segment in `folder`; others are told to come again.',
+    ),
+  maxFetches: count(1, 256).default(4).describe('Files that are read from the storage at once; other requests wait.'),
+  stallTimeout: duration({ least: '1s', most: '1d' })
+    .prefault('5m')
+    .describe('Time in which a client takes nothing at all, after which its download is cut off.'),
+});
+
 const hook = z.looseObject(
   {
     use,
@@ -235,6 +266,7 @@ const section = z
     receive: receive.prefault({}).describe('`pgark receive`.'),
     backup: backup.prefault({}).describe('`pgark backup`.'),
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
+    serve: serve.prefault({}).describe('`pgark serve`.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
     log: z

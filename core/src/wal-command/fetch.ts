@@ -73,7 +73,7 @@ export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult
 }
 
 /** Whether a segment comes after the one of this name, on any timeline. */
-function isBeyond(file: WalFile, until: string | undefined): boolean {
+export function isBeyond(file: WalFile, until: string | undefined): boolean {
   return until !== undefined && isSegmentFile(file) && file.name.slice(8, 24) > until.slice(8, 24);
 }
 

@@ -1,0 +1,288 @@
+/**
+ * WAL over HTTP, for hosts that may not have the keys of the storage. With `node:http` alone: there are two routes, and the target of a
+ * request is compared as it came, before anything that decodes or normalises it, as the routers of frameworks do.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { ServeConfig } from '../config/config.ts';
+import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import type { Secret } from '../contracts/secret.ts';
+import type { Repository } from '../repository/repository.ts';
+import { Line } from '../storage/line.ts';
+import { withDeadline } from '../wal-command/deadline.ts';
+import { isLoopback, missingText, parseWalTarget, WAL_TYPE, type WalAddress } from '../wal-command/wal-address.ts';
+import { answer, answerFailure, HEADERS } from './answer.ts';
+import { checkToken, credentials } from './credentials.ts';
+import { checkProtection, formatAddress, parseListenAddress } from './listen-address.ts';
+import { sendFile } from './send-file.ts';
+import { readTlsFiles } from './tls-files.ts';
+import { verifiedFile, type VerifiedFile } from './verified-file.ts';
+
+export interface WalServerOptions {
+  /** The archive of the cluster, in the order of reading. */
+  readonly repositories: readonly [Repository, ...Repository[]];
+  /** `receive.spool`: what was received but not shipped yet. */
+  readonly spool?: string;
+  readonly config: ServeConfig;
+  /** The value of `serve.token`. */
+  readonly token?: Secret;
+  readonly logger: Logger;
+}
+
+/** What is read anew when it has changed. */
+export interface ReloadOptions {
+  readonly token?: Secret;
+}
+
+export interface WalServer {
+  /** `https://127.0.0.1:8732`, with the port that it really has. */
+  readonly url: string;
+  /** Reads certificates anew, and takes another token. Errors: `CONFIG_INVALID`; all stays as it was then. */
+  reload(options: ReloadOptions): Promise<void>;
+  /** Takes no more requests, and waits for those under way, at most so many milliseconds. Default 30 s. */
+  close(grace?: number): Promise<void>;
+}
+
+/** Milliseconds until a request is answered; sending may take as long as it takes. Clients wait a little longer. */
+export const ANSWER_LIMIT = 300_000;
+
+/** Milliseconds that a client may take for a handshake, and for its request. */
+const HANDSHAKE_LIMIT = 20_000;
+const REQUEST_LIMIT = 30_000;
+const IDLE_LIMIT = 60_000;
+const GRACE = 30_000;
+
+/**
+ * Listens as `config` says. Errors: `CONFIG_INVALID` for an address that cannot be listened on, one that other hosts reach without TLS and
+ * credentials, and certificates or a token that cannot be used.
+ */
+export async function serveWal(options: WalServerOptions): Promise<WalServer> {
+  const { config, token, logger } = options;
+  const address = parseListenAddress(config.listen);
+  const certificates = config.tls?.clientCa !== undefined;
+  checkProtection(address, { tls: config.tls !== undefined, credentials: token !== undefined || certificates });
+  const tls = config.tls === undefined ? undefined : await readTlsFiles(config.tls);
+  const work = new WalRequests(options);
+  work.admit = credentials({ certificates, ...(token === undefined ? {} : { token: checkToken(token) }) });
+  if (token === undefined && !certificates)
+    logger.warn({}, 'every program of this host may read the WAL: set serve.token');
+
+  const limits = { maxHeaderSize: 16_384, headersTimeout: HANDSHAKE_LIMIT, requestTimeout: REQUEST_LIMIT };
+  const http = { ...limits, keepAliveTimeout: IDLE_LIMIT, connectionsCheckingInterval: 5000 };
+  const server =
+    tls === undefined
+      ? createServer(http)
+      : // Who has no certificate is told so in words; `credentials` looks whether there is one.
+        createTlsServer({
+          ...http,
+          ...tls,
+          handshakeTimeout: HANDSHAKE_LIMIT,
+          requestCert: certificates,
+          rejectUnauthorized: false,
+        });
+  const listener: RequestListener = (request, response) => void work.answer(request, response);
+  for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) server.on(event, listener);
+  // A connection costs memory before it has shown a credential.
+  server.maxConnections = config.maxRequests * 4 + 100;
+  server.timeout = 0; // it would cut a client that is slow: see sendFile
+  await listen(server, address.host, address.port);
+  server.on('error', (error) => logger.warn({ error }, 'a connection could not be taken'));
+  const bound = server.address() as AddressInfo;
+  const protectedOne = tls !== undefined && (token !== undefined || certificates);
+  if (!protectedOne && !isLoopback(bound.address)) {
+    server.close();
+    throw new ArchiveError('CONFIG_INVALID', `${address.host} is ${bound.address}, which other hosts reach`);
+  }
+
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://${formatAddress({ host: address.host, port: bound.port })}`,
+    reload: async (again) => {
+      const fresh = config.tls === undefined ? undefined : await readTlsFiles(config.tls);
+      if ((again.token === undefined) !== (token === undefined))
+        throw new ArchiveError('CONFIG_INVALID', 'whether there is a token is decided at the start');
+      work.admit = credentials({
+        certificates,
+        ...(again.token === undefined ? {} : { token: checkToken(again.token) }),
+      });
+      if (fresh !== undefined) (server as TlsServer).setSecureContext(fresh);
+    },
+    close: async (grace = GRACE) => {
+      const closed = once(server, 'close');
+      server.close();
+      work.stop(() => server.closeIdleConnections());
+      const end = setTimeout(() => {
+        work.abort();
+        server.closeAllConnections();
+      }, grace);
+      await closed;
+      clearTimeout(end);
+    },
+  };
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw new ArchiveError('CONFIG_INVALID', `cannot listen on ${host}, port ${port}: ${errnoOf(error)}`, {
+      cause: error,
+      hint: 'Check serve.listen: the address must be one of this host, and no other program may use the port.',
+    });
+  }
+}
+
+/** Answers requests. */
+class WalRequests {
+  admit: (request: IncomingMessage) => boolean = () => false;
+  readonly #options: WalServerOptions;
+  readonly #cluster: string;
+  readonly #line: Line;
+  readonly #end = new AbortController();
+  /** Connections with a request that is being answered. */
+  readonly #answering = new Set<Socket>();
+  #stopped: (() => void) | undefined;
+
+  constructor(options: WalServerOptions) {
+    this.#options = options;
+    this.#cluster = options.repositories[0].cluster;
+    this.#line = new Line(options.config.maxFetches, 'waiting for the storage');
+  }
+
+  /** From now on every request is told to come again, and `idle` is called when one has ended. */
+  stop(idle: () => void): void {
+    this.#stopped = idle;
+  }
+
+  /** Ends what is under way. */
+  abort(): void {
+    this.#end.abort();
+  }
+
+  /** Never rejects. */
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    // No client sends a request before the last one is answered; what does may be two views of one stream.
+    if (this.#answering.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#answering.add(socket);
+    // Not only when all is cleaned up: the next request may come as soon as the client has all.
+    response.once('finish', () => this.#answering.delete(socket));
+    try {
+      await this.#answer(request, response);
+    } catch (error) {
+      this.#failed(request, response, error);
+    } finally {
+      this.#answering.delete(socket);
+      this.#stopped?.();
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, url = '', headers } = request;
+    const reads = method === 'GET' || method === 'HEAD';
+    const body = headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+    const stopping = this.#stopped !== undefined;
+    if (url === '/healthz' && reads && !body)
+      return answer(response, stopping ? 503 : 200, stopping ? 'stopping' : 'ok', { close: stopping });
+    if (!this.admit(request)) {
+      this.#options.logger.warn({ from: request.socket.remoteAddress }, 'a request without valid credentials');
+      return answer(response, 401, 'pgark: a token or a client certificate is needed', {
+        headers: { 'WWW-Authenticate': 'Bearer realm="pgark"' },
+        close: true,
+      });
+    }
+    if (!reads)
+      return answer(response, 405, 'pgark: only GET and HEAD', { headers: { Allow: 'GET, HEAD' }, close: true });
+    const address = body ? undefined : parseWalTarget(url);
+    if (address === undefined)
+      return answer(response, 400, 'pgark: not /v1/CLUSTER/SYSTEM-ID/wal/NAME', { close: true });
+    if (address.cluster !== this.#cluster)
+      return answer(response, 421, `pgark: this is the server of the cluster ${this.#cluster}`);
+    const { maxRequests } = this.#options.config;
+    if (stopping || this.#answering.size > maxRequests)
+      return answer(response, 503, `pgark: ${stopping ? 'stopping' : `${maxRequests} requests are under way`}`, {
+        headers: { 'Retry-After': '2' },
+        close: stopping,
+      });
+    await this.#answerFile(address, request, response);
+  }
+
+  async #answerFile(address: WalAddress, { method, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { logger, config } = this.#options;
+    const { file, systemId, cluster } = address;
+    const left = new AbortController();
+    const leave = (): void => left.abort();
+    socket.once('close', leave);
+    let verified: VerifiedFile | undefined;
+    try {
+      verified = await this.#verified(address, AbortSignal.any([left.signal, this.#end.signal]));
+      if (verified === undefined) {
+        logger.debug({ file: file.name, from: socket.remoteAddress }, 'missing');
+        return answer(response, 404, missingText(cluster, systemId, file.name));
+      }
+      response.writeHead(200, {
+        ...HEADERS,
+        'Content-Type': WAL_TYPE,
+        'Content-Length': verified.size,
+        'Repr-Digest': `sha-256=:${verified.sha256}:`,
+        'Accept-Ranges': 'none',
+        ...(this.#stopped === undefined ? {} : { Connection: 'close' }),
+      });
+      if (method === 'HEAD') response.end();
+      else await sendFile(response, verified, config.stallTimeout);
+      logger.debug({ file: file.name, from: socket.remoteAddress }, method === 'HEAD' ? 'looked up' : 'sent');
+    } finally {
+      socket.off('close', leave);
+      await verified?.handle.close();
+    }
+  }
+
+  /** In line with others, all in a limited time. */
+  async #verified(address: WalAddress, signal: AbortSignal): Promise<VerifiedFile | undefined> {
+    const { repositories, spool, config, logger } = this.#options;
+    const work = async (either: AbortSignal): Promise<VerifiedFile | undefined> => {
+      await this.#line.enter(either);
+      try {
+        return await verifiedFile(address, {
+          repositories,
+          logger,
+          signal: either,
+          ...(spool === undefined ? {} : { spool }),
+          ...(config.folder === undefined ? {} : { folder: config.folder }),
+        });
+      } finally {
+        this.#line.leave();
+      }
+    };
+    return withDeadline(`fetching ${address.file.name}`, ANSWER_LIMIT, signal, async (either) => {
+      const verified = await work(either);
+      if (!either.aborted) return verified;
+      // Nobody waits for it any more.
+      await verified?.handle.close();
+      throw new ArchiveError('ABORTED', `fetching ${address.file.name} was cancelled`);
+    });
+  }
+
+  #failed({ socket, url }: IncomingMessage, response: ServerResponse, error: unknown): void {
+    const { logger } = this.#options;
+    const failure = isArchiveError(error)
+      ? error
+      : new ArchiveError('INTERNAL', 'unexpected failure', { cause: error });
+    const { code, message } = failure;
+    const fields = { code, from: socket.remoteAddress, target: url?.slice(0, 200) };
+    if (response.headersSent || socket.destroyed) {
+      response.destroy();
+      logger.info(fields, `not sent whole: ${message}`);
+      return;
+    }
+    if (code === 'INTERNAL') logger.error({ ...fields, error }, message);
+    else logger.warn(fields, message);
+    answerFailure(response, failure);
+  }
+}
