@@ -53,5 +53,6 @@ export {
 export { serveWal, type WalServer, type WalServerOptions } from './server/wal-server.ts';
 export type { StorageCall } from './storage/observe.ts';
 export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
+export { fetchFromServer, type ServerFetchOptions, type ServerFetchResult } from './wal-command/fetch-from-server.ts';
 export { walPush, type WalPushOptions, type WalPushResult } from './wal-command/push.ts';
 export { VERSION } from './version.ts';

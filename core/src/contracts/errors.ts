@@ -167,6 +167,19 @@ const TABLE = {
     4,
     'The former primary went further than the new one; see docs/how-to/streaming.md.',
   ],
+  WAL_SERVER_UNAVAILABLE: [
+    'the server of WAL files could not be reached, or could not look',
+    true,
+    2,
+    'Check that "pgark serve" runs, its log, and the network.',
+  ],
+  WAL_SERVER_DENIED: [
+    'the server of WAL files and this host do not accept each other',
+    false,
+    2,
+    'Check the token, the certificates and the names in them.',
+  ],
+
   SLOT_MISSING: [
     'the replication slot does not exist',
     false,

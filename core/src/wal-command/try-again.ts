@@ -21,6 +21,7 @@ const PERMANENT: ReadonlySet<ErrorCode> = new Set([
   'WAL_INVALID',
   'SYSTEM_MISMATCH',
   'REPOSITORY_FORMAT',
+  'WAL_SERVER_DENIED',
 ]);
 
 export interface TryAgainOptions {
