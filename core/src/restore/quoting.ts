@@ -9,7 +9,8 @@ export function shellCommand(argv: readonly string[], placeholders: readonly str
   ].join(' ');
 }
 
-function shellWord(text: string): string {
+/** One argument of a command line for `sh`. */
+export function shellWord(text: string): string {
   if (/^[A-Za-z0-9_/.:=@,+-]+$/.test(text)) return text;
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -10,6 +10,7 @@ import { register as list } from './list.ts';
 import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
 import { register as restore } from './restore.ts';
+import { register as serve } from './serve.ts';
 import { register as show } from './show.ts';
 import { register as walFetch } from './wal-fetch.ts';
 import { register as walPush } from './wal-push.ts';
@@ -26,6 +27,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   copy,
   walPush,
   walFetch,
+  serve,
   config,
   plugins,
 ];
