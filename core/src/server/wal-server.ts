@@ -171,15 +171,19 @@ class WalRequests {
       return;
     }
     this.#answering.add(socket);
-    // Not only when all is cleaned up: the next request may come as soon as the client has all.
-    response.once('finish', () => this.#answering.delete(socket));
+    // When the client has all, its next request may come, or the connection may be closed.
+    response.once('finish', () => {
+      this.#answering.delete(socket);
+      this.#stopped?.();
+    });
+    // Of a client that left in the very moment in which it was answered; without a listener it would end the process.
+    response.on('error', (error) => this.#options.logger.debug({ error }, 'a client left'));
     try {
       await this.#answer(request, response);
     } catch (error) {
       this.#failed(request, response, error);
     } finally {
       this.#answering.delete(socket);
-      this.#stopped?.();
     }
   }
 

@@ -102,6 +102,25 @@ test('H-27 a client that takes nothing is cut off in the end, and what it has do
   expect(came).toBeLessThan(SIZE);
 });
 
+test('H-27 clients that leave at any moment end nothing but their own requests', async () => {
+  const server = await serving({ repositories: [await largeSegment()], config: { ...SERVE_DEFAULTS, folder } });
+  const names = [NAME, segmentName(1, 6n, SIZE), '00000002.history', 'nonsense'];
+  for (let round = 0; round < 15; round++)
+    await Promise.all(
+      names.flatMap((name) =>
+        [0, 1, 3, 10, 30].map(async (delay) => {
+          const socket = await rawConnection(server);
+          socket.write(`GET ${target(name)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`);
+          await sleep(delay + Math.random() * 5);
+          if (delay % 2 === 0) socket.resetAndDestroy();
+          else socket.destroy();
+        }),
+      ),
+    );
+  expect((await ask(server, target(NAME))).status).toBe(200);
+  await until('nothing is left of them', () => readdirSync(folder).length === 0);
+});
+
 test('H-27 more requests than are allowed are told to come again, and not that there is nothing', async () => {
   const server = await serving({
     repositories: [await largeSegment()],
