@@ -202,7 +202,7 @@ The first SIGINT or SIGTERM asks a command to stop; one that was cut short by it
 | Code | Meaning | What PostgreSQL does |
 | --- | --- | --- |
 | 0 | the whole, verified file is in place | replays it |
-| 1 | the archive answered that it has no such file | takes it for the end of the archive |
+| 1 | the archive, or the server that \`--from\` names, answered that there is no such file | takes it for the end of the archive |
 | 255 | anything else, with \`recovery.signal\` in the data directory: it could not be found out | stops the recovery, instead of promoting a truncated cluster |
 | 2 | anything else, in every other case (\`standby.signal\`) | asks again later; 255 would stop the standby |
 | 143 | ended by SIGTERM | stops as it was asked to |
