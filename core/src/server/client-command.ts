@@ -30,7 +30,7 @@ export function pgarkClientCommand(options: ClientCommandOptions): string {
   return shellCommand(['pgark', 'wal-fetch', ...given], ['%f', '%p']);
 }
 
-/** Seconds: for a connection; without a byte, somewhat more than the server takes to answer; and for further tries of a recovery. */
+/** Seconds: for a connection; without a byte, somewhat more than the server takes to answer; for further tries of a recovery, two seconds apart. */
 const CONNECT = 20;
 const SILENCE = 330;
 const RETRY = 60;
@@ -63,7 +63,7 @@ export function curlClientCommand(options: ClientCommandOptions): string {
     tokenFile === undefined ? curl : `printf "Authorization: Bearer %%s" "$(cat ${word(tokenFile)})" | ${curl}`;
   return [
     't="%p.pgark"',
-    'n=10',
+    'n=40',
     'test -e standby.signal && n=0',
     'rm -f "$t"',
     `s=$(${send}) && case $s in ` +

@@ -49,7 +49,7 @@ function replaced(text: string, name: string): string {
 
 /** Runs a restore_command in the data directory; gives its exit code. Without `patient` a failure is not tried again. */
 async function run(text: string, name = NAME, { patient = false } = {}): Promise<number | null> {
-  const shell = replaced(patient ? text : text.replace('n=10', 'n=0'), name);
+  const shell = replaced(patient ? text : text.replace('n=40', 'n=0'), name);
   const child = spawn('sh', ['-c', shell], { cwd: data, stdio: ['ignore', 'ignore', 'ignore'] });
   const [code] = (await once(child, 'close')) as [number | null];
   expect(readdirSync(join(data, 'pg_wal')).filter((file) => file !== 'RECOVERYXLOG')).toEqual([]);
