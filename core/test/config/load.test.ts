@@ -32,6 +32,7 @@ describe('loadConfig', () => {
       },
       backup: { checkpoint: 'fast', partSize: 268_435_456, walTimeout: 300_000 },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
+      serve: { listen: '127.0.0.1:8732', maxRequests: 100, maxFetches: 4, stallTimeout: 300_000 },
       concurrency: availableParallelism(),
       hooks: [],
       log: { level: 'info', format: 'auto' },
@@ -69,6 +70,26 @@ describe('loadConfig', () => {
     ]);
     const json = await load('{"cluster": "db2", "repositories": [{"storage": {"use": "fs"}}]}', { name: 'pgark.json' });
     expect(json.config.cluster).toBe('db2');
+  });
+
+  test('the files of the server are beside the config; a listen address that is none is refused', async () => {
+    const { config, directory } = await load(
+      `${MINIMAL}serve: { folder: wal, token: { file: t }, tls: { certificate: c.crt, key: /etc/c.key } }`,
+      { env: { PGARK_SERVE_TLS_CLIENT_CA: 'ca.crt', PGARK_SERVE_LISTEN: '[::1]:1' } },
+    );
+    expect(config.serve).toMatchObject({
+      listen: '[::1]:1',
+      folder: join(directory, 'wal'),
+      token: { file: 't' },
+      tls: { certificate: join(directory, 'c.crt'), key: '/etc/c.key', clientCa: join(directory, 'ca.crt') },
+    });
+    for (const listen of ['8732', '127.0.0.1', ':8732', '::1:8732', 'a b:1', '127.0.0.1:123456'])
+      expect(await problems(`${MINIMAL}serve: { listen: '${listen}' }`), listen).toEqual([
+        expect.stringContaining('serve.listen'),
+      ]);
+    expect(await problems(`${MINIMAL}serve: { tls: { certificate: c } }`)).toEqual([
+      expect.stringContaining('serve.tls.key'),
+    ]);
   });
 
   test('the codec none, alone, is the same as an empty list, also from the environment', async () => {
