@@ -46,8 +46,8 @@ export function curlClientCommand(options: ClientCommandOptions): string {
   const { url, cluster, systemId, tokenFile, ca, certificate, key } = options;
   const word = (text: string): string => shellWord(text).replaceAll('%', '%%'); // `%` is PostgreSQL's
   const curl = [
-    // `-q`: no ~/.curlrc; a redirect is not followed, so that the token goes to nobody else.
-    'curl -q --silent --show-error',
+    // `-q`: no ~/.curlrc; no proxy of the environment, no redirect: the token goes to nobody else.
+    'curl -q --silent --show-error --noproxy "*"',
     ...(url.startsWith('https:') ? ['--proto =https'] : []),
     ...(tokenFile === undefined ? [] : ['--header @-']),
     ...(ca === undefined ? [] : [`--cacert ${word(ca)}`]),

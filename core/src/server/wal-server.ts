@@ -54,6 +54,8 @@ const HANDSHAKE_LIMIT = 20_000;
 const REQUEST_LIMIT = 30_000;
 const IDLE_LIMIT = 60_000;
 const GRACE = 30_000;
+/** Milliseconds between two lines about requests without a credential. */
+const REFUSAL_PAUSE = 10_000;
 
 /**
  * Listens as `config` says. Errors: `CONFIG_INVALID` for an address that cannot be listened on, one that other hosts reach without TLS and
@@ -145,6 +147,9 @@ class WalRequests {
   /** Connections with a request that is being answered. */
   readonly #answering = new Set<Socket>();
   #stopped: (() => void) | undefined;
+  /** Requests without a credential since it was last said, and when it may be said again. */
+  #refusals = 0;
+  #nextRefusal = 0;
 
   constructor(options: WalServerOptions) {
     this.#options = options;
@@ -195,7 +200,7 @@ class WalRequests {
     if (url === '/healthz' && reads && !body)
       return answer(response, stopping ? 503 : 200, stopping ? 'stopping' : 'ok', { close: stopping });
     if (!this.admit(request)) {
-      this.#options.logger.warn({ from: request.socket.remoteAddress }, 'a request without valid credentials');
+      this.#refused(request.socket.remoteAddress);
       return answer(response, 401, 'pgark: a token or a client certificate is needed', {
         headers: { 'WWW-Authenticate': 'Bearer realm="pgark"' },
         close: true,
@@ -215,6 +220,16 @@ class WalRequests {
         close: stopping,
       });
     await this.#answerFile(address, request, response);
+  }
+
+  /** Says it at once, then now and then: who has no credential must not fill the log. */
+  #refused(from: string | undefined): void {
+    this.#refusals++;
+    const now = performance.now();
+    if (now < this.#nextRefusal) return;
+    this.#options.logger.warn({ from, requests: this.#refusals }, 'requests without valid credentials');
+    this.#refusals = 0;
+    this.#nextRefusal = now + REFUSAL_PAUSE;
   }
 
   async #answerFile(address: WalAddress, { method, socket }: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -187,6 +187,14 @@ describe.skipIf(NO_CURL)('curl', () => {
     expect(server.asked).toBe(3);
   });
 
+  test('a proxy of the environment is not asked, and a redirect is not followed', async () => {
+    const elsewhere = await strange((_, response) => response.writeHead(200, TYPE).end('elsewhere'));
+    const server = await strange((_, response) => response.writeHead(302, { Location: elsewhere.url }).end());
+    const proxied = `export http_proxy=${elsewhere.url} all_proxy=${elsewhere.url}; ${command(server)}`;
+    expect(await run(proxied)).toBe(255);
+    expect([server.asked, elsewhere.asked]).toEqual([1, 0]);
+  });
+
   test('over TLS: the CA is needed, a client certificate will do for the token', async () => {
     const authority = new CertificateAuthority(data, 'ca');
     const certificate = authority.issue('server', { alternative: 'DNS:localhost' });

@@ -123,6 +123,14 @@ test('H-27 without a valid token there is no answer but 401, whatever is asked f
   );
 });
 
+test('requests without a token do not fill the log', async () => {
+  const lines: Readonly<Record<string, unknown>>[] = [];
+  const warn = (fields: Readonly<Record<string, unknown>>): void => void lines.push(fields);
+  const server = await serving({ repositories: [await archive()], logger: { ...logger, warn } });
+  for (let count = 0; count < 50; count++) expect((await ask(server, '/', { token: '' })).status).toBe(401);
+  expect(lines).toEqual([{ from: '127.0.0.1', requests: 1 }]);
+});
+
 test('whether it runs is told to everyone, and nothing else', async () => {
   const server = await serving({ repositories: [await archive()] });
   expect(await ask(server, '/healthz', { token: '' })).toMatchObject({ status: 200, body: Buffer.from('ok\n') });
