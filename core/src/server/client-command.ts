@@ -30,7 +30,7 @@ export function pgarkClientCommand(options: ClientCommandOptions): string {
   return shellCommand(['pgark', 'wal-fetch', ...given], ['%f', '%p']);
 }
 
-/** Seconds: for a connection; without a byte, somewhat more than the server takes to answer; for further tries of a recovery, two seconds apart. */
+/** Seconds: for a connection; without a byte, somewhat more than the server takes to answer; for further tries of a recovery. */
 const CONNECT = 20;
 const SILENCE = 330;
 const RETRY = 60;
@@ -54,22 +54,28 @@ export function curlClientCommand(options: ClientCommandOptions): string {
     ...(certificate === undefined ? [] : [`--cert ${word(certificate)}`]),
     ...(key === undefined ? [] : [`--key ${word(key)}`]),
     `--connect-timeout ${CONNECT} --speed-limit 1 --speed-time ${SILENCE}`,
-    `--retry $n --retry-connrefused --retry-max-time ${RETRY}`,
     '--output "$t" --write-out "%%{http_code} %%{content_type} %%{size_download}"',
     `${word(url + clusterPath(cluster) + walPath(systemId, ''))}"%f"`,
   ].join(' ');
   // printf is part of the shell: the token is in no list of processes.
   const send =
     tokenFile === undefined ? curl : `printf "Authorization: Bearer %%s" "$(cat ${word(tokenFile)})" | ${curl}`;
-  return [
-    't="%p.pgark"',
-    'n=40',
-    'test -e standby.signal && n=0',
+  const now = '$(date +%%s)';
+  // A loop, because curl's own --retry leaves out what broke off in the middle.
+  const attempt = [
     'rm -f "$t"',
     `s=$(${send}) && case $s in ` +
       `"200 ${WAL_TYPE} $(($(wc -c <"$t")))") test -s "$t" && mv "$t" "%p" && exit 0;; ` +
       `"404 "*) test "$(cat "$t")" = "${missingText(cluster, systemId, '%f')}" && rm -f "$t" && exit 1;; ` +
       'esac',
+    `test ${now} -lt $e || break`,
+    'sleep 2',
+  ];
+  return [
+    't="%p.pgark"',
+    'e=0',
+    `test -e standby.signal || e=$((${now}+${RETRY}))`,
+    `while :; do ${attempt.join('; ')}; done`,
     'rm -f "$t"',
     'test -e standby.signal && exit 2',
     'exit 255',

@@ -1,5 +1,8 @@
 /** `pgark serve` and `pgark wal-fetch --from` as processes. */
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -120,6 +123,22 @@ test('the token may come from the environment; the options of a server do not go
     code: 2,
     stderr: expect.stringContaining('--token-file goes with --from') as string,
   });
+});
+
+test('SIGTERM ends a wal-fetch that waits for the server with 143, as PostgreSQL wants it', async () => {
+  const silent = later(createServer().listen(0, '127.0.0.1'), (server) => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await once(silent, 'listening');
+  const from = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/v1/main`;
+  const asked = once(silent, 'request');
+  const args = ['wal-fetch', NAME, 'placed', '--from', from, '--system-id', SYSTEM_ID];
+  const cli = later(spawnCli(args, { cwd: join(folder, 'data') }), (each) => each.kill('SIGKILL'));
+  await asked;
+  cli.kill('SIGTERM');
+  expect((await cli.ended).code).toBe(143);
+  expect(existsSync(join(folder, 'data', 'placed'))).toBe(false);
 });
 
 test('serve refuses to listen for other hosts without TLS and credentials, and says what to set', async () => {

@@ -49,7 +49,7 @@ function replaced(text: string, name: string): string {
 
 /** Runs a restore_command in the data directory; gives its exit code. Without `patient` a failure is not tried again. */
 async function run(text: string, name = NAME, { patient = false } = {}): Promise<number | null> {
-  const shell = replaced(patient ? text : text.replace('n=40', 'n=0'), name);
+  const shell = replaced(patient ? text : text.replace('+60))', '+0))'), name);
   const child = spawn('sh', ['-c', shell], { cwd: data, stdio: ['ignore', 'ignore', 'ignore'] });
   const [code] = (await once(child, 'close')) as [number | null];
   expect(readdirSync(join(data, 'pg_wal')).filter((file) => file !== 'RECOVERYXLOG')).toEqual([]);
@@ -171,20 +171,27 @@ describe.skipIf(NO_CURL)('curl', () => {
     expect(await run(command({ url: 'http://127.0.0.1:1' }).replaceAll('curl -q', 'no-such-curl -q'))).toBe(255);
   });
 
-  test('a recovery asks again when the server could not look, a standby does not', async () => {
-    let failing = true;
-    const server = await strange((_, response) => {
-      if (failing) response.writeHead(503, { 'Retry-After': '1' }).end('later\n');
+  test('a recovery asks again when the server could not look, or the file broke off; a standby does not', async () => {
+    const faults: RequestListener[] = [
+      (_, response) => response.writeHead(503).end('later\n'),
+      (_, response) => {
+        response.writeHead(200, { ...TYPE, 'Content-Length': BYTES.byteLength });
+        response.write(BYTES.subarray(0, 500_000), () => response.destroy());
+      },
+    ];
+    const waiting = [...faults];
+    const server = await strange((request, response) => {
+      const fault = waiting.shift();
+      if (fault !== undefined) fault(request, response);
       else response.writeHead(200, { ...TYPE, 'Content-Length': BYTES.byteLength }).end(BYTES);
-      failing = false;
     });
     expect(await run(command(server), NAME, { patient: true })).toBe(0);
-    expect(server.asked).toBe(2);
+    expect(server.asked).toBe(3);
     expect(readFileSync(placed()).equals(BYTES)).toBe(true);
-    failing = true;
+    waiting.push(...faults);
     writeFileSync(join(data, 'standby.signal'), '');
     expect(await run(command(server), NAME, { patient: true })).toBe(2);
-    expect(server.asked).toBe(3);
+    expect(server.asked).toBe(4);
   });
 
   test('a proxy of the environment is not asked, and a redirect is not followed', async () => {
