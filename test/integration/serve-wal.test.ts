@@ -1,7 +1,7 @@
 /** Recoveries of hosts that have no access to the storage: WAL from `pgark serve`, over HTTPS with a CA of our own. */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
 import { serverUser } from '../support/binaries.ts';
@@ -202,3 +202,25 @@ describe.each<Client>(['curl', 'pgark'])('through %s', (client) => {
     expect(await standby.value('SELECT pg_is_in_recovery()')).toBe('true');
   });
 });
+
+test.skipIf(NO_CURL)(
+  "H-20 with a curl --fail of one's own the same fault promotes a cluster that lacks rows",
+  async () => {
+    await serve();
+    const header = join(archive.folder, 'header');
+    writeFileSync(header, 'Authorization: Bearer token-of-some-length\n', { mode: 0o600 });
+    giveToServer(header);
+    const systemId = basename(archive.systemFolder);
+    const url = `https://127.0.0.1:${port}/v1/main/${systemId}/wal/%f`;
+    const naive = `curl --fail --silent --cacert ${authority.root} --header @${header} --output "%p" ${url}`;
+    const opened = await clone('naive', `restore_command = '${naive}'\n`);
+    const object = objectOf(segments[2] ?? '');
+    chmodSync(object, 0);
+    try {
+      await startAndPromote(opened);
+    } finally {
+      chmodSync(object, 0o600);
+    }
+    expect(await rows(opened)).toBe('1 2');
+  },
+);
