@@ -43,7 +43,7 @@ export class Output {
 
   /** The result for programs: one JSON value. Big integers become text. */
   json(value: unknown): void {
-    this.#streams.stdout.write(`${JSON.stringify(value, bigintAsText, 2)}\n`);
+    this.#streams.stdout.write(jsonText(value));
   }
 
   /** Rows under their titles, columns aligned; an undefined value is shown as `-`. */
@@ -85,16 +85,23 @@ export class Output {
     this.#streams.stderr.write(text);
   }
 
-  /** The error with which a command ends: two lines for people, one JSON object with `--json`. */
+  /** The error with which a command ends. */
   error(error: ArchiveError): void {
-    if (this.isJson) {
-      const { code, message, hint, retriable, details } = error;
-      const shown = { code, meaning: ERRORS[code].meaning, message, hint, retriable, details };
-      this.write(`${JSON.stringify({ error: shown }, bigintAsText)}\n`);
-    } else {
-      this.write(`pgark: error: ${error.message}\npgark: hint: ${error.hint}\n`);
-    }
+    this.write(errorText(error, { json: this.isJson }));
   }
+}
+
+/** A result for programs. */
+export function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, bigintAsText, 2)}\n`;
+}
+
+/** An error: two lines for people, one JSON object for programs. */
+export function errorText(error: ArchiveError, { json }: { readonly json: boolean }): string {
+  if (!json) return `pgark: error: ${error.message}\npgark: hint: ${error.hint}\n`;
+  const { code, message, hint, retriable, details } = error;
+  const shown = { code, meaning: ERRORS[code].meaning, message, hint, retriable, details };
+  return `${JSON.stringify({ error: shown }, bigintAsText)}\n`;
 }
 
 /** The lines of a table: titles, then rows. */

@@ -9,7 +9,8 @@ import { settingsOf, type ConfigSetting, type Origin } from './explain.ts';
 import { formatPath, keyTree, nodeAt, type KeyPath } from './keys.ts';
 import { configInvalid, type Problem } from './problems.ts';
 import { sectionSchema, type ParsedSection } from './schema.ts';
-import { displayPath, findSource, searched, type ConfigSource } from './source.ts';
+import { searched } from './search.ts';
+import { displayPath, findSource, type ConfigSource } from './source.ts';
 import { suggest } from './suggest.ts';
 import { coerceTexts, dropNulls, environmentReferences } from './tree.ts';
 

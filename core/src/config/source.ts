@@ -1,12 +1,11 @@
 /** Finds and parses the config file, and remembers on which line each key stands. */
 import { readFile } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
 import type { KeyPath } from './keys.ts';
 import { configInvalid } from './problems.ts';
-
-const NAMES = ['pgark.yaml', 'pgark.yml', 'pgark.json'];
+import { searched } from './search.ts';
 
 export interface ConfigSource {
   /** Absolute. */
@@ -34,11 +33,6 @@ export async function findSource(path: string | undefined, directory: string): P
     if (content !== undefined) return parse(candidate, content, directory);
   }
   return undefined;
-}
-
-/** The files that are looked for when none is named. */
-export function searched(directory: string): readonly string[] {
-  return [resolve(directory), '/etc/pgark'].flatMap((folder) => NAMES.map((name) => join(folder, name)));
 }
 
 async function read(path: string): Promise<string | undefined> {

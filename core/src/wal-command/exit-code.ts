@@ -1,5 +1,10 @@
 import type { ArchiveError } from '../contracts/errors.ts';
-import type { RecoveryMode } from './data-directory.ts';
+import type { RecoveryMode } from './recovery-mode.ts';
+
+/** See {@link fetchExitCode}. */
+export function failedFetchCode(mode: RecoveryMode): number {
+  return mode === 'recovery' ? 255 : 2;
+}
 
 /**
  * The exit code of a failed `wal-fetch`. In a recovery, 1 to 125 would mean the end of the archive: PostgreSQL would promote a
@@ -8,5 +13,13 @@ import type { RecoveryMode } from './data-directory.ts';
  */
 export function fetchExitCode(error: ArchiveError, mode: RecoveryMode, terminated: boolean): number {
   if (terminated && error.code === 'ABORTED') return 143;
-  return mode === 'recovery' ? 255 : 2;
+  return failedFetchCode(mode);
+}
+
+/** Above it PostgreSQL takes an exit code of `wal-push` for a death of its archiver, and does not count the failure. */
+export const HIGHEST_PUSH_CODE = 125;
+
+/** The exit code of a failed `wal-push`. */
+export function pushExitCode(error: ArchiveError): number {
+  return Math.min(error.exitCode, HIGHEST_PUSH_CODE);
 }

@@ -11,10 +11,11 @@ import type { Repository } from '../repository/repository.ts';
 import { failureText, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { WalReader } from '../repository/wal.ts';
 import { walReader } from '../repository/wal-union.ts';
-import { findControlFile, type RecoveryMode } from './data-directory.ts';
+import { findControlFile } from './data-directory.ts';
 import { withDeadline } from './deadline.ts';
 import { hasLaterWal } from './later-wal.ts';
 import { place } from './place.ts';
+import type { RecoveryMode } from './recovery-mode.ts';
 import { isSegmentFile } from './segment-check.ts';
 import { tryAgain } from './try-again.ts';
 import { unfinishedSegment } from './unfinished-segment.ts';
@@ -72,12 +73,29 @@ export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult
   );
 }
 
+/**
+ * Puts a whole file of the archive at `path`, verified like all that {@link walFetch} gives; false when the archive has none, whatever
+ * else there is. It tries once. Errors: those of the repository.
+ */
+export async function fetchArchived(
+  options: WalFetchOptions & { readonly systemId: string; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const file = parseWalFileName(options.name);
+  if (file === undefined || isBeyond(file, options.until)) return false;
+  const { repositories, systemId, signal } = options;
+  return withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, signal, async (either) => {
+    const context = { ...options, signal: either };
+    const archive = walReader(repositories, systemId, { onFailure: (failure) => passOver(failure, context) });
+    return fromArchive(archive, file, systemId, context);
+  });
+}
+
 /** Whether a segment comes after the one of this name, on any timeline. */
 export function isBeyond(file: WalFile, until: string | undefined): boolean {
   return until !== undefined && isSegmentFile(file) && file.name.slice(8, 24) > until.slice(8, 24);
 }
 
-type FetchContext = WalFetchOptions & { readonly signal: AbortSignal };
+export type FetchContext = WalFetchOptions & { readonly signal: AbortSignal };
 
 async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetchResult> {
   const { repositories, signal } = context;
@@ -143,7 +161,8 @@ function passOver(failure: RepositoryFailure, { logger }: FetchContext): void {
   logger.warn({ repository, code: error.code }, `${failureText(failure)}; another repository is used`);
 }
 
-async function systemIdOf(context: FetchContext): Promise<string> {
+/** Whose WAL is asked for. Errors: `USAGE` when nothing tells; those of the repositories. */
+export async function systemIdOf(context: FetchContext): Promise<string> {
   const { systemId, dataDirectories } = context;
   if (systemId !== undefined) return systemId;
   const control = await findControlFile(dataDirectories);

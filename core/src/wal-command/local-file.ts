@@ -7,7 +7,8 @@ import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
 import { DIGEST_LENGTH } from '../repository/layout.ts';
 import type { WalSource } from '../repository/wal.ts';
-import { dataDirectories, findControlFile } from './data-directory.ts';
+import { findControlFile } from './data-directory.ts';
+import { dataDirectories } from './recovery-mode.ts';
 import { checkSegment, checkTextFile, isSegmentFile } from './segment-check.ts';
 
 /** A file that is what its name says. */
@@ -19,29 +20,36 @@ export interface CheckedFile {
 
 const READ_SIZE = 1024 * 1024;
 
-/** Files that go to several repositories: each is checked, and read for its digest, once. */
-export class LocalFiles {
-  readonly #systemId: string | undefined;
+/** Files that are checked, and read for their digest, once, although they go to several repositories. */
+export interface FileChecks {
+  /** `systemId`: whose WAL it must be. Errors: those of {@link clusterOf}. */
+  get(file: WalFile, path: string, systemId?: string): Promise<CheckedFile>;
+}
+
+/** The checks of one command. */
+export class LocalFiles implements FileChecks {
   readonly #checked = new Map<string, Promise<CheckedFile>>();
 
-  /** `systemId`: whose WAL it must be. */
-  constructor(systemId?: string) {
-    this.#systemId = systemId;
-  }
-
-  /** Errors: those of {@link clusterOf}. */
-  get(file: WalFile, path: string): Promise<CheckedFile> {
+  get(file: WalFile, path: string, systemId?: string): Promise<CheckedFile> {
     let checked = this.#checked.get(path);
     if (checked === undefined) {
-      checked = check(file, path, this.#systemId);
+      checked = checkFile(file, path, { systemId });
       this.#checked.set(path, checked);
     }
     return checked;
   }
 }
 
-async function check(file: WalFile, path: string, given: string | undefined): Promise<CheckedFile> {
-  const systemId = await clusterOf(file, path, given);
+export interface CheckOptions {
+  /** Whose WAL it must be. */
+  readonly systemId: string | undefined;
+  /** A folder that may be the data directory of the server. Default: the current one. */
+  readonly cwd?: string;
+}
+
+/** Checks a file against its name and reads it for its digest. Errors: those of {@link clusterOf}. */
+export async function checkFile(file: WalFile, path: string, options: CheckOptions): Promise<CheckedFile> {
+  const systemId = await clusterOf(file, path, options);
   const digest = await digestOf(path);
   const read = (signal: AbortSignal): AsyncIterable<Uint8Array> =>
     createReadStream(path, { highWaterMark: READ_SIZE, signal });
@@ -59,12 +67,12 @@ async function digestOf(path: string): Promise<string> {
 }
 
 /**
- * Checks a file against its name and gives the system identifier of its cluster: what the file says, or what lies beside it, or `given`.
- * Errors: `WAL_INVALID` for a file that is not what its name says or tells nothing of its cluster, `SYSTEM_MISMATCH` when that is not `given`.
+ * Checks a file against its name and gives the system identifier of its cluster: what the file says, or what lies beside it, or that of the options.
+ * Errors: `WAL_INVALID` for a file that is not what its name says or tells nothing of its cluster, `SYSTEM_MISMATCH` when that is not the one of the options.
  */
-export async function clusterOf(file: WalFile, path: string, given?: string): Promise<string> {
-  const found = await systemIdOf(file, path);
-  const systemId = given ?? found;
+export async function clusterOf(file: WalFile, path: string, options: CheckOptions): Promise<string> {
+  const found = await systemIdOf(file, path, options.cwd ?? process.cwd());
+  const systemId = options.systemId ?? found;
   if (systemId === undefined)
     throw new ArchiveError('WAL_INVALID', `cannot tell from which cluster ${path} is`, {
       hint: 'It lies beside no segment and in no data directory: name the cluster with --system-id.',
@@ -77,7 +85,7 @@ export function systemMismatch(file: WalFile, found: string, wanted: string): Ar
   return new ArchiveError('SYSTEM_MISMATCH', `${file.name} is of the cluster ${found}, not ${wanted}`);
 }
 
-async function systemIdOf(file: WalFile, path: string): Promise<string | undefined> {
+async function systemIdOf(file: WalFile, path: string, cwd: string): Promise<string | undefined> {
   try {
     const info = await stat(path);
     if (!info.isFile()) throw new ArchiveError('WAL_INVALID', `${path} is not a file`);
@@ -87,7 +95,7 @@ async function systemIdOf(file: WalFile, path: string): Promise<string | undefin
     if (isArchiveError(error)) throw error;
     throw unreadable(path, error);
   }
-  const control = await findControlFile(dataDirectories(path, process.cwd()).toReversed());
+  const control = await findControlFile(dataDirectories(path, cwd).toReversed());
   return control?.systemId ?? (await systemIdBeside(path));
 }
 

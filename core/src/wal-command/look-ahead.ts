@@ -7,7 +7,7 @@ import { isSegmentSize, parseWalFileName, segmentNumberOf, type WalFile } from '
 import { repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { withDeadline } from './deadline.ts';
-import { systemMismatch, type LocalFiles } from './local-file.ts';
+import { systemMismatch, type FileChecks } from './local-file.ts';
 
 /** Milliseconds between two looks for files that became ready. */
 const PAUSE = 1000;
@@ -18,7 +18,9 @@ export interface LookAheadOptions {
   /** Where the file of the command lies, and its name: it is not looked at again. */
   readonly path: string;
   readonly name: string;
-  readonly files: LocalFiles;
+  readonly files: FileChecks;
+  /** Whose WAL the command was told that it is. */
+  readonly given: string | undefined;
   /** Settles when every repository has answered for the file of the command: what is ready then is archived still, and no more. */
   readonly answered: Promise<unknown>;
   /** When it ends, whatever it is at, in the time of `performance.now()`. */
@@ -69,10 +71,10 @@ export async function lookAhead(options: LookAheadOptions): Promise<LookAheadRes
 }
 
 async function push(file: WalFile, options: LookAheadOptions): Promise<'stored' | 'present'> {
-  const { repository, systemId, path, files, end, signal } = options;
+  const { repository, systemId, path, files, given, end, signal } = options;
   const left = Math.max(end - performance.now(), 0);
   return withDeadline(`archiving ${file.name}`, left, signal, async (either) => {
-    const found = await files.get(file, join(dirname(path), file.name));
+    const found = await files.get(file, join(dirname(path), file.name), given);
     if (found.systemId !== systemId) throw systemMismatch(file, found.systemId, systemId);
     return repository.wal(systemId).push(file.name, found.source(either), { signal: either });
   });
@@ -114,7 +116,7 @@ class Held {
 }
 
 /** What waits for `archive_command` beside this file, in the order in which PostgreSQL asks for it: history files, then by name. */
-async function readyFiles(path: string): Promise<readonly WalFile[]> {
+export async function readyFiles(path: string): Promise<readonly WalFile[]> {
   let names: readonly string[];
   try {
     names = await readdir(join(dirname(path), 'archive_status'));

@@ -4,9 +4,9 @@ import type { WalFile } from '../postgres/wal-file.ts';
 import { failureText, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { withDeadline } from './deadline.ts';
-import { LocalFiles } from './local-file.ts';
+import { LocalFiles, type FileChecks } from './local-file.ts';
 import { lookAhead, type LookAheadResult } from './look-ahead.ts';
-import type { WalPushResult } from './push.ts';
+import type { PushFile, WalPushResult } from './push.ts';
 
 export interface PushToAllOptions {
   readonly file: WalFile;
@@ -16,6 +16,8 @@ export interface PushToAllOptions {
   /** Milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal | undefined;
+  readonly files: FileChecks | undefined;
+  readonly push: PushFile;
 }
 
 /** The exit code of errors that no waiting heals: data is damaged or in conflict. */
@@ -37,18 +39,17 @@ type Outcome =
  * its details; else the error of the first repository.
  */
 export async function pushToAll(options: PushToAllOptions): Promise<WalPushResult> {
-  const { file, path, repositories, timeout, signal } = options;
+  const { file, path, repositories, timeout, signal, files = new LocalFiles(), push } = options;
   const { name } = file;
   const end = performance.now() + timeout - Math.min(MARGIN, timeout / 10);
-  const files = new LocalFiles(options.systemId);
-  const checked = files.get(file, path);
+  const checked = files.get(file, path, options.systemId);
   const pushes = repositories.map(async (repository): Promise<Outcome> => {
     try {
       const outcome = await withDeadline(`archiving ${name}`, timeout, signal, async (either) => {
         const { systemId, ...found } = await checked;
         // Not created here: see walPush.
         await repository.open({ signal: either });
-        return repository.wal(systemId).push(name, found.source(either), { signal: either });
+        return push(repository, { name, path, systemId }, found.source(either), either);
       });
       return { repository: repository.name, outcome };
     } catch (error) {
@@ -67,7 +68,8 @@ export async function pushToAll(options: PushToAllOptions): Promise<WalPushResul
       if (outcome === undefined || 'failure' in outcome || !(await held.up)) return [];
       const { systemId } = await checked;
       const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
-      return [await lookAhead({ repository, systemId, path, name, files, answered, end, signal: either })];
+      const given = options.systemId;
+      return [await lookAhead({ repository, systemId, path, name, files, given, answered, end, signal: either })];
     }),
   );
   const outcomes = await answered;

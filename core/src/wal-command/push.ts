@@ -3,7 +3,8 @@ import { ArchiveError } from '../contracts/errors.ts';
 import { parseWalFileName } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
 import { withDeadline } from './deadline.ts';
-import { clusterOf } from './local-file.ts';
+import type { WalSource } from '../repository/wal.ts';
+import { clusterOf, type FileChecks } from './local-file.ts';
 import { pushToAll } from './push-to-all.ts';
 
 export interface WalPushOptions {
@@ -18,7 +19,19 @@ export interface WalPushOptions {
   /** Milliseconds for the whole; default one minute, after which PostgreSQL tries again. */
   readonly timeout?: number;
   readonly signal?: AbortSignal;
+  /** What is known of files already. Default: each is read for itself. */
+  readonly files?: FileChecks;
+  /** Puts a checked file into a repository. Default: {@link pushFile}. */
+  readonly push?: PushFile;
 }
+
+/** One file into the WAL of a repository that is open. */
+export type PushFile = (
+  repository: Repository,
+  target: { readonly name: string; readonly path: string; readonly systemId: string },
+  source: WalSource,
+  signal: AbortSignal,
+) => Promise<'stored' | 'present'>;
 
 export interface WalPushResult {
   readonly name: string;
@@ -31,6 +44,9 @@ export interface WalPushResult {
 
 const DEFAULT_TIMEOUT = 60_000;
 
+export const pushFile: PushFile = (repository, { name, systemId }, source, signal) =>
+  repository.wal(systemId).push(name, source, { signal });
+
 /**
  * Archives one WAL file; when it returns, the file is durable in every repository.
  *
@@ -41,19 +57,22 @@ const DEFAULT_TIMEOUT = 60_000;
  * of the repository.
  */
 export async function walPush(options: WalPushOptions): Promise<WalPushResult> {
-  const { name, path, repositories, systemId: given, timeout = DEFAULT_TIMEOUT, signal } = options;
+  const { name, path, repositories, systemId: given, timeout = DEFAULT_TIMEOUT, signal, files } = options;
+  const { push = pushFile } = options;
   const file = parseWalFileName(name);
   if (file === undefined)
     throw new ArchiveError('WAL_INVALID', `not the name of a WAL file: "${name.slice(0, 100)}"`, {
       hint: 'Give the command %p and %f, in this order.',
     });
   const [repository, ...more] = repositories;
-  if (more.length > 0) return pushToAll({ file, path, repositories, systemId: given, timeout, signal });
+  if (more.length > 0) return pushToAll({ file, path, repositories, systemId: given, timeout, signal, files, push });
   return withDeadline(`archiving ${name}`, timeout, signal, async (either) => {
-    const systemId = await clusterOf(file, path, given);
+    const checked = await files?.get(file, path, given);
+    const systemId = checked?.systemId ?? (await clusterOf(file, path, { systemId: given }));
     // Not created here: an empty folder may be that of a disk that is not mounted, and the server drops what is archived.
     await repository.open({ signal: either });
-    const outcome = await repository.wal(systemId).push(name, { path }, { signal: either });
+    const source = checked?.source(either) ?? { path };
+    const outcome = await push(repository, { name, path, systemId }, source, either);
     return { name, systemId, outcome, repositories: [{ name: repository.name, outcome }] };
   });
 }

@@ -16,7 +16,7 @@ import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { formatLsn } from '../../src/postgres/lsn.ts';
 import type { Repository } from '../../src/repository/repository.ts';
-import { recoveryMode } from '../../src/wal-command/data-directory.ts';
+import { recoveryMode } from '../../src/wal-command/recovery-mode.ts';
 import { fetchExitCode } from '../../src/wal-command/exit-code.ts';
 import { walFetch, type WalFetchOptions } from '../../src/wal-command/fetch.ts';
 import { keysOf, memoryRepository, memoryStorage, pluginContext } from '../repository/repository.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ArchiveError, errnoOf } from '../../contracts/errors.ts';
-import { dataDirectories, recoveryMode } from '../../wal-command/data-directory.ts';
+import { dataDirectories, recoveryMode } from '../../wal-command/recovery-mode.ts';
 import { fetchExitCode } from '../../wal-command/exit-code.ts';
 import type { ServerFetchOptions } from '../../wal-command/fetch-from-server.ts';
 import type { Output } from '../output.ts';
