@@ -8,18 +8,25 @@ const failure = (code) => (process.argv.includes('wal-fetch') ? (existsSync('sta
 const [major, minor] = process.versions.node.split('.').map(Number);
 const supported =
   (major === 22 && minor >= 18) || (major === 24 && minor >= 11) || (major === 25 && minor >= 0) || major >= 26;
+/** What PostgreSQL runs for each segment asks an agent first, which takes no more than a small file of its own. */
+const askAgent = async () =>
+  process.argv.includes('wal-push') || process.argv.includes('wal-fetch')
+    ? (await import('../dist/wal-client.js')).clientMain(process.argv)
+    : undefined;
+const run = async () => {
+  const code = await askAgent();
+  if (code !== undefined) process.exit(code);
+  await (await import('../dist/cli.js')).main(process.argv);
+};
 if (supported) {
-  import('../dist/cli.js').then(
-    (cli) => cli.main(process.argv),
-    (error) => {
-      process.stderr.write(
-        error.code === 'ERR_MODULE_NOT_FOUND'
-          ? `pgark: error: the program is not built: ${error.message}\npgark: hint: Run "npm run build" in the source tree, or reinstall the package.\n`
-          : `pgark: error: cannot start: ${error.stack}\n`,
-      );
-      process.exitCode = failure(1);
-    },
-  );
+  run().catch((error) => {
+    process.stderr.write(
+      error.code === 'ERR_MODULE_NOT_FOUND'
+        ? `pgark: error: the program is not built: ${error.message}\npgark: hint: Run "npm run build" in the source tree, or reinstall the package.\n`
+        : `pgark: error: cannot start: ${error.stack}\n`,
+    );
+    process.exitCode = failure(1);
+  });
 } else {
   process.stderr.write(
     `pgark: error: Node ${process.versions.node} is too old or not supported\n` +

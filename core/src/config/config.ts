@@ -90,6 +90,17 @@ export interface ServeConfig {
   readonly stallTimeout: number;
 }
 
+export interface AgentConfig {
+  /** Absolute path; absent: where the commands look by themselves. */
+  readonly socket?: string;
+  /** Absolute path. */
+  readonly folder?: string;
+  /** Segments at once. */
+  readonly concurrency: number;
+  /** Bytes. */
+  readonly prefetch: number;
+}
+
 export interface HookConfig {
   readonly hook: PluginSection;
   /** Absent: every event. */
@@ -113,6 +124,7 @@ export interface Config {
   readonly receive: ReceiveConfig;
   readonly backup: BackupConfig;
   readonly restore: RestoreConfig;
+  readonly agent: AgentConfig;
   readonly serve: ServeConfig;
   /** Threads for codecs. */
   readonly concurrency: number;

@@ -247,7 +247,8 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
     return { use, options, path: formatPath(path), texts: own.map(formatPath) };
   };
   const { tail, ...receive } = parsed.receive;
-  const { tls, folder, ...serve } = parsed.serve;
+  const { folder: agentFolder, ...agent } = parsed.agent;
+  const { tls, folder: serveFolder, ...serve } = parsed.serve;
   return {
     ...parsed,
     concurrency: parsed.concurrency ?? availableParallelism(),
@@ -256,9 +257,10 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       spool: resolve(directory, receive.spool),
       ...(tail === undefined ? {} : { tail }),
     },
+    agent: { ...agent, ...(agentFolder === undefined ? {} : { folder: resolve(directory, agentFolder) }) },
     serve: {
       ...serve,
-      ...(folder === undefined ? {} : { folder: resolve(directory, folder) }),
+      ...(serveFolder === undefined ? {} : { folder: resolve(directory, serveFolder) }),
       ...(tls === undefined ? {} : { tls: mapValues(tls, (path) => resolve(directory, path)) }),
     },
     repositories: parsed.repositories.map(({ storage, codecs, ...rest }, at) => ({

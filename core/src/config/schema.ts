@@ -228,6 +228,26 @@ const serve = z.strictObject({
     .describe('Time in which a client takes nothing at all, after which its download is cut off.'),
 });
 
+const absolute = (what: string): z.ZodString => text(what).regex(/^\//, `must be ${what}`);
+
+const agent = z.strictObject({
+  socket: absolute('an absolute path')
+    .max(100, 'must be at most 100 letters, as systems want it of sockets')
+    .optional()
+    .describe('Socket that it listens on; without it, one that the commands find by the path of the config file.'),
+  folder: text('a path')
+    .optional()
+    .describe(
+      'Folder for segments that it has fetched ahead, best on the disk of the data directory, never inside it. Without it, `.agent` in `receive.spool`, or a temporary folder.',
+    ),
+  concurrency: count(1, 64)
+    .default(2)
+    .describe('Segments that it archives ahead at once in each repository, or fetches ahead at once.'),
+  prefetch: size({ least: '0B', most: '1TiB' })
+    .prefault('256MiB')
+    .describe('Bytes of segments that it fetches ahead for a recovery; 0 fetches none.'),
+});
+
 const hook = z.looseObject(
   {
     use,
@@ -266,6 +286,7 @@ const section = z
     receive: receive.prefault({}).describe('`pgark receive`.'),
     backup: backup.prefault({}).describe('`pgark backup`.'),
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
+    agent: agent.prefault({}).describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),

@@ -224,6 +224,19 @@ const TABLE = {
     'Check permissions and health of the disk that the message names.',
   ],
 
+  AGENT_RUNNING: [
+    'another agent works for the same config',
+    false,
+    2,
+    'Stop it, or leave it at work: one agent serves all servers of the host that use the config.',
+  ],
+  AGENT_SOCKET: [
+    'the socket of the agent cannot be used',
+    false,
+    2,
+    'Check the folder of the socket: it must belong to the user of the agent, and nobody else may write into it.',
+  ],
+
   SERVER_UNREACHABLE: [
     'the PostgreSQL server could not be reached',
     true,

@@ -2,7 +2,7 @@
 import { isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { Backoff, pause } from '../receive/backoff.ts';
-import type { RecoveryMode } from './data-directory.ts';
+import type { RecoveryMode } from './recovery-mode.ts';
 
 /** Failures that no waiting heals. A damaged object is read again: what was damaged may be the transfer. */
 const PERMANENT: ReadonlySet<ErrorCode> = new Set([

@@ -1,5 +1,6 @@
 /** Every command, in the order of `pgark --help`. A new one is a file here and a line in this list. */
 import type { Command } from 'commander';
+import { register as agent } from './agent.ts';
 import { register as backup } from './backup.ts';
 import { register as check } from './check.ts';
 import { register as config } from './config.ts';
@@ -27,6 +28,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   copy,
   walPush,
   walFetch,
+  agent,
   serve,
   config,
   plugins,

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { ArchiveError, errnoOf } from '../../contracts/errors.ts';
-import { dataDirectories, recoveryMode } from '../../wal-command/recovery-mode.ts';
 import { fetchExitCode } from '../../wal-command/exit-code.ts';
 import type { ServerFetchOptions } from '../../wal-command/fetch-from-server.ts';
+import { dataDirectories, recoveryMode } from '../../wal-command/recovery-mode.ts';
+import { agentSocketOption } from '../agent-option.ts';
 import type { Output } from '../output.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { examples } from '../help.ts';
@@ -41,6 +42,7 @@ export function register(program: Command): void {
     .option('--certificate <file>', 'with --from: file with the client certificate')
     .option('--key <file>', 'with --from: file with the key of that')
     .option('--retry <duration>', 'with --from: how long a failure is tried again (default: 60s)')
+    .addOption(agentSocketOption())
     .action(async (name: string, path: string, options: Options, command: Command) => {
       process.once('SIGTERM', () => {
         terminated = true;

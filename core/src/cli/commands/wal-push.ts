@@ -1,5 +1,7 @@
 import { Option, type Command } from 'commander';
 import { isArchiveError } from '../../contracts/errors.ts';
+import { HIGHEST_PUSH_CODE, pushExitCode } from '../../wal-command/exit-code.ts';
+import { agentSocketOption } from '../agent-option.ts';
 import { examples } from '../help.ts';
 import { failWith, runCommand } from '../run.ts';
 import { seconds } from '../seconds.ts';
@@ -8,9 +10,6 @@ interface Options {
   readonly systemId?: string;
   readonly timeout: number;
 }
-
-/** Above it PostgreSQL takes an exit code for a death of its archiver, and does not count the failure. */
-const HIGHEST_EXIT_CODE = 125;
 
 export function register(program: Command): void {
   const command = program
@@ -24,6 +23,7 @@ export function register(program: Command): void {
         .argParser(seconds)
         .default(60_000, '60'),
     )
+    .addOption(agentSocketOption())
     .action(async (path: string, name: string, options: Options, command: Command) => {
       staySmall();
       await runCommand(command, async ({ archive, output, logger, signal }) => {
@@ -45,7 +45,7 @@ export function register(program: Command): void {
         if (output.isJson) output.json(result);
       });
     });
-  failWith(command, (error) => Math.min(error.exitCode, HIGHEST_EXIT_CODE));
+  failWith(command, pushExitCode);
   examples(command, [
     [`archive_command = 'pgark --config /etc/pgark/pgark.yaml wal-push "%p" "%f"'`, 'in postgresql.conf'],
   ]);
@@ -55,6 +55,6 @@ export function register(program: Command): void {
 function staySmall(): void {
   for (const signal of ['SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => process.exit(1));
   process.once('exit', (code) => {
-    if (code > HIGHEST_EXIT_CODE) process.exitCode = 1;
+    if (code > HIGHEST_PUSH_CODE) process.exitCode = 1;
   });
 }

@@ -1,0 +1,85 @@
+/** `wal-push` in the agent. */
+import { dirname, join, resolve } from 'node:path';
+import type { Logger } from '../contracts/plugin.ts';
+import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
+import type { Repository } from '../repository/repository.ts';
+import { clusterOf, type CheckOptions, type FileChecks } from '../wal-command/local-file.ts';
+import { readyFiles } from '../wal-command/look-ahead.ts';
+import { pushFile, walPush, type PushFile, type WalPushResult } from '../wal-command/push.ts';
+import { unlessAborted } from '../receive/backoff.ts';
+import { AheadLane, type AheadFile } from './ahead-lane.ts';
+import { KnownFiles } from './known-files.ts';
+import type { PushRequest } from './protocol.ts';
+
+export interface PushServiceOptions {
+  readonly repositories: readonly [Repository, ...Repository[]];
+  /** Segments that are archived ahead at once, in each repository. */
+  readonly concurrency: number;
+  readonly logger: Logger;
+  /** Fires at the end of the agent. */
+  readonly signal: AbortSignal;
+}
+
+/** Files behind the one that is asked for that are archived ahead: the archiver looks at 64 at a time (PostgreSQL source: `pgarch.c`). */
+const AHEAD = 32;
+
+/**
+ * Archives a file as the command does by itself, and in the meantime those that PostgreSQL has marked as ready behind it. Their own
+ * requests ask each repository whether it holds the file with this digest, which costs a listing: no success is ever remembered.
+ */
+export class PushService {
+  readonly #options: PushServiceOptions;
+  readonly #files = new KnownFiles();
+  readonly #lanes: ReadonlyMap<Repository, AheadLane>;
+
+  constructor(options: PushServiceOptions) {
+    this.#options = options;
+    this.#lanes = new Map(
+      options.repositories.map((repository) => [repository, new AheadLane({ ...options, repository })]),
+    );
+  }
+
+  /** Errors: those of `walPush`. */
+  async push(request: PushRequest, { signal }: { readonly signal: AbortSignal }): Promise<WalPushResult> {
+    const { name, cwd, systemId, timeout } = request;
+    const path = resolve(cwd, request.path);
+    const files: FileChecks = { get: (file, at, given) => this.#files.get(file, at, { systemId: given, cwd }) };
+    const file = parseWalFileName(name);
+    if (file?.kind === 'segment') void this.#lookAhead(file, path, files, { systemId, cwd });
+    const cluster = systemId === undefined ? {} : { systemId };
+    return walPush({
+      path,
+      name,
+      repositories: this.#options.repositories,
+      timeout,
+      signal,
+      files,
+      push: this.#push,
+      ...cluster,
+    });
+  }
+
+  /** Does not send what is on its way already. */
+  readonly #push: PushFile = async (repository, target, source, signal) => {
+    const underWay = this.#lanes.get(repository)?.settled(target.path);
+    if (underWay !== undefined) await unlessAborted(signal, underWay, `archiving ${target.name} was cancelled`);
+    return pushFile(repository, target, source, signal);
+  };
+
+  /** Never rejects. */
+  async #lookAhead(file: WalFile, path: string, files: FileChecks, cluster: CheckOptions): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const systemId = await clusterOf(file, path, cluster);
+      const behind = (await readyFiles(path)).filter(({ kind, name }) => kind === 'segment' && name > file.name);
+      const ahead = behind.slice(0, AHEAD).map((next): AheadFile => {
+        const at = join(dirname(path), next.name);
+        return { file: next, path: at, systemId, check: () => files.get(next, at, cluster.systemId) };
+      });
+      for (const lane of this.#lanes.values()) lane.follow(ahead);
+    } catch (error) {
+      // The request itself meets the same trouble, and tells the server.
+      logger.debug({ file: file.name, error }, 'nothing is archived ahead');
+    }
+  }
+}

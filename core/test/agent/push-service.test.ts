@@ -1,0 +1,196 @@
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ArchiveError } from '../../src/contracts/errors.ts';
+import type { Storage } from '../../src/contracts/storage.ts';
+import { KnownFiles } from '../../src/agent/known-files.ts';
+import { PushService } from '../../src/agent/push-service.ts';
+import { parseWalFileName, type WalFile } from '../../src/postgres/wal-file.ts';
+import type { Repository } from '../../src/repository/repository.ts';
+import { keysOf, memoryRepository, memoryStorage, pluginContext } from '../repository/repository.ts';
+import { walSegment, type SegmentOptions } from '../wal-command/segments.ts';
+
+let folder = '';
+const end = new AbortController();
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pgark-agent-push-'));
+  mkdirSync(join(folder, 'pg_wal', 'archive_status'), { recursive: true });
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A segment in `pg_wal` that waits for the archiver, written some time ago. */
+function ready(number: bigint, options: SegmentOptions = {}): string {
+  const { name, bytes } = walSegment(number, options);
+  const path = join(folder, 'pg_wal', name);
+  writeFileSync(path, bytes);
+  utimesSync(path, 1e9, 1e9 + (options.fill ?? 0));
+  writeFileSync(join(folder, 'pg_wal', 'archive_status', `${name}.ready`), '');
+  return name;
+}
+
+async function repositoryOn(wrap: (storage: Storage) => Storage = (one) => one, name = 'primary'): Promise<Repository> {
+  const repository = await memoryRepository({ storage: wrap(await memoryStorage()), name });
+  await repository.open({ create: true });
+  return repository;
+}
+
+function service(...repositories: [Repository, ...Repository[]]): PushService {
+  return new PushService({ repositories, concurrency: 2, logger: pluginContext.logger, signal: end.signal });
+}
+
+function push(to: PushService, name: string, timeout = 5000): ReturnType<PushService['push']> {
+  const request = { protocol: 1, command: 'wal-push', config: '', cluster: '', json: false, identity: '' } as const;
+  const signal = new AbortController().signal;
+  return to.push({ ...request, cwd: folder, path: `pg_wal/${name}`, name, timeout }, { signal });
+}
+
+async function segmentsIn(repository: Repository): Promise<readonly string[]> {
+  const keys = await keysOf(repository.storage);
+  return keys.flatMap((key) => /[0-9A-F]{24}/.exec(key)?.[0] ?? []);
+}
+
+test('what is ready behind a segment is archived while PostgreSQL has not asked for it, and found there when it asks', async () => {
+  const repository = await repositoryOn();
+  const names = [5n, 6n, 7n, 8n].map((number) => ready(number));
+  const agent = service(repository);
+  expect(await push(agent, names[0] ?? '')).toMatchObject({ outcome: 'stored' });
+  await expect.poll(() => segmentsIn(repository)).toEqual(names);
+  expect(await push(agent, names[1] ?? '')).toMatchObject({ outcome: 'present' });
+  // Nothing is marked as done: that is PostgreSQL's.
+  expect(readdirSync(join(folder, 'pg_wal', 'archive_status'))).toEqual(names.map((name) => `${name}.ready`));
+});
+
+test('H-23 a segment that the repository has lost since it was archived ahead is stored again', async () => {
+  const repository = await repositoryOn();
+  const names = [5n, 6n].map((number) => ready(number));
+  const agent = service(repository);
+  await push(agent, names[0] ?? '');
+  await expect.poll(() => segmentsIn(repository)).toEqual(names);
+  const lost = (await keysOf(repository.storage)).filter((key) => key.includes(names[1] ?? ''));
+  await repository.storage.remove(lost);
+  expect(await push(agent, names[1] ?? '')).toMatchObject({ outcome: 'stored' });
+  expect(await segmentsIn(repository)).toEqual(names);
+});
+
+test('H-22 a file that changed since it was archived ahead is refused, and so is another one in its place', async () => {
+  const repository = await repositoryOn();
+  const names = [5n, 6n, 7n].map((number) => ready(number));
+  const agent = service(repository);
+  await push(agent, names[0] ?? '');
+  await expect.poll(() => segmentsIn(repository)).toEqual(names);
+  ready(6n, { fill: 8 });
+  await expect(push(agent, names[1] ?? '')).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
+  // The same size and time, another inode.
+  const other = join(folder, 'other');
+  writeFileSync(other, walSegment(7n, { fill: 9 }).bytes);
+  utimesSync(other, 1e9, 1e9);
+  renameSync(other, join(folder, 'pg_wal', names[2] ?? ''));
+  await expect(push(agent, names[2] ?? '')).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
+});
+
+test('a file that was written a moment ago is read anew each time', async () => {
+  const repository = await repositoryOn();
+  const { name, bytes } = walSegment(5n);
+  const path = join(folder, 'pg_wal', name);
+  writeFileSync(path, bytes);
+  const files = new KnownFiles();
+  const file = parseWalFileName(name) as WalFile;
+  const digest = async (): Promise<unknown> => {
+    const checked = await files.get(file, path, { systemId: undefined });
+    return checked.source(end.signal);
+  };
+  const first = await digest();
+  writeFileSync(path, walSegment(5n, { fill: 8 }).bytes);
+  expect(await digest()).not.toMatchObject({ digest: (first as { digest: string }).digest });
+  await repository.close();
+});
+
+/** Whose puts of one segment wait until they are let go, or fail. */
+function gated(name: string, gate: Promise<void>): (storage: Storage) => Storage {
+  return (storage) => ({
+    capabilities: storage.capabilities,
+    get: (...args) => storage.get(...args),
+    stat: (...args) => storage.stat(...args),
+    list: (...args) => storage.list(...args),
+    remove: (...args) => storage.remove(...args),
+    close: () => storage.close(),
+    put: async (key, ...args) => {
+      if (key.includes(name)) await gate;
+      return storage.put(key, ...args);
+    },
+  });
+}
+
+test('a request for a segment that is on its way waits for it, and is answered only when it is stored', async () => {
+  const names = [5n, 6n].map((number) => ready(number));
+  let release = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  const repository = await repositoryOn(gated(names[1] ?? '', gate));
+  const agent = service(repository);
+  await push(agent, names[0] ?? '');
+  let answered = false;
+  const second = push(agent, names[1] ?? '').then((result) => {
+    answered = true;
+    return result;
+  });
+  await new Promise((resolve) => void setTimeout(resolve, 100));
+  expect(answered).toBe(false);
+  release();
+  expect(await second).toMatchObject({ outcome: 'present' });
+  expect(await segmentsIn(repository)).toEqual(names);
+});
+
+test('a segment that could not be archived ahead has its own turn, which says why, and the next ones wait for theirs', async () => {
+  const names = [5n, 6n, 7n, 8n, 9n].map((number) => ready(number));
+  let failing = true;
+  const repository = await repositoryOn((storage) => ({
+    ...gated('', Promise.resolve())(storage),
+    put: async (key, ...args) => {
+      if (failing && key.includes(names[1] ?? '')) throw new ArchiveError('STORAGE_UNAVAILABLE', 'it is away');
+      return storage.put(key, ...args);
+    },
+  }));
+  const agent = service(repository);
+  expect(await push(agent, names[0] ?? '')).toMatchObject({ outcome: 'stored' });
+  await expect(push(agent, names[1] ?? '')).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  failing = false;
+  expect(await push(agent, names[1] ?? '')).toMatchObject({ outcome: 'stored' });
+  await expect.poll(() => segmentsIn(repository)).toEqual(names);
+});
+
+test('with several repositories each gets what is ready, and success needs all of them', async () => {
+  const names = [5n, 6n, 7n].map((number) => ready(number));
+  const whole = await repositoryOn(undefined, 'whole');
+  let away = false;
+  const other = await repositoryOn(
+    (storage) => ({
+      ...gated('', Promise.resolve())(storage),
+      put: async (key, ...args) => {
+        if (away) throw new ArchiveError('STORAGE_UNAVAILABLE', 'it is away');
+        return storage.put(key, ...args);
+      },
+    }),
+    'other',
+  );
+  away = true;
+  const agent = service(whole, other);
+  await expect(push(agent, names[0] ?? '')).rejects.toMatchObject({ code: 'REPOSITORY_BEHIND' });
+  await expect.poll(() => segmentsIn(whole)).toEqual(names);
+  // Archived ahead in one of them is not archived.
+  await expect(push(agent, names[1] ?? '')).rejects.toMatchObject({ code: 'REPOSITORY_BEHIND' });
+  away = false;
+  for (const name of names) expect(await push(agent, name)).toMatchObject({ name });
+  expect(await segmentsIn(other)).toEqual(names);
+});
+
+test('nothing is archived ahead into an archive that is not there, nor of another cluster', async () => {
+  const [first, second] = [ready(5n), ready(6n, { systemId: '42' }), ready(7n)];
+  const absent = await memoryRepository();
+  await expect(push(service(absent), first)).rejects.toMatchObject({ code: 'REPOSITORY_NOT_FOUND' });
+  expect(await keysOf(absent.storage)).toEqual([]);
+  const repository = await repositoryOn();
+  await push(service(repository), first);
+  await new Promise((resolve) => void setTimeout(resolve, 100));
+  expect(await segmentsIn(repository)).not.toContain(second);
+});
