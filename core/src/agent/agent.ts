@@ -64,8 +64,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       first = undefined;
       return openServices(now, { ...options, folder: join(work, `run.${++generations}`) });
     };
-    warm = new WarmArchive({ config: config || undefined, open, logger });
-    const use = warm.use.bind(warm);
+    const kept = new WarmArchive({ config: config || undefined, open, logger });
+    warm = kept;
+    const use = kept.use.bind(kept);
+    process.on('SIGHUP', () => {
+      logger.info({}, 'the config and what it names are read again');
+      kept.renew();
+    });
     await use((services) => lookOnce(services, options));
     const names = new Set([cluster, loaded.config.cluster]);
     const handle = async (request: AgentRequest, exchange: Exchange): Promise<Reply> => {
@@ -73,8 +78,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         return { type: 'decline', reason: 'the agent works with another config' };
       if ((await identityAt(request)) !== request.identity)
         return { type: 'decline', reason: 'the agent sees other files than the command' };
+      const of = { command: request.command, file: request.name };
+      logger.debug(of, 'a command asks');
       try {
-        return await use((services) => answer(request, services, { ...options, ...exchange, agent: signal }));
+        const reply = await use((services) => answer(request, services, { ...options, ...exchange, agent: signal }));
+        if (reply.type === 'decline' && reply.renew === true) kept.renew();
+        logger.debug({ ...of, ...(reply.type === 'end' && { exitCode: reply.exitCode }) }, 'it is answered');
+        return reply;
       } catch (error) {
         logger.error({ error }, 'a request could not be served, and the command does it itself');
         return { type: 'decline', reason: error instanceof Error ? error.message : String(error) };
@@ -93,6 +103,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         throw new ArchiveError('AGENT_SOCKET', `the socket ${socket} was removed or replaced`, {
           hint: 'Start the agent again; if it happens again, find out what cleans its folder.',
         });
+    await server.close();
     await notifySystemd(['STOPPING=1'], env, logger);
   } finally {
     await server?.close();

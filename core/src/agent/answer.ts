@@ -1,5 +1,5 @@
 /** Does what a request asks for, and puts it as the command does that works by itself. */
-import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
+import { isArchiveError, type ArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { fetchExitCode, pushExitCode } from '../wal-command/exit-code.ts';
 import type { FetchService } from './fetch-service.ts';
@@ -28,8 +28,25 @@ interface Services {
 }
 
 /**
- * A failure that is a fault of this program is declined, as is all that the end of the agent cuts short: the command then does it
- * itself. Errors: only those faults, after which the caller declines.
+ * Failures that a process which has just read the config, its secrets and its plugins may not have: what is in force changes when a key is
+ * replaced or a package installed.
+ */
+const OUTDATED: ReadonlySet<ErrorCode> = new Set([
+  'CONFIG_INVALID',
+  'CONFIG_NOT_FOUND',
+  'SECRET_UNAVAILABLE',
+  'PLUGIN_NOT_FOUND',
+  'PLUGIN_INCOMPATIBLE',
+  'PLUGIN_INVALID',
+  'PLUGIN_OPTIONS',
+  'CODEC_KEY',
+  'CODEC_UNKNOWN',
+  'STORAGE_DENIED',
+]);
+
+/**
+ * A failure that is a fault of this program is declined, as is all that the end of the agent cuts short, or that a newer
+ * process might do better: the command then does it itself. Errors: only those faults, after which the caller declines.
  */
 export async function answer(request: AgentRequest, services: Services, options: AnswerOptions): Promise<Reply> {
   const { presenter, stderr, agent } = options;
@@ -42,6 +59,7 @@ export async function answer(request: AgentRequest, services: Services, options:
   } catch (error) {
     if (signal.aborted) return { type: 'decline', reason: 'the agent ends' };
     if (!isArchiveError(error) || error.code === 'INTERNAL' || error.code === 'ABORTED') throw error;
+    if (OUTDATED.has(error.code)) return { type: 'decline', reason: error.message, renew: true };
     options.logger.warn({ file: request.name, code: error.code }, `${request.command} failed: ${error.message}`);
     stderr(presenter.error(error, request));
     if (request.command === 'wal-fetch')

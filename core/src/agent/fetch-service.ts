@@ -82,6 +82,7 @@ export class FetchService {
       return fetched;
     }
     await prefetch.advance(file, held);
+    this.#options.logger.debug({ file: name }, 'was fetched ahead');
     return { result: { outcome: 'fetched', source: 'archive' }, file: held };
   }
 

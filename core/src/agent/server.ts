@@ -8,7 +8,12 @@ import { HEARTBEAT, identityOf, Lines, parseRequest, type AgentMessage, type Age
 
 /** What a request comes to. */
 export type Reply =
-  | { readonly type: 'decline'; readonly reason: string }
+  | {
+      readonly type: 'decline';
+      readonly reason: string;
+      /** Whether the next request needs an archive that is opened anew; not for the client. */
+      readonly renew?: boolean;
+    }
   | {
       readonly type: 'end';
       readonly exitCode: number;

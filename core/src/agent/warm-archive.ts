@@ -43,6 +43,13 @@ export class WarmArchive<Opened extends Openable> {
     }
   }
 
+  /** Opens it anew at the next use, as secrets and files may have changed that the config only names. */
+  renew(): void {
+    const before = this.#current;
+    this.#current = undefined;
+    if (before !== undefined) this.#closeUnused(before);
+  }
+
   #generation(): Generation<Opened> {
     const state = this.#state();
     const before = this.#current;

@@ -55,8 +55,10 @@ test('an archive stays open until its config changes, and the old one until nobo
   release();
   expect(await long).toBe(1);
   await expect.poll(() => closed).toEqual([1]);
+  archive.renew();
+  expect(await archive.use(numberOf)).toBe(3);
   await archive.close();
-  expect(closed).toEqual([1, 2]);
+  expect(closed).toEqual([1, 2, 3]);
 });
 
 test('a config that is broken, or gone, is an error of each use until it is mended', async () => {
