@@ -28,7 +28,7 @@ async function failed(request: PushRequest | FetchRequest, error: unknown): Prom
     agent: new AbortController().signal,
     stderr: (text) => (said += text),
   };
-  const fail = (): Promise<never> => Promise.reject(error as Error);
+  const fail = (): Promise<never> => Promise.reject(error);
   return { ...(await answer(request, { push: { push: fail }, fetch: { fetch: fail } }, options)), said };
 }
 
