@@ -1,9 +1,9 @@
 /** A WAL file on this machine that is to be archived: checked against its name, and read for its digest. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, errnoOf, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
 import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
 import { DIGEST_LENGTH } from '../repository/layout.ts';
 import type { WalSource } from '../repository/wal.ts';
@@ -51,19 +51,37 @@ export interface CheckOptions {
 export async function checkFile(file: WalFile, path: string, options: CheckOptions): Promise<CheckedFile> {
   const systemId = await clusterOf(file, path, options);
   const digest = await digestOf(path);
-  const read = (signal: AbortSignal): AsyncIterable<Uint8Array> =>
-    createReadStream(path, { highWaterMark: READ_SIZE, signal });
-  return { systemId, source: (signal) => ({ digest, read: () => read(signal) }) };
+  return { systemId, source: (signal) => ({ digest, read: () => readChunks(path, signal) }) };
 }
 
 async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256');
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: READ_SIZE })) hash.update(chunk as Uint8Array);
+    for await (const chunk of readChunks(path)) {
+      hash.update(chunk);
+      releaseChunk(chunk);
+    }
   } catch (error) {
     throw unreadable(path, error);
   }
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
+}
+
+/** The bytes of a file in leased chunks: fresh memory for each costs more than reading what the server has just written. */
+async function* readChunks(path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const handle = await open(path);
+  try {
+    const free: Uint8Array[] = [];
+    for (;;) {
+      throwIfAborted(signal, `reading ${path}`);
+      const memory = free.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE);
+      const { bytesRead } = await handle.read(memory, 0, READ_SIZE);
+      if (bytesRead === 0) return;
+      yield leaseChunk(memory.subarray(0, bytesRead), () => free.push(memory));
+    }
+  } finally {
+    await handle.close();
+  }
 }
 
 /**
