@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
+import { RunningAgent } from '../support/agent.ts';
 import { TestArchive } from '../support/archive.ts';
 import { CLI } from '../support/cli.ts';
 import { PostgresServer } from '../support/postgres.ts';
@@ -21,9 +22,9 @@ function versionOf(program: string): string {
   return /\d+\.\d+/.exec(execFileSync(program, ['--version'], { encoding: 'utf8' }))?.[0] ?? '';
 }
 
-test.skipIf(tool('pg_rewind') === undefined)(
-  `H-24 pg_rewind fetches the WAL that it reads backwards, and finds nothing of ours in pg_wal (${MISSING})`,
-  async () => {
+test.skipIf(tool('pg_rewind') === undefined).each([{ through: 'the command' }, { through: 'the agent' }])(
+  `H-24 pg_rewind fetches the WAL that it reads backwards through $through, and finds nothing of ours in pg_wal (${MISSING})`,
+  async ({ through }) => {
     const primary = await PostgresServer.create({
       major: 15,
       settings: { max_wal_size: '32MB', min_wal_size: '32MB', wal_recycle: 'off' },
@@ -31,6 +32,8 @@ test.skipIf(tool('pg_rewind') === undefined)(
     cleanup.push(() => primary.destroy());
     const archive = new TestArchive(primary);
     cleanup.push(() => archive.destroy());
+    const agent = through === 'the agent' ? await RunningAgent.start(archive) : undefined;
+    cleanup.push(() => agent?.destroy());
     primary.configure({
       archive_mode: 'on',
       archive_command: archiveCommand(archive),
@@ -68,6 +71,7 @@ test.skipIf(tool('pg_rewind') === undefined)(
     ];
     const log = runTool('pg_rewind', [...args, '--config-file', join(primary.data, 'postgresql.conf')]);
     expect(log).toBeDefined();
+    if (agent !== undefined) expect(agent.answered('wal-fetch').length).toBeGreaterThan(1);
     expect(readdirSync(wal).filter((name) => /pgark|fetch/.test(name))).toEqual([]);
     expect(existsSync(join(primary.data, 'backup_label'))).toBe(true);
     expect(versionOf(join(tool('pg_rewind') ?? '', '..', 'postgres'))).toMatch(/^15\./);

@@ -8,6 +8,8 @@ import { giveToServer, removeFolder, temporaryFolder, type PostgresServer } from
 
 export interface TestArchiveOptions {
   readonly codecs?: readonly object[];
+  /** Further keys of the repository, such as its limits. */
+  readonly repository?: Readonly<Record<string, unknown>>;
   readonly receive?: Readonly<Record<string, unknown>>;
   /** Any other section of the config. */
   readonly config?: Readonly<Record<string, unknown>>;
@@ -51,6 +53,7 @@ export class TestArchive {
           name: 'primary',
           storage: { use: 'fs', path: this.repository },
           codecs: this.#options.codecs ?? [{ use: 'zstd', level: 1 }],
+          ...this.#options.repository,
         },
       ],
       receive: { slot: 'pgark', spool: this.spool, ...this.#options.receive },

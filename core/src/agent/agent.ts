@@ -49,7 +49,9 @@ const WATCH = 5000;
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { loaded, cluster, uid, env, logger, signal } = options;
   const config = loaded.path === undefined ? '' : realpathSync(loaded.path);
-  const key = agentKey(config, cluster);
+  // A generated restore_command always names the cluster, other commands do when they have to.
+  const names = new Set([cluster, loaded.config.cluster]);
+  const key = agentKey(config, loaded.config.cluster);
   const runtime = runtimeFolder(runtimeFolders(uid), uid);
   const work = workFolder(loaded.config, key, { runtime, uid });
   const lock = lockOf(work);
@@ -71,8 +73,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       logger.info({}, 'the config and what it names are read again');
       kept.renew();
     });
-    await use((services) => lookOnce(services, options));
-    const names = new Set([cluster, loaded.config.cluster]);
+    // A config that is wrong is told at once, a storage that is away need not be waited for.
+    await use(() => Promise.resolve());
+    const looking = use((services) => lookOnce(services, options)).catch((error: unknown) => {
+      logger.warn({ error }, 'the first look at the repositories failed');
+    });
     const handle = async (request: AgentRequest, exchange: Exchange): Promise<Reply> => {
       if (request.config !== config || !names.has(request.cluster))
         return { type: 'decline', reason: 'the agent works with another config' };
@@ -91,11 +96,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       }
     };
     server = new AgentServer(handle);
-    const found = socketIn(runtime, key);
-    const { socket = found } = loaded.config.agent;
-    if (socket !== found) checkSocketFolder(socket, uid);
+    const found = [...names].map((name) => socketIn(runtime, agentKey(config, name)));
+    const { socket = socketIn(runtime, key) } = loaded.config.agent;
+    checkSocketFolder(socket, uid);
     await server.listen(socket);
-    if (socket !== found) await server.link(socket, found);
+    for (const place of found) if (place !== socket) await server.link(socket, place);
     logger.info({ socket }, 'the agent listens');
     await notifySystemd(['READY=1', `STATUS=listens on ${socket}`], env, logger);
     for (; !signal.aborted; await pause(WATCH, signal))
@@ -104,6 +109,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
           hint: 'Start the agent again; if it happens again, find out what cleans its folder.',
         });
     await server.close();
+    await looking;
     await notifySystemd(['STOPPING=1'], env, logger);
   } finally {
     await server?.close();

@@ -1,6 +1,6 @@
 /** `wal-fetch` in the agent. */
 import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
@@ -111,7 +111,12 @@ export class FetchService {
     } catch {
       return undefined; // walFetch meets the same, tries again, and has words for it
     }
-    const key = JSON.stringify([request.cwd, systemId, request.until, request.repositories]);
+    const key = JSON.stringify([
+      dirname(resolve(request.cwd, request.path)),
+      systemId,
+      request.until,
+      request.repositories,
+    ]);
     const known = this.#streams.get(key);
     if (known !== undefined) {
       known.idle.refresh();

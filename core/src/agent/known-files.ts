@@ -24,7 +24,8 @@ export class KnownFiles {
   async get(file: WalFile, path: string, options: CheckOptions): Promise<CheckedFile> {
     // Labels and histories are small, and what they belong to is read from other files.
     if (file.kind !== 'segment') return checkFile(file, path, options);
-    const key = `${options.systemId ?? ''} ${path}`;
+    // What was found holds for this name only, since the content was compared with it.
+    const key = JSON.stringify([file.name, path, options.systemId]);
     const state = await stateOf(path);
     const known = this.#known.get(key);
     if (known !== undefined && known.state === state) return known.checked;

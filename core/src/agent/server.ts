@@ -1,5 +1,5 @@
 /** Listens on the socket of the agent and answers one request per connection. */
-import { lstatSync, mkdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
@@ -74,6 +74,8 @@ export class AgentServer {
   /** Makes the socket found under a second path. Errors: `AGENT_SOCKET`. */
   async link(socket: string, path: string): Promise<void> {
     try {
+      // A killed agent may have left just this link, at the end of which this one listens now.
+      if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(path) === socket) rmSync(path);
       await removeStale(path);
       symlinkSync(socket, path);
       this.#paths.push(path);

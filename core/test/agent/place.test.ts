@@ -88,6 +88,17 @@ test('an agent takes the place of a dead one, and of no living one, and removes 
   await listening(socket);
   expect(statSync(socket).isSocket()).toBe(true);
 
+  // Its link, too, leads to the socket of the new one.
+  symlinkSync(socket, socketIn(folder, 'two'));
+  const next = await listening(socketIn(folder, 'three'));
+  await expect(next.link(socketIn(folder, 'three'), socketIn(folder, 'two'))).rejects.toMatchObject({
+    code: 'AGENT_RUNNING',
+  });
+  rmSync(socketIn(folder, 'two'));
+  symlinkSync(socketIn(folder, 'three'), socketIn(folder, 'two'));
+  await next.link(socketIn(folder, 'three'), socketIn(folder, 'two'));
+  expect(ownSocket(socketIn(folder, 'two'), UID)).toBe(socketIn(folder, 'three'));
+
   writeFileSync(join(folder, 'notes'), 'mine');
   await expect(listening(join(folder, 'notes'))).rejects.toMatchObject({ code: 'AGENT_SOCKET' });
   expect(statSync(join(folder, 'notes')).size).toBe(4);

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { KnownFiles } from '../../src/agent/known-files.ts';
+import type { PushRequest } from '../../src/agent/protocol.ts';
 import { PushService } from '../../src/agent/push-service.ts';
 import { parseWalFileName, type WalFile } from '../../src/postgres/wal-file.ts';
 import type { Repository } from '../../src/repository/repository.ts';
@@ -39,10 +40,11 @@ function service(...repositories: [Repository, ...Repository[]]): PushService {
   return new PushService({ repositories, concurrency: 2, logger: pluginContext.logger, signal: end.signal });
 }
 
-function push(to: PushService, name: string, timeout = 5000): ReturnType<PushService['push']> {
+function push(to: PushService, name: string, change: Partial<PushRequest> = {}): ReturnType<PushService['push']> {
   const request = { protocol: 1, command: 'wal-push', config: '', cluster: '', json: false, identity: '' } as const;
   const signal = new AbortController().signal;
-  return to.push({ ...request, cwd: folder, path: `pg_wal/${name}`, name, timeout }, { signal });
+  const path = `pg_wal/${name}`;
+  return to.push({ ...request, cwd: folder, path, name, timeout: 5000, ...change }, { signal });
 }
 
 async function segmentsIn(repository: Repository): Promise<readonly string[]> {
@@ -87,6 +89,18 @@ test('H-22 a file that changed since it was archived ahead is refused, and so is
   utimesSync(other, 1e9, 1e9);
   renameSync(other, join(folder, 'pg_wal', names[2] ?? ''));
   await expect(push(agent, names[2] ?? '')).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
+});
+
+test('H-22 a file that is known is refused under another name, and for another cluster', async () => {
+  const repository = await repositoryOn();
+  const name = ready(5n);
+  const agent = service(repository);
+  await push(agent, name);
+  const path = `pg_wal/${name}`;
+  await expect(push(agent, walSegment(6n).name, { path })).rejects.toMatchObject({ code: 'WAL_INVALID' });
+  await expect(push(agent, name, { systemId: '42' })).rejects.toMatchObject({ code: 'SYSTEM_MISMATCH' });
+  expect(await push(agent, name)).toMatchObject({ outcome: 'present' });
+  expect(await segmentsIn(repository)).toEqual([name]);
 });
 
 test('a file that was written a moment ago is read anew each time', async () => {
