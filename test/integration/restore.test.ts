@@ -20,6 +20,7 @@ import { runCli } from '../support/cli.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 import { restoreCli, restored, startAndPromote } from '../support/restoring.ts';
 import { MISSING, runTool, tool } from '../support/tools.ts';
+import { until } from '../support/until.ts';
 
 const PASSWORD = 'nev3r-print-this';
 const always: (() => unknown)[] = [];
@@ -311,7 +312,12 @@ test('a target can pause the recovery or stop the server', async () => {
   );
   await stopped.start({ wait: 'spawned' });
   await stopped.exited();
-  expect(stopped.log).toContain('shutdown at recovery target');
+  // What it said reaches the log a moment after its end.
+  await until(
+    'its last words',
+    () => stopped.log.includes('shutdown at recovery target'),
+    () => stopped.log,
+  );
 });
 
 test('the plan says what will be done, and writes nothing', async () => {

@@ -32,6 +32,7 @@ describe('loadConfig', () => {
       },
       backup: { checkpoint: 'fast', partSize: 268_435_456, walTimeout: 300_000 },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
+      agent: { concurrency: 2, prefetch: 268_435_456 },
       serve: { listen: '127.0.0.1:8732', maxRequests: 100, maxFetches: 4, stallTimeout: 300_000 },
       concurrency: availableParallelism(),
       hooks: [],
