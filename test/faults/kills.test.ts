@@ -9,20 +9,10 @@ import { afterAll, expect, test } from 'vitest';
 import { TestArchive, type Receiver } from '../support/archive.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { PostgresServer, removeFolder } from '../support/postgres.ts';
+import { randomFrom } from '../support/random.ts';
 
 const KILLS = Number(process.env['PGARK_TEST_KILLS'] ?? 3);
 const SEED = Number(process.env['PGARK_TEST_SEED'] ?? Date.now() % 1_000_000);
-
-/** A small generator of numbers from 0 to 1, so that a seed replays (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 let server: PostgresServer | undefined;
 let archive: TestArchive | undefined;

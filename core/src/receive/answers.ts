@@ -19,6 +19,9 @@ export interface AnswersOptions {
   readonly signal: AbortSignal;
 }
 
+/** Milliseconds for an answer that the receiver can go on without. */
+const PATIENCE = 10_000;
+
 /** The answers of one run: what was asked before is part of what is said of a gap. */
 export class Answers {
   readonly #options: AnswersOptions;
@@ -36,16 +39,28 @@ export class Answers {
     return this.#new.has(systemId);
   }
 
-  /** The ends of the archive, or the names of the repositories that keep a gap from being on record. */
-  to(question: Question): Promise<ArchiveEnds | readonly string[]> {
-    return question.kind === 'archive' ? this.#ends(question) : this.#recordGap(question);
+  /**
+   * The ends of the archive, undefined when no repository answered in time to a question that is optional; or the names of the
+   * repositories that keep a gap from being on record.
+   */
+  async to(question: Question): Promise<ArchiveEnds | readonly string[] | undefined> {
+    if (question.kind === 'gap') return this.#recordGap(question);
+    const { signal } = this.#options;
+    if (!question.optional) return this.#ends(question, signal);
+    const late = AbortSignal.timeout(PATIENCE);
+    try {
+      return await this.#ends(question, AbortSignal.any([signal, late]));
+    } catch (error) {
+      if (!late.aborted || signal.aborted) throw error;
+      return undefined;
+    }
   }
 
   /**
    * How far the archive goes. Of several repositories the one that is furthest behind counts, so that each gets what
    * it lacks, but no longer when the server lacks WAL that another one has. One that does not answer while others do is left out.
    */
-  async #ends(question: Extract<Question, { readonly kind: 'archive' }>): Promise<ArchiveEnds> {
+  async #ends(question: Extract<Question, { readonly kind: 'archive' }>, signal: AbortSignal): Promise<ArchiveEnds> {
     const { systemId, segmentSize, lineage, furthest } = question;
     const { outlets, gaps, logger } = this.#options;
     const { answers, silent } = await askOutlets(
@@ -54,7 +69,7 @@ export class Answers {
         const owed = gaps.owedBy(repository, systemId);
         return archiveEnds(repository, systemId, { segmentSize, lineage, owed, signal });
       },
-      { subject: 'the end of the archive', signal: this.#options.signal },
+      { subject: 'the end of the archive', signal },
     );
     for (const [{ name }, error] of silent) {
       const why = error?.message ?? 'it does not answer';

@@ -1,4 +1,5 @@
 /** What to do when the server no longer has the WAL that comes next. */
+import { randomBytes } from 'node:crypto';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import type { ReplicationConnection, SlotState } from '../postgres/replication/connection.ts';
@@ -22,7 +23,10 @@ export async function measureGap(
   const to =
     bySlot !== undefined && bySlot.lsn > from.lsn
       ? bySlot
-      : firstPosition(await freshReservation(connection, `${slot.name.slice(0, 50)}_gap`), server);
+      : firstPosition(
+          await freshReservation(connection, `${slot.name.slice(0, 46)}_gap_${randomBytes(6).toString('hex')}`),
+          server,
+        );
   const where = `timeline ${from.timeline} from ${formatLsn(from.lsn)}`;
   if (to.lsn <= from.lsn) {
     throw new ArchiveError('WAL_GAP', `${server.host} has neither WAL of ${where} nor any later`, { retriable: true });

@@ -61,6 +61,8 @@ export type Question =
       readonly lineage: readonly TimelineRange[];
       /** Of several repositories the furthest counts, not the least: the server no longer has what the others lack. */
       readonly furthest: boolean;
+      /** That the receiver can go on without the answer, so that nobody waits for it for long. */
+      readonly optional: boolean;
     }
   | {
       readonly kind: 'gap';

@@ -67,6 +67,9 @@ const STOP_TIMEOUT = 30_000;
 /** Milliseconds between slices when `remote` is to acknowledge and none were asked for. */
 const REMOTE_INTERVAL = 1000;
 
+/** States in which nothing is wrong. */
+const CALM: ReadonlySet<string> = new Set(['connecting', 'streaming', 'standing-by']);
+
 const SILENT: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /**
@@ -104,6 +107,8 @@ class Reception {
   readonly #worker: Worker;
   #tail: TailShipper | undefined;
   #system: SystemInfo | undefined;
+  /** Where the segment begins that was opened last. */
+  #openedAt: bigint | undefined;
 
   constructor(options: ReceiveOptions) {
     this.#options = options;
@@ -277,7 +282,13 @@ class Reception {
   #opened({ name, start, lineage }: Extract<FromThread, { readonly type: 'opened' }>): void {
     const timeline = parseWalFileName(name)?.timeline;
     if (this.#system !== undefined && timeline !== undefined) {
-      this.#shipper(this.#system.systemId).descent(timeline, lineage);
+      const { systemId, segmentSize } = this.#system;
+      const shipper = this.#shipper(systemId);
+      shipper.descent(timeline, lineage);
+      // Another receiver, or nobody, has what lies between: each repository is looked at again.
+      if (this.#openedAt !== undefined && start > this.#openedAt + BigInt(segmentSize))
+        shipper.lookBefore({ timeline, lsn: start }, segmentSize, this.#cancel.signal);
+      this.#openedAt = start;
     }
     this.#tail?.opened(name, start);
   }
@@ -316,7 +327,7 @@ class Reception {
     switch (event.name) {
       case 'wal.state': {
         const { state, message } = event.data;
-        if (state === 'streaming' || state === 'connecting') this.#logger.info({ state }, message);
+        if (CALM.has(state)) this.#logger.info({ state }, message);
         else this.#logger.warn({ state }, message);
         this.#onEvent(event.name, event.data);
         break;

@@ -1,7 +1,7 @@
 /** The receiving side: connects, decides where to begin, streams WAL into the spool and acknowledges it. Runs in a thread of its own. */
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { formatLsn } from '../postgres/lsn.ts';
-import { ReplicationConnection } from '../postgres/replication/connection.ts';
+import { ReplicationConnection, type SlotState } from '../postgres/replication/connection.ts';
 import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import { Acknowledger } from './acknowledger.ts';
@@ -15,12 +15,14 @@ import { SliceOffer } from './slice-offer.ts';
 import { ensureSlot } from './slot.ts';
 import { guard } from './spool-error.ts';
 import { Spool, type WalPosition } from './spool.ts';
+import { TRY_AGAIN, trySlot } from './standing-by.ts';
 import {
   agreedUpTo,
   checkDescent,
   durableFrom,
   firstPosition,
   holdings,
+  isOvertaken,
   leftBehind,
   precedes,
   type Holdings,
@@ -50,6 +52,9 @@ export class Receiver {
   /** Fires when the run is to end and no stream has to be ended in order first. */
   readonly #cancel = new AbortController();
   readonly #backoff = new Backoff({ first: 100, most: 10_000 });
+  readonly #patience = new Backoff({ first: TRY_AGAIN, most: TRY_AGAIN });
+  /** Another receiver has the slot; this one takes over when it is free. */
+  #standingBy = false;
   #stopping = false;
   #untilReached = false;
   #streamed = false;
@@ -112,8 +117,8 @@ export class Receiver {
           await this.#connect();
         } catch (error) {
           if (this.#stopping && isArchiveError(error, 'ABORTED')) break;
-          this.#handle(asArchiveError(error));
-          if (!this.#stopping) await pause(this.#backoff.next(), this.#cancel.signal);
+          const wait = this.#handle(asArchiveError(error));
+          if (!this.#stopping) await pause(wait, this.#cancel.signal);
         }
       }
     } finally {
@@ -161,6 +166,7 @@ export class Receiver {
     try {
       for (;;) {
         const server = await this.#identity.check(connection);
+        if (this.#standingBy) await trySlot(connection, this.#data.slot, server);
         const position = await this.#decide(connection, server);
         const end = await this.#receive(connection, server, position);
         if (end.reason === 'timeline-end') this.#nextTimeline(position, end, server);
@@ -181,7 +187,7 @@ export class Receiver {
     });
     this.#slotInvalidated = false;
     if (made !== undefined) this.#reports.note('info', `created replication slot "${slot}" on ${server.host}`);
-    const held = await this.#held(server);
+    const held = await this.#held(server, made === undefined ? state : { state: 'missing' });
     const lost = this.#reached && leftBehind(this.#reached, server);
     if (lost !== undefined) {
       this.#reports.enter('TIMELINE_DIVERGED', lost.message);
@@ -208,12 +214,13 @@ export class Receiver {
   }
 
   /** What is held: by this run, else in the spool, else in the archive, which is also asked when the server lacks WAL. */
-  async #held(server: ServerState): Promise<Holdings> {
+  async #held(server: ServerState, slot: SlotState): Promise<Holdings> {
     const own =
       this.#position === undefined
         ? holdings(this.#spool.positions(server.systemId, server.segmentSize), server.lineage)
         : { position: this.#position, newestTimeline: this.#position.timeline };
-    this.#own = own.position !== undefined;
+    const overtaken = isOvertaken(own.position, slot, server);
+    this.#own = own.position !== undefined && !overtaken;
     if (this.#own && this.#removed === undefined) return own;
     const { systemId, segmentSize, lineage } = server;
     const furthest = this.#removed !== undefined;
@@ -223,7 +230,12 @@ export class Receiver {
       segmentSize,
       lineage,
       furthest,
-    })) as ArchiveEnds;
+      optional: overtaken && !furthest,
+    })) as ArchiveEnds | undefined;
+    if (ends === undefined) {
+      this.#reports.note('warn', 'no repository says how far the archive is: going on from what the spool holds');
+      return own;
+    }
     const archive = holdings(ends, lineage);
     if (own.position === undefined) {
       return { ...archive, newestTimeline: Math.max(own.newestTimeline, archive.newestTimeline) };
@@ -330,7 +342,9 @@ export class Receiver {
     this.#removed = undefined;
     this.#backoff.reset();
     this.#reports.event({ name: 'receive.connected', data: { host, timeline, lsn: formatLsn(lsn) } });
-    this.#reports.enter('streaming', `streaming timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
+    const how = this.#standingBy ? 'took over, streaming' : 'streaming';
+    this.#standingBy = false;
+    this.#reports.enter('streaming', `${how} timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
   }
 
   #nextTimeline(
@@ -359,14 +373,21 @@ export class Receiver {
     }
   }
 
-  /** Names what went wrong; throws when trying again cannot help. */
-  #handle(error: ArchiveError): void {
+  /** Names what went wrong, and gives the milliseconds to the next try; throws when that cannot help. */
+  #handle(error: ArchiveError): number {
     const { code, message } = error;
     if (this.#reports.state === 'streaming')
       this.#reports.event({ name: 'receive.disconnected', data: { code, message } });
+    if (code === 'SLOT_BUSY') {
+      this.#standingBy = true;
+      this.#reports.enter('standing-by', `another receiver streams: standing by (${message})`);
+      this.#backoff.reset();
+      return this.#patience.next();
+    }
     this.#reports.enter(code, message);
     if (code === 'SPOOL_FULL') void this.#writer?.close();
     if (code === 'SLOT_INVALIDATED') this.#slotInvalidated = true;
     if (!canGoOn(error, { streamed: this.#streamed, createSlot: this.#data.createSlot })) throw error;
+    return this.#backoff.next();
   }
 }

@@ -76,6 +76,15 @@ export class Shipper {
     return (await this.#options.holes?.isWhole(outlet, to, { segmentSize, coming }, signal)) ?? true;
   }
 
+  /** Tells which repository lacks WAL before a position at which receiving goes on. */
+  lookBefore(to: WalPosition, segmentSize: number, signal: AbortSignal): void {
+    if (this.#options.holes === undefined) return;
+    for (const outlet of this.#options.outlets) {
+      // It is tried until it is known, or the run has ended.
+      this.isWhole(outlet, to, segmentSize, signal).catch(() => undefined);
+    }
+  }
+
   /** Remembers the line of descent of the server's timeline. */
   descent(timeline: number, lineage: Lineage): void {
     this.#options.holes?.descent(timeline, lineage);

@@ -1,4 +1,4 @@
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { ReplicationConnection, SlotState } from '../postgres/replication/connection.ts';
 
 export interface EnsureSlotOptions {
@@ -18,7 +18,8 @@ export interface EnsuredSlot {
  * The state of the slot, which is made with a reservation of WAL when there is none (H-06).
  *
  * A slot that reserves nothing is replaced: it never did, or it was invalidated, which servers up to 17 let a receiver
- * use without a word although it keeps no WAL any more. Throws `SLOT_MISSING` when the slot may not be made.
+ * use without a word although it keeps no WAL any more. Another receiver that does the same at the same time is no failure. Throws
+ * `SLOT_MISSING` when the slot may not be made, `SLOT_BUSY` for one that reserves nothing and is in use.
  */
 export async function ensureSlot(
   connection: ReplicationConnection,
@@ -33,8 +34,20 @@ export async function ensureSlot(
       hint: `Run "SELECT pg_create_physical_replication_slot('${name}', true)" on the server, or set receive.createSlot.`,
     });
   }
-  if (state.state !== 'missing') await connection.dropSlot(name);
-  await connection.createSlot(name);
+  if (state.state !== 'missing') await unlessDone('42704', connection.dropSlot(name));
+  const isOurs = await unlessDone('42710', connection.createSlot(name));
+  if (!isOurs) return { state: await connection.readSlot(name) };
   const made = state.state === 'missing' ? 'SLOT_MISSING' : 'SLOT_INVALIDATED';
   return { state: await connection.readSlot(name), made };
+}
+
+/** Whether this receiver did it: false when the server says, with this SQLSTATE, that another one was faster. */
+async function unlessDone(sqlstate: string, work: Promise<void>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (isArchiveError(error) && error.details['sqlstate'] === sqlstate) return false;
+    throw error;
+  }
 }

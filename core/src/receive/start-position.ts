@@ -12,6 +12,9 @@
  * | P     | unreserved | state SLOT_INVALIDATED, make the slot anew, begin at P                                     |
  * | P     | reserved   | begin at P, ahead of the slot or behind it: behind, the server may still have the WAL      |
  *
+ * A slot that has gone beyond P was moved by another receiver, which stands in for this one: then the archive is asked too, and the
+ * later of both is P.
+ *
  * Where pgark may not make slots, a missing one is `SLOT_MISSING`, one that the server refuses as invalidated (18 and
  * later) `SLOT_INVALIDATED`, and an unreserved one is used as it is, from the server's present segment on without P.
  *
@@ -50,6 +53,19 @@ export interface Holdings {
   readonly position?: WalPosition;
   /** The highest timeline of which anything is held, of whatever descent. */
   readonly newestTimeline: number;
+}
+
+/**
+ * Whether another receiver has used the slot since: what is acknowledged by this one lies within the segment to go on with. So the
+ * archive may hold more than this spool does.
+ */
+export function isOvertaken(
+  position: WalPosition | undefined,
+  slot: SlotState,
+  { segmentSize }: Pick<ServerState, 'segmentSize'>,
+): boolean {
+  if (position === undefined || slot.state !== 'reserved') return false;
+  return segmentStart(slot.restartLsn, segmentSize) > position.lsn;
 }
 
 /** From the end of each timeline's WAL (a start of a segment) to the holdings for a server of this line of descent. */

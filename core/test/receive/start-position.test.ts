@@ -5,6 +5,7 @@ import {
   checkDescent,
   firstPosition,
   holdings,
+  isOvertaken,
   leftBehind,
   precedes,
   type Holdings,
@@ -51,6 +52,29 @@ describe('holdings', () => {
   test('timelines of other descent are no position, but are not forgotten', () => {
     expect(holdings(new Map([[7, mb(3)]]), server().lineage)).toEqual({ newestTimeline: 7 });
     expect(holdings(new Map(), server().lineage)).toEqual({ newestTimeline: 0 });
+  });
+});
+
+describe('isOvertaken', () => {
+  const slot = (lsn: bigint): Parameters<typeof isOvertaken>[1] => ({
+    state: 'reserved',
+    restartLsn: lsn,
+    restartTimeline: 3,
+  });
+
+  test.each([
+    ['the slot is behind', slot(mb(20)), false],
+    ['the slot is within the open segment, where this receiver left it', slot(mb(25) + 700n), false],
+    ['the slot is at the end of the open segment', slot(mb(26)), true],
+    ['the slot is far ahead', slot(mb(40)), true],
+    ['there is no slot', { state: 'missing' } as const, false],
+    ['the slot keeps nothing', { state: 'unreserved' } as const, false],
+  ])('%s', (_, state, expected) => {
+    expect(isOvertaken({ timeline: 3, lsn: mb(25) }, state, server())).toBe(expected);
+  });
+
+  test('nothing is held', () => {
+    expect(isOvertaken(undefined, slot(mb(40)), server())).toBe(false);
   });
 });
 
