@@ -55,6 +55,8 @@ export class Receiver {
   readonly #patience = new Backoff({ first: TRY_AGAIN, most: TRY_AGAIN });
   /** Another receiver has the slot; this one takes over when it is free. */
   #standingBy = false;
+  /** The slot was made by this run and not used since: where it is says nothing of another receiver. */
+  #isSlotNew = false;
   #stopping = false;
   #untilReached = false;
   #streamed = false;
@@ -186,8 +188,11 @@ export class Receiver {
       invalidated: this.#slotInvalidated,
     });
     this.#slotInvalidated = false;
-    if (made !== undefined) this.#reports.note('info', `created replication slot "${slot}" on ${server.host}`);
-    const held = await this.#held(server, made === undefined ? state : { state: 'missing' });
+    if (made !== undefined) {
+      this.#isSlotNew = true;
+      this.#reports.note('info', `created replication slot "${slot}" on ${server.host}`);
+    }
+    const held = await this.#held(server, state);
     const lost = this.#reached && leftBehind(this.#reached, server);
     if (lost !== undefined) {
       this.#reports.enter('TIMELINE_DIVERGED', lost.message);
@@ -219,7 +224,7 @@ export class Receiver {
       this.#position === undefined
         ? holdings(this.#spool.positions(server.systemId, server.segmentSize), server.lineage)
         : { position: this.#position, newestTimeline: this.#position.timeline };
-    const overtaken = isOvertaken(own.position, slot, server);
+    const overtaken = !this.#isSlotNew && isOvertaken(own.position, slot, server);
     this.#own = own.position !== undefined && !overtaken;
     if (this.#own && this.#removed === undefined) return own;
     const { systemId, segmentSize, lineage } = server;
@@ -344,6 +349,7 @@ export class Receiver {
     this.#reports.event({ name: 'receive.connected', data: { host, timeline, lsn: formatLsn(lsn) } });
     const how = this.#standingBy ? 'took over, streaming' : 'streaming';
     this.#standingBy = false;
+    this.#isSlotNew = false;
     this.#reports.enter('streaming', `${how} timeline ${timeline} from ${formatLsn(lsn)} of ${host}`);
   }
 
@@ -380,6 +386,7 @@ export class Receiver {
       this.#reports.event({ name: 'receive.disconnected', data: { code, message } });
     if (code === 'SLOT_BUSY') {
       this.#standingBy = true;
+      this.#isSlotNew = false;
       this.#reports.enter('standing-by', `another receiver streams: standing by (${message})`);
       this.#backoff.reset();
       return this.#patience.next();
