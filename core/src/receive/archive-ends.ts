@@ -1,9 +1,9 @@
 import type { CallOptions } from '../contracts/storage.ts';
-import { parseLsn } from '../postgres/lsn.ts';
 import type { TimelineRange } from '../postgres/timeline.ts';
 import { segmentNumberOf } from '../postgres/wal-file.ts';
 import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
+import { gapsAmong, type RecordedGap } from '../repository/wal-gaps.ts';
 import { AHEAD } from './shipping-lane.ts';
 
 /** Segments before the last one among which a hole is looked for: shipping is never further ahead of one. */
@@ -17,15 +17,6 @@ export interface ArchiveEndsOptions extends CallOptions {
   readonly owed?: readonly Fact[];
   /** Segments, by timeline and number, that are on their way into the repository: they count as there. */
   readonly coming?: (timeline: number, number: bigint) => boolean;
-}
-
-/** A gap as it is recorded among the facts of the WAL. */
-export interface RecordedGap {
-  readonly timeline: number;
-  /** That of `to`. */
-  readonly toTimeline: number;
-  readonly from: bigint;
-  readonly to: bigint;
 }
 
 /**
@@ -80,12 +71,5 @@ export async function recordedGaps(
   { signal, owed = [] }: Pick<ArchiveEndsOptions, 'signal' | 'owed'>,
 ): Promise<readonly RecordedGap[]> {
   const facts = await repository.facts(systemId).list('wal', signal === undefined ? {} : { signal });
-  return [...facts, ...owed]
-    .filter(({ kind }) => kind === 'gap')
-    .map(({ data }) => ({
-      timeline: Number(data['timeline']),
-      toTimeline: Number(data['to_timeline'] ?? data['timeline']),
-      from: parseLsn(String(data['from'])),
-      to: parseLsn(String(data['to'])),
-    }));
+  return gapsAmong([...facts, ...owed]);
 }

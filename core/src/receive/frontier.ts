@@ -2,7 +2,8 @@
 import type { TimelineRange } from '../postgres/timeline.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
-import { archiveEnds, recordedGaps, type ArchiveEndsOptions, type RecordedGap } from './archive-ends.ts';
+import type { RecordedGap } from '../repository/wal-gaps.ts';
+import { archiveEnds, recordedGaps, type ArchiveEndsOptions } from './archive-ends.ts';
 import type { ArchiveEnds } from './messages.ts';
 import type { WalPosition } from './spool.ts';
 import { holdings, precedes } from './start-position.ts';

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import type { BackupRecord } from '../../repository/backup-record.ts';
+import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
+import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import { formatRatio, storedSize } from '../backup-view.ts';
 import type { FoundBackup } from '../backups.ts';
 import { formatBytes, formatTime } from '../format.ts';
@@ -14,13 +16,19 @@ export function register(program: Command): void {
     .description('list the backups; fails when none is complete')
     .action(async (_, command: Command) =>
       runCommand(command, async (context) => {
-        const { config, output, signal } = context;
+        const { config, output, logger, signal } = context;
         const { findBackups, showingOptions, throwFailures } = await import('../backups.ts');
         const opened = await context.archive(showingOptions(config));
         const { backups, failures } = await findBackups(opened.repositories, { signal });
-        if (output.isJson) output.json(backups.map(entryOf));
+        const { findGaps } = await import('../backup-gaps.ts');
+        const found = await findGaps(opened.repositories, { backups, failures }, { signal });
+        if (output.isJson) output.json(backups.map((backup) => entryOf(backup, found.gaps)));
         else if (backups.length > 0) output.table(backups, columns(backups, opened.repositories.length > 1));
-        throwFailures(failures);
+        for (const gap of found.gaps) {
+          const message = `WAL is lost from ${describeGap(gap)} (repository ${gap.repository}): backups from before it end there`;
+          logger.warn({ repository: gap.repository }, message);
+        }
+        throwFailures([...failures, ...found.failures]);
         if (!backups.some(({ state }) => state === 'complete')) {
           const which = backups.length === 0 ? 'are no backups' : 'is no complete backup';
           throw new ArchiveError('BACKUP_NOT_FOUND', `there ${which} of cluster "${config.cluster}"`, {
@@ -36,10 +44,15 @@ export function register(program: Command): void {
 }
 
 /** A backup for programs. */
-function entryOf(backup: FoundBackup): Record<string, unknown> {
+function entryOf(backup: FoundBackup, gaps: readonly FoundGap[]): Record<string, unknown> {
   const { id, state, systemId } = backup;
-  const place = { id, state, repository: backup.repository.name, systemId };
-  if (backup.state === 'complete') return { ...place, storedSize: storedSize(backup.record), record: backup.record };
+  const { name } = backup.repository;
+  const place = { id, state, repository: name, systemId };
+  if (backup.state === 'complete') {
+    const { record } = backup;
+    const own = gaps.filter((gap) => gap.repository === name && gap.systemId === systemId);
+    return { ...place, storedSize: storedSize(record), record, gaps: gapsInTheWayOf(record, own).map(gapDocument) };
+  }
   if (backup.state === 'unreadable')
     return { ...place, error: { code: backup.error.code, message: backup.error.message } };
   return place;

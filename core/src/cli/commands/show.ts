@@ -3,6 +3,8 @@ import type { SegmentRun } from '../../backup/required-wal.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
 import { segmentName } from '../../postgres/wal-file.ts';
 import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
+import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
+import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import type { BackupWal } from '../backup-wal.ts';
 import { count, formatRatio, storedSize } from '../backup-view.ts';
 import { formatBytes, formatTime } from '../format.ts';
@@ -31,9 +33,13 @@ export function register(program: Command): void {
         }
         const { record, repository } = backup;
         const wal = await lookAtWal(record, opened.repositories, found, { signal });
-        if (output.isJson) output.json(documentOf(record, repository.name, wal));
-        else print(output, record, wal);
-        throwFailures(wal.failures);
+        const { findGaps } = await import('../backup-gaps.ts');
+        const known = await findGaps(opened.repositories, found, { signal });
+        const own = known.gaps.filter(({ systemId }) => systemId === record.systemId);
+        const gaps = gapsInTheWayOf(record, own);
+        if (output.isJson) output.json({ ...documentOf(record, repository.name, wal), gaps: gaps.map(gapDocument) });
+        else print(output, record, wal, gaps);
+        throwFailures([...wal.failures, ...known.failures]);
         if (wal.missing.length > 0) {
           throw new ArchiveError(
             'WAL_NOT_FOUND',
@@ -72,8 +78,8 @@ function documentOf(record: BackupRecord, repository: string, wal: BackupWal): R
   };
 }
 
-function print(output: Output, record: BackupRecord, wal: BackupWal): void {
-  const facts = factLines(record, wal);
+function print(output: Output, record: BackupRecord, wal: BackupWal, gaps: readonly FoundGap[]): void {
+  const facts = factLines(record, wal, gaps);
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
   if (record.tablespaces.length > 0) {
@@ -96,7 +102,11 @@ function print(output: Output, record: BackupRecord, wal: BackupWal): void {
   );
 }
 
-function factLines(record: BackupRecord, wal: BackupWal): readonly (readonly [name: string, value: string])[] {
+function factLines(
+  record: BackupRecord,
+  wal: BackupWal,
+  gaps: readonly FoundGap[],
+): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
   const { suspect } = record;
@@ -128,6 +138,9 @@ function factLines(record: BackupRecord, wal: BackupWal): readonly (readonly [na
     ...wal.required.runs.map((run) => ['WAL', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
     ...wal.missing.map((run) => ['MISSING', `${firstOf(run, record)} to ${lastOf(run, record)}`] as const),
     ['WAL state', walState(wal)],
+    ...gaps.map(
+      (gap) => ['GAP', `${describeGap(gap)} (repository ${gap.repository}): it can be restored up to there`] as const,
+    ),
     ['tool', `pgark ${record.tool}`],
   ];
 }
