@@ -11,6 +11,7 @@ export {
 export type {
   BackupConfig,
   Config,
+  GuardianConfig,
   HookConfig,
   LogFormat,
   LogLevel,

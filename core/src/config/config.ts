@@ -52,6 +52,22 @@ export interface ReceiveConfig {
   readonly shipConcurrency: number;
   /** Milliseconds between slices of the unfinished segment; absent: it is not shipped. */
   readonly tail?: number;
+  /** Absent: nothing is watched. */
+  readonly guardian?: GuardianConfig;
+}
+
+/** What watches over the slot, the server and the archive while the receiver runs, and what it may do. */
+export interface GuardianConfig {
+  /** Milliseconds between two looks. */
+  readonly interval: number;
+  /** Bytes that the server keeps for the slot before that is told. */
+  readonly maxLag: number;
+  readonly closeHoles: boolean;
+  readonly backup: boolean;
+  /** `all`: on each host of the URL. */
+  readonly slots: 'primary' | 'all';
+  /** URLs of the REST API of Patroni, one for each member. */
+  readonly patroni: readonly string[];
 }
 
 export interface BackupConfig {

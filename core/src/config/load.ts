@@ -246,7 +246,8 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       .filter(([key]) => typeof key === 'string' && Object.hasOwn(options, key));
     return { use, options, path: formatPath(path), texts: own.map(formatPath) };
   };
-  const { tail, ...receive } = parsed.receive;
+  const { tail, guardian, ...receive } = parsed.receive;
+  const { interval, ...policies } = guardian;
   const { folder: agentFolder, ...agent } = parsed.agent;
   const { tls, folder: serveFolder, ...serve } = parsed.serve;
   return {
@@ -256,6 +257,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       ...receive,
       spool: resolve(directory, receive.spool),
       ...(tail === undefined ? {} : { tail }),
+      ...(interval === undefined ? {} : { guardian: { interval, ...policies } }),
     },
     agent: { ...agent, ...(agentFolder === undefined ? {} : { folder: resolve(directory, agentFolder) }) },
     serve: {

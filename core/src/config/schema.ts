@@ -5,7 +5,7 @@
 import * as z from 'zod';
 import type { EventName } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
-import type { Config, RepositoryConfig } from './config.ts';
+import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
 import { DURATION, parseDuration, parseSize, SIZE } from './units.ts';
 
 const EVENTS = Object.keys({
@@ -18,6 +18,8 @@ const EVENTS = Object.keys({
   'wal.conflict': true,
   'wal.gap': true,
   'wal.state': true,
+  'guardian.state': true,
+  'guardian.acted': true,
   'backup.started': true,
   'backup.finished': true,
   'backup.failed': true,
@@ -146,6 +148,37 @@ function uniqueNames(list: readonly { readonly name: string }[], context: z.Refi
   }
 }
 
+const guardian = z.strictObject({
+  interval: z
+    .union([z.literal('off').transform(() => undefined), duration({ least: '1s', most: '1h' })], {
+      error: 'must be a duration such as 30s, or off',
+    })
+    .register(typeNames, { name: 'duration or `off`' })
+    .prefault('30s')
+    .describe('Time between looks at the slot and the server; `off` watches over nothing.'),
+  maxLag: size({ least: '1MiB' })
+    .prefault('1GiB')
+    .describe('WAL that the server keeps for the slot before that is told as `RECEIVER_LAGGING`.'),
+  closeHoles: flag()
+    .default(true)
+    .describe('Bring WAL that a repository lacks from another one, or from a server that still has it.'),
+  backup: flag().default(false).describe('Take a base backup when a repository lacks WAL that nobody has any more.'),
+  slots: choice(['primary', 'all'])
+    .default('primary')
+    .describe('Where the slot is: `all` makes it on each host of the URL, and moves it along on the standbys.'),
+  patroni: z
+    .array(
+      text('a URL').refine(
+        (value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
+        'must be an http or https URL',
+      ),
+    )
+    .default([])
+    .describe(
+      'URLs of the REST API of Patroni, one for each member, with the same host names as the URL of the server.',
+    ),
+});
+
 const receive = z.strictObject({
   slot: text()
     .regex(/^[a-z0-9_]{1,63}$/, 'must be up to 63 lower case letters, digits and underscores')
@@ -172,6 +205,7 @@ const receive = z.strictObject({
     .register(typeNames, { name: 'duration or `off`' })
     .prefault('off')
     .describe('Time between slices of the unfinished segment that are shipped too; `off` ships whole segments only.'),
+  guardian: guardian.prefault({}).describe('What watches over slot, server and archive, and what it may do.'),
 });
 
 const backup = z.strictObject({
@@ -307,7 +341,10 @@ const section = z
 type LooseSection = { readonly use: string } & Readonly<Record<string, unknown>>;
 
 /** What the schema makes of a section: a {@link Config} whose plugin sections are still as written. */
-export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency'> {
+export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency' | 'receive'> {
+  readonly receive: Omit<ReceiveConfig, 'guardian'> & {
+    readonly guardian: Omit<GuardianConfig, 'interval'> & { readonly interval?: number };
+  };
   readonly repositories: readonly (Omit<RepositoryConfig, 'storage' | 'codecs'> & {
     readonly storage: LooseSection;
     readonly codecs: readonly LooseSection[];

@@ -13,6 +13,11 @@ export interface ArchiveEvents {
   'wal.conflict': { readonly file: string; readonly message: string };
   'wal.gap': { readonly timeline: number; readonly from: string; readonly to: string; readonly reason: string };
   'wal.state': { readonly state: string; readonly message: string };
+  /** What the guardian knows of `subject` (`server`, `slot`, `lag`, `leader`, `archive`) has changed. A state in small letters is a good one,
+   * but for `unknown`. */
+  'guardian.state': { readonly subject: string; readonly state: string; readonly message: string };
+  /** The guardian did something: `slot`, `hole`, `backup`. */
+  'guardian.acted': { readonly action: string; readonly message: string };
   'backup.started': { readonly id: string };
   'backup.finished': { readonly id: string; readonly bytes: number; readonly suspect: boolean };
   'backup.failed': { readonly id: string; readonly code: string; readonly message: string };

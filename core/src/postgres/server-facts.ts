@@ -115,7 +115,7 @@ export async function readServerFacts(
 }
 
 /** A URL for replication needs no database, and libpq's default, one of the user's name, is often not there. */
-async function openAnyDatabase(
+export async function openAnyDatabase(
   target: ConnectionTarget,
   options: { readonly signal?: AbortSignal },
 ): Promise<Awaited<ReturnType<typeof openSession>>> {

@@ -88,6 +88,15 @@ export class Outlet {
     }
   }
 
+  /**
+   * Opens the repository and makes sure that it is still the same, with one try and without telling anybody. Errors: those of the storage,
+   * `REPOSITORY_CHANGED`, `ABORTED`.
+   */
+  async check(signal: AbortSignal): Promise<void> {
+    await this.#open(signal);
+    await this.#check(signal);
+  }
+
   /** The run ends: waits end, each operation that waits is tried once more. */
   finish(): void {
     this.#finish.abort();

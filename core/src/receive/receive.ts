@@ -4,6 +4,7 @@ import type { Worker } from 'node:worker_threads';
 import type { ReceiveConfig } from '../config/config.ts';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
+import type { Guardian } from '../guardian/guardian.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import { parseWalFileName } from '../postgres/wal-file.ts';
@@ -11,8 +12,10 @@ import type { ConnectionTarget } from '../postgres/target.ts';
 import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import { Answers } from './answers.ts';
+import { within } from './backoff.ts';
 import { ConfirmedFiles } from './confirmed-files.ts';
 import { GapRecords } from './gap-records.ts';
+import { guardianOf } from './guardian-of.ts';
 import { HoleWatch } from './hole-watch.ts';
 import { KnownRepositories } from './known-repositories.ts';
 import {
@@ -44,6 +47,8 @@ export interface ReceiveOptions {
   readonly acceptTimeline?: number;
   /** Milliseconds that shipping gets to finish when the receiver stops. Default 30 000. */
   readonly stopTimeout?: number;
+  /** Takes a base backup and gives its id, when the guardian wants one and the config lets it. */
+  readonly takeBackup?: (signal: AbortSignal) => Promise<string>;
   /** How shipping is tried again; for tests. */
   readonly retry?: OutletOptions['retry'];
   readonly onEvent?: EventSink;
@@ -107,6 +112,9 @@ class Reception {
   readonly #worker: Worker;
   #tail: TailShipper | undefined;
   #system: SystemInfo | undefined;
+  #guardian: Guardian | undefined;
+  /** Whether the slot is this receiver's own. */
+  #streaming = false;
   /** Where the segment begins that was opened last. */
   #openedAt: bigint | undefined;
 
@@ -149,6 +157,7 @@ class Reception {
     const stop = (): void => {
       this.#logger.info({}, 'stopping');
       this.#cancel.abort();
+      void this.#guardian?.stop();
       this.#post({ type: 'stop' });
     };
     const ended = this.#threadEnd();
@@ -186,6 +195,7 @@ class Reception {
     milliseconds: number,
   ): Promise<Pick<ReceiveResult, 'unshipped' | 'unshippedBy'>> {
     const deadline = Date.now() + milliseconds;
+    await within(milliseconds, this.#guardian?.stop() ?? Promise.resolve());
     for (const outlet of this.#outlets) outlet.finish();
     if (position !== undefined) await this.#tail?.finish(position.lsn, milliseconds);
     const shippers = [...this.#shippers.values()];
@@ -256,6 +266,7 @@ class Reception {
 
   #begin(system: SystemInfo): void {
     this.#system = system;
+    this.#guard(system);
     const { ack, tail } = this.#options.config;
     const interval = tail ?? (ack === 'remote' ? REMOTE_INTERVAL : undefined);
     if (interval === undefined || this.#outlets.length === 0) return;
@@ -277,6 +288,20 @@ class Reception {
         this.#post({ type: 'confirmed', position });
       },
     });
+  }
+
+  #guard(system: SystemInfo): void {
+    this.#guardian = guardianOf({
+      options: this.#options,
+      system,
+      outlets: this.#outlets,
+      shipper: this.#shipper(system.systemId),
+      folder: join(this.#spool.folder, 'holes'),
+      isStreaming: () => this.#streaming,
+      onEvent: this.#onEvent,
+      logger: this.#logger,
+    });
+    this.#guardian?.start();
   }
 
   #opened({ name, start, lineage }: Extract<FromThread, { readonly type: 'opened' }>): void {
@@ -327,6 +352,8 @@ class Reception {
     switch (event.name) {
       case 'wal.state': {
         const { state, message } = event.data;
+        this.#streaming = state === 'streaming';
+        if (state === 'WAL_GAP' || state === 'streaming') this.#guardian?.hurry();
         if (CALM.has(state)) this.#logger.info({ state }, message);
         else this.#logger.warn({ state }, message);
         this.#onEvent(event.name, event.data);

@@ -72,7 +72,7 @@ export class Shipper {
    * repository it has: where to begin was decided by it alone. Throws as {@link Outlet.run}.
    */
   async isWhole(outlet: Outlet, to: WalPosition, segmentSize: number, signal: AbortSignal): Promise<boolean> {
-    const coming = (): Coming => this.#lanes.get(outlet)?.segments ?? ((): boolean => false);
+    const coming = (): Coming => this.coming(outlet);
     return (await this.#options.holes?.isWhole(outlet, to, { segmentSize, coming }, signal)) ?? true;
   }
 
@@ -83,6 +83,11 @@ export class Shipper {
       // It is tried until it is known, or the run has ended.
       this.isWhole(outlet, to, segmentSize, signal).catch(() => undefined);
     }
+  }
+
+  /** The segments that wait for a repository at this moment. */
+  coming(outlet: Outlet): Coming {
+    return this.#lanes.get(outlet)?.segments ?? ((): boolean => false);
   }
 
   /** Remembers the line of descent of the server's timeline. */

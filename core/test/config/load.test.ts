@@ -29,6 +29,14 @@ describe('loadConfig', () => {
         createSlot: true,
         onGap: 'continue',
         shipConcurrency: 2,
+        guardian: {
+          interval: 30_000,
+          maxLag: 1024 ** 3,
+          closeHoles: true,
+          backup: false,
+          slots: 'primary',
+          patroni: [],
+        },
       },
       backup: { checkpoint: 'fast', partSize: 268_435_456, walTimeout: 300_000 },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
@@ -182,6 +190,19 @@ describe('H-80 unknown and wrong keys', () => {
     ]);
     expect(await problems(`${MINIMAL}__proto__: { polluted: yes }\n`)).toEqual([
       'pgark.yaml:2: __proto__: not a known key',
+    ]);
+  });
+
+  test('a guardian can be told apart, and be switched off', async () => {
+    const guarded = await load(
+      `${MINIMAL}receive: { guardian: { maxLag: 64MiB, slots: all, patroni: ["http://db1:8008"] } }\n`,
+    );
+    const expected = { interval: 30_000, maxLag: 64 * 1024 ** 2, slots: 'all', patroni: ['http://db1:8008'] };
+    expect(guarded.config.receive.guardian).toMatchObject(expected);
+    const off = await load(`${MINIMAL}receive: { guardian: { interval: off } }\n`);
+    expect(off.config.receive.guardian).toBeUndefined();
+    expect(await problems(`${MINIMAL}receive: { guardian: { patroni: ["db1:8008"] } }\n`)).toEqual([
+      'pgark.yaml:2: receive.guardian.patroni[0]: must be an http or https URL',
     ]);
   });
 

@@ -52,6 +52,10 @@ export function register(program: Command): void {
             config,
             ...(until !== undefined && { until }),
             ...(acceptTimeline !== undefined && { acceptTimeline }),
+            takeBackup: async (signal) => {
+              const { unattendedBackup } = await import('../unattended-backup.ts');
+              return unattendedBackup(context.loaded, { signal, logger, onEvent });
+            },
             logger,
             signal,
             onEvent,
