@@ -2,7 +2,15 @@
 import { format } from 'prettier';
 import type { ErrorCode, ErrorRow } from '../../core/src/contracts/errors.ts';
 import { ERRORS } from '../../core/src/contracts/errors.ts';
-import { formatPath, keyTree, leaves, variableOf, type KeyNode, type KeyPath } from '../../core/src/config/keys.ts';
+import {
+  formatPath,
+  keyTree,
+  leaves,
+  nodeAt,
+  variableOf,
+  type KeyNode,
+  type KeyPath,
+} from '../../core/src/config/keys.ts';
 import { jsonSchema } from '../../core/src/config/schema.ts';
 import { cliPage } from './cli-page.ts';
 import { code, MADE, table } from './page.ts';
@@ -105,7 +113,7 @@ function sectionText(key: string, node: KeyNode): string {
     const row = [
       code(shownPath(path)),
       leaf.type,
-      leaf.required && typeof path.at(-1) === 'string' ? 'required' : defaultText(leaf),
+      leaf.required && typeof path.at(-1) === 'string' ? requiredText(path) : defaultText(leaf),
       leaf.description || listDescription(path),
       code(variableOf(path)),
     ];
@@ -122,6 +130,16 @@ function sectionText(key: string, node: KeyNode): string {
   });
   const own = node.kind === 'section' || node.kind === 'list' ? `\n\n${node.description}` : '';
   return `### ${code(key)}${own}\n\n${table(['Key', 'Type', 'Default', 'Meaning', 'Variable'], rows)}`;
+}
+
+/** A key of a section that may be left out is required only in there. */
+function requiredText(path: KeyPath): string {
+  const above = path.slice(1).map((_, at) => path.slice(0, at + 1));
+  const optional = above.find((section) => {
+    const node = nodeAt(section);
+    return node?.kind === 'section' && !node.required && !('default' in node);
+  });
+  return optional === undefined ? 'required' : `required in ${code(shownPath(optional))}`;
 }
 
 /** `repositories[].name` */

@@ -239,7 +239,9 @@ const serve = z.strictObject({
     .describe('Where it listens. Any but an address of this host alone needs `tls`, and `token` or `tls.clientCa`.'),
   tls: z
     .strictObject({
-      certificate: text('a path').describe('File with the certificate of the server and those that lead to its CA.'),
+      certificate: text('a path').describe(
+        'Makes it HTTPS; without `tls` it is plain HTTP. File with the certificate of the server and those that lead to its CA.',
+      ),
       key: text('a path').describe('File with the key of the certificate.'),
       clientCa: text('a path')
         .optional()
