@@ -6,7 +6,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CertificateAuthority } from '../../../test/support/certificates.ts';
 import { freePort } from '../../../test/support/free-port.ts';
 import { later } from '../../../test/support/later.ts';
@@ -16,6 +16,9 @@ import { curlClientCommand, pgarkClientCommand, type ClientCommandOptions } from
 import { memoryRepository } from '../repository/repository.ts';
 import { SYSTEM_ID, walSegment } from '../wal-command/segments.ts';
 import { SERVE_DEFAULTS, serving, TOKEN } from './serving.ts';
+
+// They wait for others more than they compute; a busy machine makes them wait longer.
+vi.setConfig({ testTimeout: 120_000 });
 
 const { name: NAME, bytes: BYTES } = walSegment(5n);
 const TYPE = { 'Content-Type': 'application/vnd.pgark.wal' };

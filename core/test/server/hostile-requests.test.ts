@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { fsRepository } from '../../../test/support/fs-repository.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { Secret } from '../../src/contracts/secret.ts';
@@ -12,6 +12,9 @@ import { serveWal, type WalServer } from '../../src/server/wal-server.ts';
 import { pluginContext } from '../repository/repository.ts';
 import { SYSTEM_ID, walSegment } from '../wal-command/segments.ts';
 import { say, SERVE_DEFAULTS, target, TOKEN } from './serving.ts';
+
+// They wait for others more than they compute; a busy machine makes them wait longer.
+vi.setConfig({ testTimeout: 120_000 });
 
 const SECRET = 'the-content-that-must-never-be-seen';
 const { name: NAME } = walSegment(5n);

@@ -86,7 +86,7 @@ export async function rawConnection(server: Pick<WalServer, 'url'>): Promise<Soc
 }
 
 /** Sends bytes, and gives everything that comes back until the server ends the connection, or says nothing for a while. */
-export async function say(server: Pick<WalServer, 'url'>, bytes: string | Buffer, patience = 300): Promise<string> {
+export async function say(server: Pick<WalServer, 'url'>, bytes: string | Buffer, patience = 3000): Promise<string> {
   const socket = await rawConnection(server);
   let said = '';
   return new Promise((resolve) => {

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { until } from '../../../test/support/until.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { segmentName } from '../../src/postgres/wal-file.ts';
@@ -12,6 +12,9 @@ import type { WalServer } from '../../src/server/wal-server.ts';
 import { memoryRepository } from '../repository/repository.ts';
 import { SYSTEM_ID } from '../wal-command/segments.ts';
 import { ask, rawConnection, SERVE_DEFAULTS, serving, target, TOKEN } from './serving.ts';
+
+// They wait for others more than they compute; a busy machine makes them wait longer.
+vi.setConfig({ testTimeout: 120_000 });
 
 let folder = '';
 beforeEach(() => {
@@ -68,7 +71,7 @@ test('H-27 clients that take nothing hold up no other one, and cost no memory fo
 test('H-27 a slow download that goes on is never cut, however long it takes', async () => {
   const server = await serving({
     repositories: [await largeSegment()],
-    config: { ...SERVE_DEFAULTS, folder, stallTimeout: 1000 },
+    config: { ...SERVE_DEFAULTS, folder, stallTimeout: 3000 },
   });
   const socket = await stalled(server);
   const began = performance.now();
@@ -78,13 +81,13 @@ test('H-27 a slow download that goes on is never cut, however long it takes', as
   socket.on('data', (data: Buffer) => {
     came += data.byteLength;
     socket.pause();
-    setTimeout(() => socket.resume(), 4);
+    setTimeout(() => socket.resume(), 10);
   });
   socket.resume();
   await until('all of it', () => ended || came >= SIZE - 65_536);
   expect(ended).toBe(false);
   // It took longer than a client may take nothing, or the test says nothing.
-  expect(performance.now() - began).toBeGreaterThan(1000);
+  expect(performance.now() - began).toBeGreaterThan(3000);
 });
 
 test('H-27 a client that takes nothing is cut off in the end, and what it has does not look whole', async () => {
@@ -134,7 +137,7 @@ test('H-27 more requests than are allowed are told to come again, and not that t
   await until('room', async () => (await ask(server, target(NAME))).status === 200);
 });
 
-test('H-27 a connection on which no request comes is closed', { timeout: 60_000 }, async () => {
+test('H-27 a connection on which no request comes is closed', async () => {
   const server = await serving({ repositories: [await largeSegment()] });
   const silent = await rawConnection(server);
   const slow = await rawConnection(server);
