@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: figures of pgark beside its peers, run in turn, medians and ratios; see docs/how-to/measure.md.
  *
- *   --only codecs,backup,latency,commits,storage   some of the groups; what was measured of the others before is kept
+ *   --only codecs,backup,latency,commits,wal-command,storage   some of the groups; what was measured of the others before is kept
  *   --quick                                        a look: small data, one round, no claims
  *   --rounds N --scale N --seconds N --megabytes N --backlog N
  *   --from FILE                                    measures nothing, takes an earlier result
@@ -23,6 +23,7 @@ import { ORDER, readResult, withGroup, writeResult, type Group } from './result.
 import { writeSample } from './sample.ts';
 import { benchStorage } from './storage.ts';
 import { scoreboard } from './table.ts';
+import { benchWalCommand } from './wal-command.ts';
 
 const { values } = parseArgs({
   options: {
@@ -77,6 +78,7 @@ const GROUPS: Readonly<Record<string, (server: PostgresServer) => Promise<Found>
     }
     return { figures, peaks: { receive: peak } };
   },
+  'wal-command': (server) => benchWalCommand(server, rounds),
   storage: (server) => benchStorage(server, rounds),
 };
 

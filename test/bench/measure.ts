@@ -26,6 +26,8 @@ export interface Command {
   readonly pipeTo?: string;
   /** Whether the processes that it starts count too. Default false. */
   readonly family?: boolean;
+  /** How it must end. Default 0. */
+  readonly exitCode?: number;
 }
 
 /** Ticks of /proc/PID/stat per second: Linux has told user space 100 on every architecture since 2.6. */
@@ -35,6 +37,7 @@ const TICKS = 100;
 export class Watched {
   readonly child: ChildProcess;
   readonly #family: boolean;
+  readonly #exitCode: number;
   readonly #begin = performance.now();
   readonly #timer: NodeJS.Timeout;
   /** It has ended and all that it wrote was read; rejects when it could not be started. */
@@ -47,6 +50,7 @@ export class Watched {
   constructor(command: Command) {
     const { program, args } = piped(command);
     this.#family = command.family === true;
+    this.#exitCode = command.exitCode ?? 0;
     this.child = spawn(program, args, {
       ...(command.asServer === true ? serverUser() : {}),
       cwd: '/',
@@ -76,10 +80,10 @@ export class Watched {
     }
   }
 
-  /** Waits for the end; anything but exit code 0 is an error. */
+  /** Waits for the end; any other exit code than the one that is expected is an error. */
   async finish(): Promise<Run> {
     const run = await this.#ended();
-    if (this.child.exitCode !== 0) {
+    if (this.child.exitCode !== this.#exitCode) {
       throw new Error(
         `${this.child.spawnargs.join(' ')} ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.#errors}${this.#output}`,
       );

@@ -59,6 +59,11 @@ export class PgBackRest {
     return this.#command([`--pg1-path=${folder}`, 'restore']);
   }
 
+  /** One segment into the repository, as `archive_command` does it without `archive-async`. */
+  archivePush(path: string): Command {
+    return this.#command(['archive-push', path]);
+  }
+
   /** An empty repository. */
   async renew(): Promise<void> {
     rmSync(join(this.#folder, 'repository'), { recursive: true, force: true });

@@ -31,7 +31,7 @@ export interface Result {
   readonly groups: readonly Group[];
 }
 
-export const ORDER: readonly string[] = ['codecs', 'backup', 'latency', 'commits', 'storage'];
+export const ORDER: readonly string[] = ['codecs', 'backup', 'latency', 'commits', 'wal-command', 'storage'];
 
 /** No command may need more; with parts of a gigabyte and S3, a little more. */
 const MEMORY_LIMIT = 250e6;

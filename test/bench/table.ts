@@ -15,6 +15,7 @@ export const TITLES: Readonly<Record<string, string>> = {
   backup: 'Backup and restore',
   latency: 'Latency of synchronous commits',
   commits: 'Rate of synchronous commits',
+  'wal-command': 'Archive and restore commands',
   storage: 'Object storage',
 };
 
