@@ -122,7 +122,7 @@ async function openServices(
   loaded: LoadedConfig,
   { logger, signal, folder }: AgentOptions & { readonly folder: string },
 ): Promise<Services> {
-  mkdirSync(folder, { mode: 0o700 });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { config } = loaded;
   const archive = await openArchive(loaded, { logger, signal, retry: { deadline: 0 } }); // the commands wait in their own way
   const { repositories, writable } = archive;

@@ -29,7 +29,7 @@ interface Services {
 
 /**
  * Failures that a process which has just read the config, its secrets and its plugins may not have: what is in force changes when a key is
- * replaced or a package installed.
+ * replaced or a package installed. Nor does it need the agent's folder, whose disk may be full.
  */
 const OUTDATED: ReadonlySet<ErrorCode> = new Set([
   'CONFIG_INVALID',
@@ -42,6 +42,7 @@ const OUTDATED: ReadonlySet<ErrorCode> = new Set([
   'CODEC_KEY',
   'CODEC_UNKNOWN',
   'STORAGE_DENIED',
+  'RESTORE_FAILED',
 ]);
 
 /**
