@@ -1,7 +1,6 @@
 /** The process that keeps an archive open for `wal-push` and `wal-fetch`. */
 import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { openArchive, type Archive } from '../archive.ts';
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
@@ -13,11 +12,11 @@ import { withDeadline } from '../wal-command/deadline.ts';
 import { FetchService } from './fetch-service.ts';
 import { notifySystemd } from './notify.ts';
 import { agentKey, isOwnFolder, runtimeFolders, socketIn } from './place.ts';
-import { identityOf, type AgentRequest } from './protocol.ts';
 import { PushService } from './push-service.ts';
-import { answer, type Presenter } from './answer.ts';
-import { AgentServer, checkSocketFolder, runtimeFolder, type Exchange, type Reply } from './server.ts';
-import { WarmArchive, type Openable } from './warm-archive.ts';
+import type { Presenter } from './answer.ts';
+import { requestHandler, type Services } from './requests.ts';
+import { AgentServer, checkSocketFolder, runtimeFolder } from './server.ts';
+import { WarmArchive } from './warm-archive.ts';
 
 export interface AgentOptions {
   readonly loaded: LoadedConfig;
@@ -33,11 +32,8 @@ export interface AgentOptions {
   readonly signal: AbortSignal;
 }
 
-/** What serves requests of one state of the config. */
-export interface Services extends Openable {
+interface OpenServices extends Services {
   readonly archive: Archive;
-  readonly push: PushService;
-  readonly fetch: FetchService;
 }
 
 /** Milliseconds for a first look at the repositories, which opens the connections. */
@@ -50,57 +46,36 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const { loaded, cluster, uid, env, logger, signal } = options;
   const config = loaded.path === undefined ? '' : realpathSync(loaded.path);
   // A generated restore_command always names the cluster, other commands do when they have to.
-  const names = new Set([cluster, loaded.config.cluster]);
   const key = agentKey(config, loaded.config.cluster);
-  const runtime = runtimeFolder(runtimeFolders(uid), uid);
+  const runtime = runtimeOf(options);
   const work = workFolder(loaded.config, key, { runtime, uid });
   const lock = lockOf(work);
-  let warm: WarmArchive<Services> | undefined;
+  let warm: WarmArchive<OpenServices> | undefined;
   let server: AgentServer | undefined;
   try {
     for (const name of readdirSync(work)) if (name.startsWith('run.')) rmSync(join(work, name), { recursive: true });
     let generations = 0;
-    let first: LoadedConfig | undefined = loaded;
-    const open = async (): Promise<Services> => {
-      const now = first ?? (await options.load());
-      first = undefined;
-      return openServices(now, { ...options, folder: join(work, `run.${++generations}`) });
-    };
+    const open = async (): Promise<OpenServices> =>
+      openServices(await options.load(), { ...options, folder: join(work, `run.${++generations}`) });
     const kept = new WarmArchive({ config: config || undefined, open, logger });
     warm = kept;
-    const use = kept.use.bind(kept);
     process.on('SIGHUP', () => {
       logger.info({}, 'the config and what it names are read again');
       kept.renew();
     });
     // A config that is wrong is told at once, a storage that is away need not be waited for.
-    await use(() => Promise.resolve());
-    const looking = use((services) => lookOnce(services, options)).catch((error: unknown) => {
-      logger.warn({ error }, 'the first look at the repositories failed');
-    });
-    const handle = async (request: AgentRequest, exchange: Exchange): Promise<Reply> => {
-      if (request.config !== config || !names.has(request.cluster))
-        return { type: 'decline', reason: 'the agent works with another config' };
-      if ((await identityAt(request)) !== request.identity)
-        return { type: 'decline', reason: 'the agent sees other files than the command' };
-      const of = { command: request.command, file: request.name };
-      logger.debug(of, 'a command asks');
-      try {
-        const reply = await use((services) => answer(request, services, { ...options, ...exchange, agent: signal }));
-        if (reply.type === 'decline' && reply.renew === true) kept.renew();
-        logger.debug({ ...of, ...(reply.type === 'end' && { exitCode: reply.exitCode }) }, 'it is answered');
-        return reply;
-      } catch (error) {
-        logger.error({ error }, 'a request could not be served, and the command does it itself');
-        return { type: 'decline', reason: error instanceof Error ? error.message : String(error) };
-      }
-    };
-    server = new AgentServer(handle);
-    const found = [...names].map((name) => socketIn(runtime, agentKey(config, name)));
-    const { socket = socketIn(runtime, key) } = loaded.config.agent;
+    await kept.use(() => Promise.resolve());
+    const looking = kept
+      .use((services) => lookOnce(services, options))
+      .catch((error: unknown) => {
+        logger.warn({ error }, 'the first look at the repositories failed');
+      });
+    server = new AgentServer(requestHandler({ ...options, config, warm: kept }));
+    const found = runtime === undefined ? [] : [key, agentKey(config, cluster)].map((each) => socketIn(runtime, each));
+    const socket = loaded.config.agent.socket ?? found[0] ?? '';
     checkSocketFolder(socket, uid);
     await server.listen(socket);
-    for (const place of found) if (place !== socket) await server.link(socket, place);
+    for (const place of new Set(found)) if (place !== socket) await server.link(socket, place);
     logger.info({ socket }, 'the agent listens');
     await notifySystemd(['READY=1', `STATUS=listens on ${socket}`], env, logger);
     for (; !signal.aborted; await pause(WATCH, signal))
@@ -118,10 +93,21 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   }
 }
 
+/** Where commands look for the socket. Without such a folder only those find it that are told where it is. */
+function runtimeOf({ loaded, uid, logger }: AgentOptions): string | undefined {
+  try {
+    return runtimeFolder(runtimeFolders(uid), uid);
+  } catch (error) {
+    if (loaded.config.agent.socket === undefined) throw error;
+    logger.warn({ error }, 'commands find the agent only by --agent-socket or PGARK_AGENT_SOCKET');
+    return undefined;
+  }
+}
+
 async function openServices(
   loaded: LoadedConfig,
   { logger, signal, folder }: AgentOptions & { readonly folder: string },
-): Promise<Services> {
+): Promise<OpenServices> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { config } = loaded;
   const archive = await openArchive(loaded, { logger, signal, retry: { deadline: 0 } }); // the commands wait in their own way
@@ -129,6 +115,7 @@ async function openServices(
   const fetch = new FetchService({ repositories, config, folder, logger });
   return {
     archive,
+    cluster: config.cluster,
     push: new PushService({ repositories: writable, concurrency: config.agent.concurrency, logger, signal }),
     fetch,
     close: async () => {
@@ -140,7 +127,7 @@ async function openServices(
 }
 
 /** A repository that is away now may be there at the next request. */
-async function lookOnce({ archive }: Services, { logger, signal }: AgentOptions): Promise<void> {
+async function lookOnce({ archive }: OpenServices, { logger, signal }: AgentOptions): Promise<void> {
   await Promise.all(
     archive.repositories.map(async (repository) => {
       try {
@@ -154,22 +141,16 @@ async function lookOnce({ archive }: Services, { logger, signal }: AgentOptions)
   );
 }
 
-async function identityAt(request: AgentRequest): Promise<string | undefined> {
-  const { command, cwd, path } = request;
-  try {
-    return identityOf(await stat(command === 'wal-push' ? resolve(cwd, path) : cwd, { bigint: true }));
-  } catch {
-    return undefined; // it is not there for the agent, whatever the reason
-  }
-}
-
 /** A folder of its own for files that are fetched ahead. Errors: `AGENT_SOCKET`. */
 function workFolder(
   { agent, receive }: Config,
   key: string,
-  { runtime, uid }: { readonly runtime: string; readonly uid: number },
+  { runtime, uid }: { readonly runtime: string | undefined; readonly uid: number },
 ): string {
-  const candidates = agent.folder === undefined ? [join(receive.spool, '.agent'), runtime] : [agent.folder];
+  const candidates =
+    agent.folder === undefined
+      ? [join(receive.spool, '.agent'), ...(runtime === undefined ? [] : [runtime])]
+      : [agent.folder];
   let reason: unknown;
   for (const candidate of candidates) {
     const folder = join(candidate, key);
