@@ -8,7 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { ArchiveError } from '../../core/src/contracts/errors.ts';
 import { parseLsn } from '../../core/src/postgres/lsn.ts';
+import { ReplicationConnection } from '../../core/src/postgres/replication/connection.ts';
+import { resolveTarget } from '../../core/src/postgres/target.ts';
 import { isSegmentSize, parseWalFileName, segmentNumberOf } from '../../core/src/postgres/wal-file.ts';
+import { ensureSlot } from '../../core/src/receive/slot.ts';
 import { TestArchive } from '../support/archive.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { later } from '../support/later.ts';
@@ -110,7 +113,10 @@ test.each(['local', 'remote'] as const)(
     const acknowledged = await writers.stop();
     const active = left.state === 'streaming' ? left : right;
     const other = active === left ? right : left;
-    await server.query('SELECT pg_switch_wal()');
+    for (let segments = 0; segments < 3; segments++) {
+      await server.query(`SELECT pg_logical_emit_message(false, 'test', '')`);
+      await server.query('SELECT pg_switch_wal()');
+    }
     await flushedAll(server);
     await other.waitFor('standing-by');
     for (const member of [other, active]) expect(await member.end('SIGTERM'), report()).toBe(0);
@@ -209,4 +215,33 @@ test('H-22 H-04 what both have is no conflict, and the one that comes back goes 
     expect(names).not.toContain('wal.gap');
   }
   expect(await expectWhole(folder, server, 1)).toBeGreaterThan(13);
+});
+
+test('two receivers that find no slot make it at the same time: one makes it, the other uses it', async () => {
+  const server = later(await PostgresServer.start({ segmentMegabytes: 1 }), (started) => started.destroy());
+  const target = await resolveTarget({ url: server.url() }, { env: {}, home: '/nonexistent' });
+  const connections = await Promise.all([1, 2].map(() => ReplicationConnection.open(target)));
+  for (const connection of connections) later(connection, (opened) => opened.close());
+  let refused = 0;
+  for (const connection of connections) {
+    const create = connection.createSlot.bind(connection);
+    connection.createSlot = async (name, options) => {
+      try {
+        await create(name, options);
+      } catch (error) {
+        refused += 1;
+        throw error;
+      }
+    };
+  }
+  for (let round = 0; round < 50 && refused < 3; round++) {
+    const made = await Promise.all(
+      connections.map((connection) => ensureSlot(connection, 'pgark', { create: true, invalidated: false })),
+    );
+    for (const { state } of made) expect(state.state).toBe('reserved');
+    expect(made.filter((one) => one.made === 'SLOT_MISSING')).toHaveLength(1);
+    await connections[0]?.dropSlot('pgark');
+  }
+  // Both found none, and the server refused the second one.
+  expect(refused).toBeGreaterThan(0);
 });

@@ -69,6 +69,7 @@ export interface ReceiveResult {
 }
 
 const STOP_TIMEOUT = 30_000;
+const GUARDIAN_STOP = 2000;
 /** Milliseconds between slices when `remote` is to acknowledge and none were asked for. */
 const REMOTE_INTERVAL = 1000;
 
@@ -195,7 +196,8 @@ class Reception {
     milliseconds: number,
   ): Promise<Pick<ReceiveResult, 'unshipped' | 'unshippedBy'>> {
     const deadline = Date.now() + milliseconds;
-    await within(milliseconds, this.#guardian?.stop() ?? Promise.resolve());
+    // It was told to end: a storage that hangs in its hands must not take the time of what is shipped.
+    await within(Math.min(milliseconds, GUARDIAN_STOP), this.#guardian?.stop() ?? Promise.resolve());
     for (const outlet of this.#outlets) outlet.finish();
     if (position !== undefined) await this.#tail?.finish(position.lsn, milliseconds);
     const shippers = [...this.#shippers.values()];
