@@ -1,5 +1,5 @@
 /** What the guardian sees and does: the slot, holes in the repositories, and WAL that nobody has any more. */
-import { readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { GuardianConfig } from '../../core/src/config/config.ts';
@@ -210,4 +210,30 @@ test('a hole that nobody can close: a state, an event, a record that list and sh
   expect(list.code).toBe(0);
   expect(list.stderr).toContain('WAL is lost from');
   expect(await receiver.stop(), report()).toBe(0);
+});
+
+test('H-12 an empty folder in the place of the repository: unknown, not whole, and nothing is brought into it', async () => {
+  const server = await start({ settings: { wal_keep_size: '500MB' } });
+  const systemId = await systemIdOf(server);
+  const receiver = later(new Receiving({ config: { guardian: CONFIG } }), (made) => made.destroy());
+  await receiver.stream(server.port);
+  await fill(server, 3);
+  await flushedAll(server);
+  await receiver.shipped(systemId);
+  await receiver.waitFor('guardian.state', ({ state }) => state === 'whole');
+  await receiver.stop();
+  const folder = join(receiver.folder, 'repository');
+  renameSync(folder, `${folder}.mounted`);
+  mkdirSync(folder);
+  const before = receiver.events.length;
+  await receiver.stream(server.port);
+  const { message } = await receiver.waitFor(
+    'guardian.state',
+    ({ subject, state }) => subject === 'archive' && state === 'unknown',
+    before,
+  );
+  expect(message).toContain('repository primary is no longer there');
+  expect(receiver.events.slice(before).map(({ data }) => data['state'])).not.toContain('whole');
+  await receiver.stop();
+  expect(readdirSync(folder).filter((name) => !name.startsWith('.'))).toEqual([]);
 });
