@@ -1,6 +1,6 @@
 /** wal-push and wal-fetch through the agent, as PostgreSQL runs them. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { RunningAgent } from '../support/agent.ts';
@@ -121,11 +121,13 @@ test('one agent per config: a second one refuses, one after a killed one takes o
   const name = await archive.switchWal(server);
   expect(third.asked('wal-push')).toContain(name);
 
-  renameSync(archive.repository, `${archive.repository}.2`);
-  const moved = new TestArchive(server, { config: {} });
-  later(moved, (one) => one.destroy());
-  const content = execFileSync('cat', [archive.config], { encoding: 'utf8' });
-  writeFileSync(archive.config, content.replaceAll(archive.repository, `${archive.repository}.2`));
+  // The config is replaced at once, so that nobody ever reads half of it.
+  const other = `${archive.repository}.2`;
+  execFileSync('cp', ['-a', archive.repository, other]);
+  const content = readFileSync(archive.config, 'utf8').replaceAll(archive.repository, other);
+  writeFileSync(`${archive.config}.new`, content);
+  giveToServer(`${archive.config}.new`);
+  renameSync(`${archive.config}.new`, archive.config);
   await server.query(`SELECT pg_logical_emit_message(false, 'test', '')`);
   const after = await server.value('SELECT pg_walfile_name(pg_switch_wal())');
   await until(
@@ -134,6 +136,9 @@ test('one agent per config: a second one refuses, one after a killed one takes o
     () => third.log,
   );
   expect(third.log).toContain('the config has changed');
+  expect(archive.holds(after)).toBe(false);
+  const [stored] = readdirSync(other, { recursive: true, encoding: 'utf8' }).filter((path) => path.includes(after));
+  expect(stored).toBeDefined();
   expect(await server.value('SELECT failed_count FROM pg_stat_archiver')).toBe('0');
 });
 
