@@ -57,7 +57,10 @@ test('archive_command and restore_command go through the agent, and the restored
   ]);
 });
 
-test('H-20 H-26 what the agent answers is what the command says by itself, with its exit codes', async () => {
+test.each([
+  { signal: 'recovery.signal', failed: 255 },
+  { signal: 'standby.signal', failed: 2 },
+])('H-20 H-26 what the agent answers is what the command says by itself, with $signal', async ({ signal, failed }) => {
   const { server, archive, agent } = await archivingServer();
   const name = await archive.switchWal(server);
   const cwd = join(archive.folder, 'calls');
@@ -75,7 +78,7 @@ test('H-20 H-26 what the agent answers is what the command says by itself, with 
     ]) {
       rmSync(cwd, { recursive: true, force: true });
       execFileSync('mkdir', [cwd]);
-      for (const signal of ['recovery.signal']) writeFileSync(join(cwd, signal), '');
+      writeFileSync(join(cwd, signal), '');
       giveToServer(cwd);
       const systemId = archive.systemFolder.split('/').at(-1) ?? '';
       const more = args[0] === 'wal-fetch' && !args.includes('--system-id') ? ['--system-id', systemId] : [];
@@ -96,9 +99,9 @@ test('H-20 H-26 what the agent answers is what the command says by itself, with 
   expect(alone).toMatchObject([
     { code: 1, stderr: '' },
     { code: 0 },
-    { code: 255 },
-    { code: 255 },
-    { code: 255 },
+    { code: failed },
+    { code: failed },
+    { code: failed },
     { code: 0 },
     { code: 4 },
     { code: 4 },
