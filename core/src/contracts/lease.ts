@@ -5,6 +5,9 @@
  *
  * Without it a fast stream makes and throws away its own length in buffers, and the collector takes a fifth of the time.
  *
+ * A chunk that was released is gone: its memory may be filled anew, or freed, and then it and all views of it have no length any more. So whoever
+ * counts its bytes does so before.
+ *
  * A chunk that goes to more than one consumer must go as views of its own (`chunk.subarray()`): views are not leased.
  */
 const RELEASE = Symbol.for('pgark.release');
@@ -32,10 +35,13 @@ export function leaseOwned(chunk: Uint8Array): Uint8Array {
   return leaseChunk(chunk, () => freeMemory(memory));
 }
 
-/** Frees memory that nobody looks at any more; views of it are empty afterwards. */
+/**
+ * Frees memory that nobody looks at any more; views of it are empty afterwards. Not at once, but when the code that runs now has come to its
+ * next `await`: a consumer that asks for the length of a chunk in the statement behind its release still gets it.
+ */
 export function freeMemory(memory: ArrayBuffer): void {
   // In every supported version of Node, but not in the library of types that the project is held to.
-  (memory as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+  queueMicrotask(() => void (memory as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0));
 }
 
 /** Whether the bytes of the chunk stay as they are until it is released, or for ever. */

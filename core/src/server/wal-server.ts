@@ -234,6 +234,7 @@ class WalRequests {
 
   async #answerFile(address: WalAddress, { method, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
     const { logger, config } = this.#options;
+    const from = socket.remoteAddress; // it is not known any more once the client has left
     const { file, systemId, cluster } = address;
     const left = new AbortController();
     const leave = (): void => left.abort();
@@ -242,7 +243,7 @@ class WalRequests {
     try {
       verified = await this.#verified(address, AbortSignal.any([left.signal, this.#end.signal]));
       if (verified === undefined) {
-        logger.debug({ file: file.name, from: socket.remoteAddress }, 'missing');
+        logger.debug({ file: file.name, from }, 'missing');
         return answer(response, 404, missingText(cluster, systemId, file.name));
       }
       response.writeHead(200, {
@@ -255,7 +256,7 @@ class WalRequests {
       });
       if (method === 'HEAD') response.end();
       else await sendFile(response, verified, config.stallTimeout);
-      logger.debug({ file: file.name, from: socket.remoteAddress }, method === 'HEAD' ? 'looked up' : 'sent');
+      logger.debug({ file: file.name, from }, method === 'HEAD' ? 'looked up' : 'sent');
     } finally {
       socket.off('close', leave);
       await verified?.handle.close();

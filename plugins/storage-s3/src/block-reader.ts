@@ -60,13 +60,14 @@ export class BlockReader {
     const first = this.#waiting[0];
     if (first === undefined) return 0;
     const bytes = first.chunk.subarray(first.taken, first.taken + memory.byteLength - at);
+    const count = bytes.byteLength;
     memory.set(bytes, at);
-    first.taken += bytes.byteLength;
+    first.taken += count;
     if (first.taken === first.chunk.byteLength) {
       this.#waiting.shift();
-      releaseChunk(first.chunk);
+      releaseChunk(first.chunk); // from here on neither it nor a view of it has a length
     }
-    return bytes.byteLength;
+    return count;
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { assertBytes, inChunks, type CodecClause, type CodecClauseContext } from './clause.ts';
+import { freedChunk } from '../freed-chunk.ts';
 import { outputBorders, slowly } from './units.ts';
 
 /** The two directions together: CODEC-01 and CODEC-07. */
@@ -42,6 +43,18 @@ export const ROUND_TRIP_CLAUSES: readonly CodecClause[] = [
       for (let round = 0; round < 20; round++) {
         const again = await context.encode(randomChunks(context, bytes, 500));
         assertBytes(await context.decode(randomChunks(context, again, 500)), bytes, 'random chunks');
+      }
+    },
+  },
+  {
+    id: 'CODEC-07/leased',
+    title: 'CODEC-07 leased chunks, whose memory is freed as soon as they are released, are all there',
+    async run(context) {
+      const { blockSize } = context;
+      const bytes = context.content(3 * blockSize + 1000);
+      for (const length of [blockSize, 100_000, blockSize + 35]) {
+        const encoded = await context.encode(freedChunks(bytes, length));
+        assertBytes(await context.decode(freedChunks(encoded, length)), bytes, `leased chunks of ${length}`);
       }
     },
   },
@@ -120,6 +133,11 @@ function* randomChunks(
     yield bytes.subarray(start, end);
     start = end;
   }
+}
+
+function* freedChunks(bytes: Uint8Array, length: number): Generator<Uint8Array, void, undefined> {
+  for (let start = 0; start < bytes.byteLength; start += length)
+    yield freedChunk(bytes.subarray(start, start + length));
 }
 
 /** All chunks of a stream; asserts that none of them changed between its arrival and the end. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { freedChunk } from '../freed-chunk.ts';
 import { bodyOf, assertBytes, failureOf, inChunks, rejectsWith, reopened, type StorageClause } from './clause.ts';
 
 const MIB = 1024 * 1024;
@@ -190,7 +191,27 @@ export const PUT_CLAUSES: readonly StorageClause[] = [
       assertBytes(await context.get(key), original, 'the object after the chunks were used again');
     },
   },
+  {
+    id: 'STOR-17/leased',
+    title: 'STOR-17 leased chunks, whose memory is freed as soon as they are released, are stored whole',
+    async run(context) {
+      for (const length of [1, 100_000, ...context.lengths]) {
+        const key = context.key(`leased-${length}`);
+        const bytes = context.random.bytes(length);
+        // A little more than what back ends cut bodies into: chunks go over their borders.
+        for (const size of length > MIB ? [MIB + 35] : [length, 999]) {
+          const put = `${key}-${size}`;
+          await context.storage.put(put, freedAtRelease(bytes, size), { ifAbsent: true });
+          assertBytes(await context.get(put), bytes, `${length} bytes in leased chunks of ${size}`);
+        }
+      }
+    },
+  },
 ];
+
+async function* freedAtRelease(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of inChunks(bytes, length)) yield freedChunk(chunk);
+}
 
 async function* failing(bytes: Uint8Array, error: Error): AsyncGenerator<Uint8Array, void, undefined> {
   yield* inChunks(bytes, 65_536);
