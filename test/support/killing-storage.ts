@@ -2,7 +2,8 @@
  * A storage plugin, given to a config by its path, that kills its own process with SIGKILL at a chosen call of the storage it wraps.
  *
  * A call is one of the contract, on S3 one attempt of a step of a `put`; the same one again and again, as when WAL is awaited, counts once.
- * `KILL_LOG` is a file that gets a line for each; `KILL_AT` says where it ends, `before 3` or `after 3`, and is nowhere by default.
+ * `KILL_LOG` is a file that gets a line for each; `KILL_AT` says where it ends, `before 3`, `after 3` or `after ~backup.json` for the call that
+ * this expression matches, and is nowhere by default.
  */
 import { appendFileSync } from 'node:fs';
 import { definePlugin, Secret, type Attempt, type Plugin, type Storage } from '@pgark/sdk';
@@ -16,7 +17,7 @@ interface Options {
   readonly s3?: Readonly<Record<string, unknown>> | undefined;
 }
 
-const [WHEN, AT] = (process.env['KILL_AT'] ?? 'never 0').split(' ');
+const [, WHEN = 'never', AT = ''] = /^(\w+) (.*)$/.exec(process.env['KILL_AT'] ?? '') ?? [];
 const LOG = process.env['KILL_LOG'] ?? '/dev/null';
 
 let count = 0;
@@ -29,7 +30,7 @@ function begin(call: string): () => void {
   const number = count;
   appendFileSync(LOG, `${number} ${call}\n`);
   const dieAt = (when: string): void => {
-    if (WHEN !== when || Number(AT) !== number) return;
+    if (WHEN !== when || !(AT.startsWith('~') ? new RegExp(AT.slice(1)).test(call) : Number(AT) === number)) return;
     appendFileSync(LOG, `killed ${when} ${number} ${call}\n`);
     process.kill(process.pid, 'SIGKILL');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); // whatever the kernel does first, nothing more happens here
