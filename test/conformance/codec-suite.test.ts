@@ -1,5 +1,5 @@
 import { GzipCodec } from '@pgark/codec-gzip';
-import type { Codec, CodecContext } from '@pgark/sdk';
+import { releaseChunk, type Codec, type CodecContext } from '@pgark/sdk';
 import { CODEC_CLAUSES, CodecClauseSkipped, runCodecClause, type CodecSuiteOptions } from '@pgark/sdk/testing';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
@@ -192,6 +192,16 @@ const FAULTS: readonly {
       }
     }),
     clauses: ['CODEC-07/source'],
+  },
+  {
+    fault: 'releases a chunk before it is done with it',
+    broken: before(async function* (source) {
+      for await (const chunk of source) {
+        releaseChunk(chunk);
+        yield Buffer.from(chunk);
+      }
+    }),
+    clauses: ['CODEC-07/leased'],
   },
   {
     fault: 'uses its output buffer again',

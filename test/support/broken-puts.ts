@@ -4,6 +4,7 @@ import {
   ArchiveError,
   isArchiveError,
   putStep,
+  releaseChunk,
   type CallOptions,
   type GetOptions,
   type ListOptions,
@@ -195,6 +196,16 @@ export const BROKEN_PUTS: readonly BrokenStorage[] = [
       })(),
   },
   {
+    fault: 'releases a chunk before it has stored it',
+    fails: ['STOR-17/leased'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override put(key: string, body: Body, options: PutOptions): Promise<void> {
+          return super.put(key, releasedEarly(body), options);
+        }
+      })(),
+  },
+  {
     fault: 'keeps the chunks of the body',
     fails: ['STOR-17/unchanged'],
     create: () => {
@@ -338,6 +349,13 @@ async function* cutAtError(body: Body, tell: (error: unknown) => void): AsyncGen
     yield* body;
   } catch (error) {
     tell(error);
+  }
+}
+
+async function* releasedEarly(body: Body): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    releaseChunk(chunk);
+    yield Buffer.from(chunk);
   }
 }
 
