@@ -11,6 +11,7 @@ import { PostgresServer, type InitOptions } from '../support/postgres.ts';
 import { Proxy } from '../support/proxy.ts';
 import { flushedAll, hashes, Receiving, withPut } from '../support/receiving.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
+import { until } from '../support/until.ts';
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -86,6 +87,13 @@ test('H-03 with remote acknowledgement a fast shutdown waits for the storage, qu
   await server.query('CREATE TABLE t AS SELECT generate_series(1, 1000) AS a');
   gate.closed = true;
   await server.query('INSERT INTO t VALUES (1)');
+  // What was written before the shutdown does not count.
+  await until('the WAL so far has passed', async () => {
+    const before = proxy.received;
+    await sleep(300);
+    const sent = await server.value(`SELECT bool_and(sent_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication`);
+    return sent === 'true' && proxy.received === before;
+  });
   const received = proxy.received;
   let stopped = false;
   const stop = server.stop('fast').then(() => (stopped = true));
