@@ -105,7 +105,7 @@ export interface Storage {
    *   `STORAGE_EXISTS`, and the object is the winner's.
    * - STOR-07 Once the call has returned the object survives a crash of the machine, and `get`, `stat` and `list` show it.
    * - STOR-08 An empty body makes an empty object.
-   * - STOR-17 Chunks are not changed and not kept after the call.
+   * - STOR-17 Chunks are not changed, not kept after the call, and not looked at once they were released (`lease.ts`).
    * - STOR-18 With `attempt` each request whose bytes are held in memory goes through it, and each may be sent again: a loss of the
    *   connection costs no byte of the body. However often that happens, the object is the same, and no other writer's is taken for it.
    */
