@@ -150,25 +150,25 @@ export class SftpServer {
   /** Stops every process of it, as a machine that hangs does; gives how many there were. */
   freeze(): number {
     const all = [this.#process.pid ?? 0, ...this.sessions];
-    for (const pid of all) process.kill(pid, 'SIGSTOP');
+    for (const pid of all) signal(pid, 'SIGSTOP');
     return all.length;
   }
 
   /** Stops only what serves SFTP, as a disk that hangs does: sshd itself goes on. Gives how many there were. */
   freezeSftp(): number {
     const leaves = this.sessions.filter((pid) => descendants(pid).length === 0);
-    for (const pid of leaves) process.kill(pid, 'SIGSTOP');
+    for (const pid of leaves) signal(pid, 'SIGSTOP');
     return leaves.length;
   }
 
   thaw(): void {
-    for (const pid of [this.#process.pid ?? 0, ...this.sessions]) process.kill(pid, 'SIGCONT');
+    for (const pid of [this.#process.pid ?? 0, ...this.sessions]) signal(pid, 'SIGCONT');
   }
 
   /** Kills the processes of every connection; gives how many there were. */
   killSessions(): number {
     const pids = this.sessions;
-    for (const pid of pids) kill(pid);
+    for (const pid of pids) signal(pid, 'SIGKILL');
     return pids.length;
   }
 
@@ -249,10 +249,11 @@ function descendants(parent: number): readonly number[] {
   return found.slice(1);
 }
 
-function kill(pid: number): void {
+/** To a process of a connection, which may have ended since it was seen. */
+function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It ended by itself.
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
