@@ -27,10 +27,12 @@ const LINGER = 2000;
 
 const threads = new Set<ChunkThread>();
 
-/** How many threads can work at once; 0 where there is one core only. */
+/**
+ * How many threads can work at once; 0 where there is one core only. One core is left to all else: one thread seals as much as that can
+ * read, hash and write, and each one more takes 10 MB of memory.
+ */
 export function threadLimit(): number {
-  const cores = availableParallelism();
-  return cores < 2 ? 0 : Math.min(MOST, cores);
+  return Math.min(MOST, availableParallelism() - 1);
 }
 
 /** Seals or opens a block in one of the threads, which all streams share. Its memory is gone from here until the call resolves. */
