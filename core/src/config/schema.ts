@@ -175,7 +175,7 @@ const guardian = z.strictObject({
     )
     .default([])
     .describe(
-      'URLs of the REST API of Patroni, one for each member, with the same host names as the URL of the server.',
+      'URLs of the REST API of Patroni, one for each member, with the same host names as the URL of the server; the receiver follows the leader.',
     ),
 });
 

@@ -4,13 +4,14 @@ import type { GuardianConfig } from '../config/config.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { readSlotReport, type SlotReport } from '../postgres/slot-report.ts';
+import { leaderFirst } from '../postgres/leader-first.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import { pause } from '../receive/backoff.ts';
 import { asArchiveError } from '../receive/messages.ts';
 import { ArchiveGuard, type GuardedRepository } from './archive-guard.ts';
 import { follow } from './follow.ts';
 import { isCalm, judge, judgeSilence, type Judgement } from './judge.ts';
-import { askMembers, judgeLeader } from './patroni.ts';
+import { askMembers, judgeLeader, leaderAmong } from './patroni.ts';
 import { tendSlots } from './slots.ts';
 
 export interface GuardianOptions {
@@ -25,6 +26,8 @@ export interface GuardianOptions {
   /** Whether this receiver has the slot: one that stands by looks, and leaves acting to the other one. */
   readonly isStreaming: () => boolean;
   readonly takeBackup?: (signal: AbortSignal) => Promise<string>;
+  /** The cluster manager says that a host leads, which was not said before. */
+  readonly onLeader?: (host: string) => void;
   readonly onEvent: EventSink;
   readonly logger: Logger;
 }
@@ -36,7 +39,8 @@ export class Guardian {
   readonly #options: GuardianOptions;
   readonly #end = new AbortController();
   readonly #archive: ArchiveGuard;
-  readonly #target: ConnectionTarget;
+  #target: ConnectionTarget;
+  #leader: string | undefined;
   /** What was told last, by subject. */
   readonly #told = new Map<Judgement['subject'], string>();
   #before: SlotReport | undefined;
@@ -89,7 +93,7 @@ export class Guardian {
   async #look(signal: AbortSignal): Promise<void> {
     const { config, isStreaming } = this.#options;
     const host = await this.#lookAtServer(signal);
-    if (config.patroni.length > 0) this.#tell(judgeLeader(await askMembers(config.patroni, signal), host));
+    if (config.patroni.length > 0) await this.#lookForLeader(host, signal);
     signal.throwIfAborted();
     if (!isStreaming()) {
       await this.#follow(signal);
@@ -128,6 +132,17 @@ export class Guardian {
       for (const judgement of judgeSilence(asArchiveError(error), { slot })) this.#tell(judgement);
       return undefined;
     }
+  }
+
+  async #lookForLeader(answered: string | undefined, signal: AbortSignal): Promise<void> {
+    const { config, onLeader } = this.#options;
+    const answers = await askMembers(config.patroni, signal);
+    this.#tell(judgeLeader(answers, answered));
+    const leader = leaderAmong(answers);
+    if (leader === undefined || leader === this.#leader) return;
+    this.#leader = leader;
+    this.#target = leaderFirst(this.#target, leader);
+    onLeader?.(leader);
   }
 
   async #tendSlots(signal: AbortSignal): Promise<void> {

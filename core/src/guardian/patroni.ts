@@ -1,4 +1,5 @@
 /** Who leads a cluster of Patroni: `GET /primary` of each member's REST API, 200 of the one that holds the leader lock, 503 of the others. */
+import { hostOf } from '../postgres/leader-first.ts';
 import type { Judgement } from './judge.ts';
 
 /** What a member says; `leads` is undefined for one that gave no answer that means anything. */
@@ -19,7 +20,7 @@ export async function askMembers(urls: readonly string[], signal: AbortSignal): 
 }
 
 async function askMember(url: string, signal: AbortSignal): Promise<MemberAnswer> {
-  const { hostname: host } = new URL(url);
+  const host = hostOf(new URL(url).host);
   try {
     const response = await fetch(new URL('/primary', url), {
       signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE)]),
@@ -34,6 +35,12 @@ async function askMember(url: string, signal: AbortSignal): Promise<MemberAnswer
     const reason = cause instanceof Error ? cause.message : message;
     return { host, leads: undefined, problem: `${url} did not answer: ${reason}` };
   }
+}
+
+/** The host that leads; undefined when none says so, or several do. */
+export function leaderAmong(answers: readonly MemberAnswer[]): string | undefined {
+  const leaders = answers.filter(({ leads }) => leads === true);
+  return leaders.length === 1 ? leaders[0]?.host : undefined;
 }
 
 /** Compares what the members say with the host that answered, `db1:5432`; undefined when none did. */
@@ -62,7 +69,7 @@ export function judgeLeader(answers: readonly MemberAnswer[], answered: string |
       hint: 'A failover may be under way.',
     };
   }
-  const host = answered?.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  const host = answered === undefined ? undefined : hostOf(answered);
   const known = answers.some((answer) => answer.host === host);
   if (host === undefined || !known) {
     const who =

@@ -14,6 +14,8 @@ export interface GuardianOfOptions {
   /** For segments that come from a server. */
   readonly folder: string;
   readonly isStreaming: () => boolean;
+  /** A cluster manager says that another host leads than before. */
+  readonly onLeader: (host: string) => void;
   readonly onEvent: EventSink;
   readonly logger: Logger;
 }

@@ -98,6 +98,7 @@ export type ToThread =
   | { readonly type: 'stop' }
   | { readonly type: 'confirmed'; readonly position: WalPosition }
   | { readonly type: 'want-slice' }
+  | { readonly type: 'leader'; readonly host: string }
   | { readonly type: 'answer'; readonly id: number; readonly value?: unknown; readonly error?: PlainError };
 
 /** A connection target whose secrets are plain, so that it can be copied. It never leaves the process. */

@@ -300,6 +300,9 @@ class Reception {
       shipper: this.#shipper(system.systemId),
       folder: join(this.#spool.folder, 'holes'),
       isStreaming: () => this.#streaming,
+      onLeader: (host) => {
+        this.#post({ type: 'leader', host });
+      },
       onEvent: this.#onEvent,
       logger: this.#logger,
     });

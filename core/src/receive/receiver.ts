@@ -1,13 +1,15 @@
 /** The receiving side: connects, decides where to begin, streams WAL into the spool and acknowledges it. Runs in a thread of its own. */
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { formatLsn } from '../postgres/lsn.ts';
-import { ReplicationConnection, type SlotState } from '../postgres/replication/connection.ts';
+import { hostOf, leaderFirst } from '../postgres/leader-first.ts';
+import { ReplicationConnection } from '../postgres/replication/connection.ts';
 import type { WalStream, WalStreamEnd } from '../postgres/replication/wal-stream.ts';
 import { segmentStart } from '../postgres/wal-file.ts';
 import { Acknowledger } from './acknowledger.ts';
 import { Backoff, pause } from './backoff.ts';
 import { gapError, gapText, measureGap } from './gap.ts';
-import { asArchiveError, targetOf, type ArchiveEnds, type SystemInfo, type ThreadData } from './messages.ts';
+import { heldWal } from './held-wal.ts';
+import { asArchiveError, targetOf, type SystemInfo, type ThreadData } from './messages.ts';
 import { ReceiverReports, type ReceiverPort } from './receiver-reports.ts';
 import { SegmentWriter } from './segment-writer.ts';
 import { ServerIdentity } from './server-identity.ts';
@@ -21,11 +23,8 @@ import {
   checkDescent,
   durableFrom,
   firstPosition,
-  holdings,
-  isOvertaken,
   leftBehind,
   precedes,
-  type Holdings,
   type ServerState,
 } from './start-position.ts';
 import { canGoOn, retriable } from './verdict.ts';
@@ -34,6 +33,13 @@ export interface ReceiverEnd {
   readonly reason: 'stopped' | 'until';
   /** How far WAL is durable; undefined when none was received. */
   readonly position: WalPosition | undefined;
+}
+
+interface Running {
+  readonly host: string;
+  readonly stream: WalStream;
+  readonly acknowledger: Acknowledger;
+  readonly timeline: number;
 }
 
 /** Milliseconds that a server gets to end a stream in order. */
@@ -73,7 +79,10 @@ export class Receiver {
   #lineage: ServerState['lineage'] = [];
   /** That what is held is held by this run or the spool. */
   #own = false;
-  #running: { readonly stream: WalStream; readonly acknowledger: Acknowledger; readonly timeline: number } | undefined;
+  #running: Running | undefined;
+  #leader: string | undefined;
+  /** Fires when a server that is left does not end its stream. */
+  #leave = new AbortController();
 
   constructor(data: ThreadData, port: ReceiverPort) {
     this.#data = data;
@@ -119,6 +128,7 @@ export class Receiver {
           await this.#connect();
         } catch (error) {
           if (this.#stopping && isArchiveError(error, 'ABORTED')) break;
+          if (this.#leave.signal.aborted && isArchiveError(error, 'ABORTED')) continue;
           const wait = this.#handle(asArchiveError(error));
           if (!this.#stopping) await pause(wait, this.#cancel.signal);
         }
@@ -133,21 +143,30 @@ export class Receiver {
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    const running = this.#running;
-    if (running === undefined) {
-      this.#cancel.abort();
-      return;
-    }
+    if (this.#running === undefined) this.#cancel.abort();
+    else this.#endStream(this.#running, this.#cancel);
+  }
+
+  /** Makes durable and reports what was received, and ends the stream; `giveUp` fires when the server does not. */
+  #endStream({ acknowledger, stream }: Running, giveUp: AbortController): void {
     try {
       this.#sync();
     } catch (error) {
       this.#reports.note('warn', `the last WAL was not made durable: ${asArchiveError(error).message}`);
     }
-    running.acknowledger.tick();
-    running.stream.stop();
-    setTimeout(() => {
-      this.#cancel.abort();
-    }, STOP_TIMEOUT).unref();
+    acknowledger.tick();
+    stream.stop();
+    setTimeout(() => giveUp.abort(), STOP_TIMEOUT).unref();
+  }
+
+  /** A cluster manager says which host leads: another one that answers as a primary, too, is left. */
+  lead(leader: string): void {
+    if (!this.#data.target.target.hosts.some(({ host }) => host === leader)) return;
+    this.#leader = leader;
+    const running = this.#running;
+    if (running === undefined || hostOf(running.host) === leader) return;
+    this.#reports.note('warn', `${leader} leads the cluster: leaving ${running.host}`);
+    this.#endStream(running, this.#leave);
   }
 
   /** The storage has WAL up to here. */
@@ -164,7 +183,10 @@ export class Receiver {
   }
 
   async #connect(): Promise<void> {
-    const connection = await ReplicationConnection.open(targetOf(this.#data.target), { signal: this.#cancel.signal });
+    this.#leave = new AbortController();
+    const signal = AbortSignal.any([this.#cancel.signal, this.#leave.signal]);
+    const target = leaderFirst(targetOf(this.#data.target), this.#leader);
+    const connection = await ReplicationConnection.open(target, { signal });
     try {
       for (;;) {
         const server = await this.#identity.check(connection);
@@ -192,7 +214,15 @@ export class Receiver {
       this.#isSlotNew = true;
       this.#reports.note('info', `created replication slot "${slot}" on ${server.host}`);
     }
-    const held = await this.#held(server, state);
+    const { held, own } = await heldWal(server, {
+      position: this.#position,
+      spool: this.#spool,
+      slot: state,
+      isSlotNew: this.#isSlotNew,
+      furthest: this.#removed !== undefined,
+      reports: this.#reports,
+    });
+    this.#own = own;
     const lost = this.#reached && leftBehind(this.#reached, server);
     if (lost !== undefined) {
       this.#reports.enter('TIMELINE_DIVERGED', lost.message);
@@ -216,36 +246,6 @@ export class Receiver {
     this.#reached = undefined;
     this.#position = gap.to;
     return gap.to;
-  }
-
-  /** What is held: by this run, else in the spool, else in the archive, which is also asked when the server lacks WAL. */
-  async #held(server: ServerState, slot: SlotState): Promise<Holdings> {
-    const own =
-      this.#position === undefined
-        ? holdings(this.#spool.positions(server.systemId, server.segmentSize), server.lineage)
-        : { position: this.#position, newestTimeline: this.#position.timeline };
-    const overtaken = !this.#isSlotNew && isOvertaken(own.position, slot, server);
-    this.#own = own.position !== undefined && !overtaken;
-    if (this.#own && this.#removed === undefined) return own;
-    const { systemId, segmentSize, lineage } = server;
-    const furthest = this.#removed !== undefined;
-    const ends = (await this.#reports.ask({
-      kind: 'archive',
-      systemId,
-      segmentSize,
-      lineage,
-      furthest,
-      optional: overtaken && !furthest,
-    })) as ArchiveEnds | undefined;
-    if (ends === undefined) {
-      this.#reports.note('warn', 'no repository says how far the archive is: going on from what the spool holds');
-      return own;
-    }
-    const archive = holdings(ends, lineage);
-    if (own.position === undefined) {
-      return { ...archive, newestTimeline: Math.max(own.newestTimeline, archive.newestTimeline) };
-    }
-    return archive.position !== undefined && precedes(own.position, archive.position, lineage) ? archive : own;
   }
 
   async #receive(connection: ReplicationConnection, server: ServerState, position: WalPosition): Promise<WalStreamEnd> {
@@ -300,7 +300,7 @@ export class Receiver {
     const sign = setInterval(() => {
       acknowledger.tick(true);
     }, SIGN_AFTER);
-    this.#running = { stream, acknowledger, timeline };
+    this.#running = { host: server.host, stream, acknowledger, timeline };
     if (this.#stopping) stream.stop();
     try {
       const end = await stream.ended;

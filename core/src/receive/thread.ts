@@ -39,6 +39,9 @@ port.on('message', (message: ToThread) => {
     case 'want-slice':
       receiver.wantSlice();
       break;
+    case 'leader':
+      receiver.lead(message.host);
+      break;
     case 'answer': {
       const caller = waiting.get(message.id);
       waiting.delete(message.id);
