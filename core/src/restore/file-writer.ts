@@ -1,10 +1,12 @@
 import type { FileHandle } from 'node:fs/promises';
 
-/**
- * Bytes that are written at once. Linux takes memory for the pages of a file by the size of the write: pieces of 1 MiB one by one cost up to
- * three times the CPU, where the memory of the machine is a guest's.
- */
+/** Bytes that are gathered while others are written. */
 const BATCH = 4 * 1024 * 1024;
+/**
+ * Bytes of one call. Linux takes the pages of a file in folios as large as the write. Beyond this such memory is often not at hand, where the
+ * machine is a guest, and is made while it waits: writes of 1 to 4 MiB took up to five times the CPU.
+ */
+const AT_ONCE = 512 * 1024;
 /** System calls take at most 1024 pieces (IOV_MAX). */
 const MOST_PIECES = 1000;
 
@@ -82,15 +84,35 @@ export class FileWriter {
 
 /** The system may write less than it was given, for instance up to the last free block. */
 async function writeAt(handle: FileHandle, pieces: readonly Uint8Array[], position: number): Promise<void> {
-  let { bytesWritten: skip } = await handle.writev(pieces, position);
-  let at = position + skip;
-  for (const piece of pieces) {
-    let rest = piece.subarray(Math.min(skip, piece.byteLength));
-    skip -= piece.byteLength - rest.byteLength;
-    while (rest.byteLength > 0) {
-      const { bytesWritten } = await handle.write(rest, 0, rest.byteLength, at);
-      at += bytesWritten;
-      rest = rest.subarray(bytesWritten);
-    }
+  let at = position;
+  let rest = pieces;
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(upTo(rest, AT_ONCE), at);
+    at += bytesWritten;
+    rest = without(rest, bytesWritten);
   }
+}
+
+function upTo(pieces: readonly Uint8Array[], limit: number): readonly Uint8Array[] {
+  const taken: Uint8Array[] = [];
+  let left = limit;
+  for (const piece of pieces) {
+    if (left === 0) break;
+    const part = piece.subarray(0, left);
+    taken.push(part);
+    left -= part.byteLength;
+  }
+  return taken;
+}
+
+function without(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let skip = bytes;
+  let index = 0;
+  for (const piece of pieces) {
+    if (skip < piece.byteLength) break;
+    skip -= piece.byteLength;
+    index += 1;
+  }
+  const [first, ...others] = pieces.slice(index);
+  return first === undefined ? [] : [first.subarray(skip), ...others];
 }

@@ -3,12 +3,14 @@ import { isLeased, releaseChunk } from '@pgark/sdk';
 
 /** Chunks from this size are not copied. */
 const LARGE = 256 * 1024;
-/**
- * Chunks are gathered up to so many bytes or pieces (IOV_MAX is 1024). Linux takes memory for the pages of a file by the size of the write:
- * 4 MiB at once cost a third of the CPU that they cost one by one, where the memory of the machine is a guest's.
- */
+/** Chunks are gathered up to so many bytes or pieces (IOV_MAX is 1024). */
 const GATHERED_BYTES = 4 * 1024 * 1024;
 const GATHERED_PIECES = 512;
+/**
+ * Bytes of one call. Linux takes the pages of a file in folios as large as the write. Beyond this such memory is often not at hand, where the
+ * machine is a guest, and is made while it waits: writes of 1 to 4 MiB took up to five times the CPU.
+ */
+const AT_ONCE = 512 * 1024;
 
 /**
  * Writes all chunks to the end of the file, several at once: those that are leased as they are, small ones of others as copies, since each is
@@ -42,9 +44,21 @@ export async function writeBody(
 async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
   let rest = pieces;
   while (rest.length > 0) {
-    const { bytesWritten } = await handle.writev(rest);
+    const { bytesWritten } = await handle.writev(upTo(rest, AT_ONCE));
     rest = without(rest, bytesWritten);
   }
+}
+
+function upTo(pieces: readonly Uint8Array[], limit: number): readonly Uint8Array[] {
+  const taken: Uint8Array[] = [];
+  let left = limit;
+  for (const piece of pieces) {
+    if (left === 0) break;
+    const part = piece.subarray(0, left);
+    taken.push(part);
+    left -= part.byteLength;
+  }
+  return taken;
 }
 
 function without(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {

@@ -4,15 +4,18 @@ import { expect, test } from 'vitest';
 import { writeBody } from '../src/write-body.ts';
 
 /** A file that takes at most so many bytes at once, as a system may. */
-function slowFile(most: number): { readonly handle: FileHandle; content(): Buffer; writes: number } {
+function slowFile(most: number): { readonly handle: FileHandle; content(): Buffer; writes: number; largest: number } {
   const written: Buffer[] = [];
   const file = {
     writes: 0,
+    largest: 0,
     content: () => Buffer.concat(written),
     handle: {
       writev: async (pieces: readonly Uint8Array[]) => {
         file.writes += 1;
-        const bytes = Buffer.concat(pieces).subarray(0, most);
+        const given = Buffer.concat(pieces);
+        file.largest = Math.max(file.largest, given.byteLength);
+        const bytes = given.subarray(0, most);
         written.push(Buffer.from(bytes));
         return { bytesWritten: bytes.byteLength, buffers: pieces };
       },
@@ -46,11 +49,12 @@ test('all bytes are written in order, however chunks come and however few the sy
   );
 });
 
-test('small chunks are gathered, large ones are not copied together', async () => {
+test('small chunks are gathered, large ones are not copied together, and no write is larger than the system takes well', async () => {
   const small = slowFile(Infinity);
   await writeBody(small.handle, reusing(Array.from({ length: 1000 }, () => 1000)), unmapped);
   expect(small.writes).toBe(2);
   const large = slowFile(Infinity);
   await writeBody(large.handle, reusing([1_000_000, 1_000_000, 10]), unmapped);
-  expect(large.writes).toBe(3);
+  expect(large.writes).toBe(5);
+  expect(large.largest).toBe(512 * 1024);
 });
