@@ -19,6 +19,8 @@ const run = async () => {
   await (await import('../dist/cli.js')).main(process.argv);
 };
 if (supported) {
+  // Until the program itself says how it ends: nobody may take a run that just stops for a success.
+  process.exitCode = failure(1);
   run().catch((error) => {
     process.stderr.write(
       error.code === 'ERR_MODULE_NOT_FOUND'

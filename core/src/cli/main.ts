@@ -18,6 +18,11 @@ export async function main(argv: readonly string[]): Promise<void> {
   // Node's own exit code for a fault is 1, which PostgreSQL would take for an answer of the archive.
   process.on('uncaughtException', (error) => fail(toArchiveError(error)));
   process.on('unhandledRejection', (error) => fail(toArchiveError(error)));
+  // Nothing is left that could go on, and the work has not ended: a promise was forgotten, by a plugin for instance. Node would exit with 0.
+  process.on('beforeExit', () =>
+    fail(new ArchiveError('INTERNAL', 'the command stopped before its end: what it waits for will never come')),
+  );
+  process.exitCode = 0;
   // The reader of a pipe may have seen enough.
   process.stdout.on('error', (error) => (errnoOf(error) === 'EPIPE' ? process.exit() : fail(toArchiveError(error))));
   try {

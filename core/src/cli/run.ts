@@ -64,10 +64,26 @@ export async function runCommand(command: Command, handler: Handler<CommandConte
     process.exitCode = (await handler({ ...context, config: loaded.config, loaded, archive: open })) ?? 0;
   } finally {
     context.output.progressDone();
-    const opened = await archive?.catch(() => undefined); // the handler has had this error already
-    await opened
-      ?.close()
-      .catch((error: unknown) => context.logger.warn({ error }, 'the archive was not closed cleanly'));
+    // The handler has had the error of an archive that could not be opened.
+    await archive?.then((opened) => closeInTime(() => opened.close(), context.logger)).catch(() => undefined);
+  }
+}
+
+/** Milliseconds: the work is done, and the process ends anyway. */
+const CLOSE_TIME = 10_000;
+
+async function closeInTime(close: () => Promise<void>, logger: Logger): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new ArchiveError('INTERNAL', `closing the archive took more than ${CLOSE_TIME / 1000} s`);
+    timer = setTimeout(() => reject(error), CLOSE_TIME);
+  });
+  try {
+    await Promise.race([close(), late]);
+  } catch (error) {
+    logger.warn({ error }, 'the archive was not closed cleanly');
+  } finally {
+    clearTimeout(timer);
   }
 }
 
