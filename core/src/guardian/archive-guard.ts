@@ -34,7 +34,7 @@ export interface ArchiveGuardOptions {
   readonly logger: Logger;
 }
 
-/** Milliseconds before a backup that failed is tried again. */
+/** Milliseconds between two backups, whatever became of the first: what one does not heal another one will hardly. */
 const BACKUP_AGAIN = 60 * 60_000;
 
 export class ArchiveGuard {
@@ -47,11 +47,18 @@ export class ArchiveGuard {
     this.#options = options;
   }
 
-  /** Looks once; undefined when there is nothing yet to judge. `again` says that the next look should come soon, as for a hole that is new. */
-  async look(signal: AbortSignal): Promise<{ readonly judgement: Judgement | undefined; readonly again: boolean }> {
+  /**
+   * Looks once at what leads to the timeline of the server, undefined when that is not known. Gives no judgement when there is nothing yet
+   * to judge. `again` says that the next look should come soon, as for a hole that is new.
+   */
+  async look(
+    timeline: number | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly judgement: Judgement | undefined; readonly again: boolean }> {
     const { repositories, segmentSize, closeHoles } = this.#options;
     const suspects = new Set<string>();
     const [open, whole]: [string[], string[]] = [[], []];
+    const holed = new Set<Repository>();
     const unknown = new Map<Repository, string>();
     for (const { repository, check } of repositories) {
       try {
@@ -66,8 +73,9 @@ export class ArchiveGuard {
       const { repository } = guarded;
       if (unknown.has(repository)) continue;
       try {
-        const { holes, last } = await this.#find(guarded, signal);
-        if (holes.length === 0 && last !== undefined) whole.push(`up to ${last} in repository ${repository.name}`);
+        const { holes, last, lacksHistory } = await this.#find(guarded, timeline, signal);
+        if (lacksHistory !== undefined) unknown.set(repository, `repository ${repository.name} lacks ${lacksHistory}`);
+        else if (holes.length === 0 && last !== undefined) whole.push(`up to ${last} in repository ${repository.name}`);
         for (const hole of holes) {
           const key = `${repository.name} ${hole.timeline} ${hole.first}`;
           suspects.add(key);
@@ -77,6 +85,7 @@ export class ArchiveGuard {
           }
           const left = closeHoles ? await this.#close(repository, hole, unknown, signal) : [hole];
           if (left.length === 0) again = true;
+          else holed.add(repository);
           open.push(...left.map((part) => `${describeHole(part, segmentSize)} (repository ${repository.name})`));
         }
       } catch (error) {
@@ -85,15 +94,19 @@ export class ArchiveGuard {
       }
     }
     this.#suspects = suspects;
-    if (open.length > 0 && (await this.#backup(signal))) again = true;
+    if (holed.size > 0 && (await this.#backup([...holed], signal))) again = true;
     const looked = judgement({ open, whole, unknown: [...unknown.values()], again });
     return { judgement: looked, again: again || looked === undefined };
   }
 
-  #find({ repository, coming }: GuardedRepository, signal: AbortSignal): ReturnType<typeof findHoles> {
+  #find(
+    { repository, coming }: GuardedRepository,
+    timeline: number | undefined,
+    signal: AbortSignal,
+  ): ReturnType<typeof findHoles> {
     const { systemId, segmentSize } = this.#options;
     // What leaves the spool from here on is in the repository when that is listed.
-    return findHoles(repository, systemId, { segmentSize, coming: coming(), signal });
+    return findHoles(repository, systemId, { segmentSize, timeline, coming: coming(), signal });
   }
 
   /** Gives what is left. */
@@ -113,7 +126,8 @@ export class ArchiveGuard {
       targetSessionAttrs: 'any',
     }));
     const options = { systemId, segmentSize, others, servers, folder, signal };
-    const { brought, left, silent } = await closeHole(repository, hole, options);
+    const { brought, left, damaged, silent } = await closeHole(repository, hole, options);
+    for (const { name, error } of damaged) logger.error({ code: error.code }, `${name}: ${error.message}`);
     if (brought.size > 0) {
       const from = [...brought].map(([source, count]) => `${count} from ${source}`).join(', ');
       const message = `repository ${repository.name} lacked WAL ${describeHole(hole, segmentSize)}: brought ${from}`;
@@ -145,16 +159,16 @@ export class ArchiveGuard {
     await facts.add('wal', { kind: 'gap', time: Date.now(), data: { ...data, to_timeline: timeline } }, { signal });
   }
 
-  /** Takes a backup if that is wanted; gives whether there is one now. */
-  async #backup(signal: AbortSignal): Promise<boolean> {
-    const { takeBackup, onEvent, logger } = this.#options;
+  /** Takes a backup if that is wanted; gives whether each of the repositories has one now. */
+  async #backup(holed: readonly Repository[], signal: AbortSignal): Promise<boolean> {
+    const { takeBackup, systemId, onEvent, logger } = this.#options;
     if (takeBackup === undefined || performance.now() < this.#backupAfter) return false;
     this.#backupAfter = performance.now() + BACKUP_AGAIN;
     logger.warn({}, 'WAL is lost behind the newest backup: taking a new one');
     try {
       const id = await takeBackup(signal);
-      this.#backupAfter = -Infinity;
       onEvent('guardian.acted', { action: 'backup', message: `backup ${id} was taken because WAL is lost` });
+      for (const repository of holed) await repository.backups(systemId).read(id, { signal });
       return true;
     } catch (error) {
       if (signal.aborted) throw error;

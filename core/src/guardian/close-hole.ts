@@ -1,13 +1,14 @@
 /** Brings segments that a repository lacks from where they still are. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
+import { isArchiveError, type ArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import { parseWalFileName, segmentName, segmentNumberOf } from '../postgres/wal-file.ts';
 import { asArchiveError } from '../receive/messages.ts';
 import { shipFile } from '../receive/ship-file.ts';
 import { guard } from '../receive/spool-error.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { WalObject } from '../repository/wal.ts';
 import type { WalHole } from './holes.ts';
 import { serverSegments } from './server-segments.ts';
 
@@ -28,6 +29,8 @@ export interface ClosedHole {
   readonly brought: ReadonlyMap<string, number>;
   /** What is left of the hole. */
   readonly left: readonly WalHole[];
+  /** Segments that another repository has, but damaged, or with two contents: as good as none. */
+  readonly damaged: readonly { readonly name: string; readonly error: ArchiveError }[];
   /** Those that could not say whether they have the rest. */
   readonly silent: readonly { readonly name: string; readonly error: ArchiveError }[];
 }
@@ -42,21 +45,35 @@ export async function closeHole(lacking: Repository, hole: WalHole, options: Clo
     brought.set(source, (brought.get(source) ?? 0) + 1);
   };
   const silent = new Map<string, ArchiveError>();
-  let left: readonly WalHole[] = await fromRepositories(lacking, hole, options, note, silent);
+  const damaged: ClosedHole['damaged'][number][] = [];
+  const onDamage = (name: string, error: ArchiveError): void => void damaged.push({ name, error });
+  let left: readonly WalHole[] = await fromRepositories(lacking, hole, { ...options, note, silent, onDamage });
   for (const server of options.servers) {
     const rest: WalHole[] = [];
     for (const part of left) rest.push(...(await fromServer(lacking, part, server, options, note, silent)));
     left = rest;
   }
-  return { brought, left, silent: [...silent].map(([name, error]) => ({ name, error })) };
+  return { brought, left, damaged, silent: [...silent].map(([name, error]) => ({ name, error })) };
+}
+
+/** What is wrong with the object itself, and not with the way to it. */
+const DAMAGE: ReadonlySet<ErrorCode> = new Set([
+  'STORAGE_CORRUPT',
+  'CODEC_CORRUPT',
+  'WAL_CONFLICT',
+  'STORAGE_NOT_FOUND',
+]);
+
+interface FromRepositories extends CloseHoleOptions {
+  readonly note: (source: string) => void;
+  readonly silent: Map<string, ArchiveError>;
+  readonly onDamage: (name: string, error: ArchiveError) => void;
 }
 
 async function fromRepositories(
   lacking: Repository,
   { timeline, first, last }: WalHole,
-  { systemId, segmentSize, others, signal }: CloseHoleOptions,
-  note: (source: string) => void,
-  silent: Map<string, ArchiveError>,
+  { systemId, segmentSize, others, signal, note, silent, onDamage }: FromRepositories,
 ): Promise<readonly WalHole[]> {
   const left: bigint[] = [];
   for (let number = first; number <= last; number += 1n) {
@@ -65,17 +82,27 @@ async function fromRepositories(
     for (const other of others) {
       if (found || silent.has(other.name)) continue;
       const wal = other.wal(systemId);
-      let object;
+      let fault: unknown;
+      const read = async function* (object: WalObject): AsyncGenerator<Uint8Array> {
+        try {
+          yield* wal.read(object, { signal });
+        } catch (error) {
+          fault = error;
+          throw error;
+        }
+      };
       try {
-        object = await wal.find(name, { signal });
+        const object = await wal.find(name, { signal }).catch((error: unknown) => Promise.reject((fault = error)));
+        if (object === undefined) continue;
+        await lacking.wal(systemId).push(name, { digest: object.digest, read: () => read(object) }, { signal });
       } catch (error) {
-        if (signal.aborted) throw error;
-        silent.set(other.name, asArchiveError(error));
+        // What is wrong with the repository that lacks it is the caller's.
+        if (signal.aborted || fault === undefined) throw error;
+        const found = asArchiveError(fault);
+        if (DAMAGE.has(found.code)) onDamage(`repository ${other.name}`, found);
+        else silent.set(other.name, found);
         continue;
       }
-      if (object === undefined) continue;
-      const source = { digest: object.digest, read: () => wal.read(object, { signal }) };
-      await lacking.wal(systemId).push(name, source, { signal });
       note(`repository ${other.name}`);
       found = true;
     }

@@ -3,6 +3,7 @@ import { formatLsn } from '../postgres/lsn.ts';
 import type { SlotReport } from '../postgres/slot-report.ts';
 import { segmentNumberOf } from '../postgres/wal-file.ts';
 import { asArchiveError } from '../receive/messages.ts';
+import type { WalObject } from '../repository/wal.ts';
 import type { GuardedRepository } from './archive-guard.ts';
 import { formatSize } from './format-size.ts';
 import type { Judgement } from './judge.ts';
@@ -16,7 +17,7 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
-/** Compares the slot with the end of the archive on the server's timeline; undefined while the slot is not in use. */
+/** Compares the slot with the end of the archive on the server's timeline, or on the one before; undefined while the slot is not in use. */
 export async function follow(report: SlotReport, options: FollowOptions): Promise<Judgement | undefined> {
   const { repositories, systemId, segmentSize, maxLag, signal } = options;
   const { slot, timeline, host } = report;
@@ -26,7 +27,11 @@ export async function follow(report: SlotReport, options: FollowOptions): Promis
   for (const { repository, check } of repositories) {
     try {
       await check(signal);
-      const last = await repository.wal(systemId).last(timeline, { signal });
+      const wal = repository.wal(systemId);
+      // A timeline that has just begun has no whole segment yet: then the archive ends with the one before.
+      let last: WalObject | undefined;
+      for (const held of (await wal.timelines({ signal })).toReversed())
+        if (held <= timeline) last ??= await wal.last(held, { signal });
       if (last?.file.kind !== 'segment') continue;
       const behind = (segmentNumberOf(last.file, segmentSize) + 1n) * BigInt(segmentSize);
       if (behind > end) end = behind;

@@ -48,6 +48,8 @@ export class Guardian {
   #troubles: readonly string[] = [];
   #untilArchive = 0;
   #work: Promise<void> | undefined;
+  /** What is done in the archive, which may take hours: the server is looked at meanwhile. */
+  #beside: Promise<void> | undefined;
 
   constructor(options: GuardianOptions) {
     setMaxListeners(0, this.#end.signal);
@@ -75,6 +77,7 @@ export class Guardian {
   async stop(): Promise<void> {
     this.#end.abort();
     await this.#work;
+    await this.#beside;
   }
 
   async #run(): Promise<void> {
@@ -83,8 +86,7 @@ export class Guardian {
       try {
         await this.#look(signal);
       } catch (error) {
-        if (!signal.aborted)
-          this.#options.logger.error({ error }, `the guardian failed: ${asArchiveError(error).message}`);
+        this.#failed(error);
       }
       await pause(this.#options.config.interval, signal);
     }
@@ -95,25 +97,33 @@ export class Guardian {
     const host = await this.#lookAtServer(signal);
     if (config.patroni.length > 0) await this.#lookForLeader(host, signal);
     signal.throwIfAborted();
-    if (!isStreaming()) {
-      await this.#follow(signal);
-      return;
-    }
-    if (config.slots === 'all') await this.#tendSlots(signal);
+    if (isStreaming() && config.slots === 'all') await this.#tendSlots(signal);
     this.#untilArchive -= 1;
-    if (this.#untilArchive > 0 || this.#options.repositories.length === 0) return;
-    const { judgement, again } = await this.#archive.look(signal);
-    this.#untilArchive = again ? 0 : LOOKS;
+    if (this.#untilArchive > 0 || this.#options.repositories.length === 0 || this.#beside !== undefined) return;
+    this.#beside = (isStreaming() ? this.#lookAtArchive(signal) : this.#follow(signal))
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => (this.#beside = undefined));
+  }
+
+  #failed(error: unknown): void {
+    if (this.#end.signal.aborted) return;
+    this.#options.logger.error({ error }, `the guardian failed: ${asArchiveError(error).message}`);
+  }
+
+  async #lookAtArchive(signal: AbortSignal): Promise<void> {
+    this.#untilArchive = LOOKS;
+    const { judgement, again } = await this.#archive.look(this.#before?.timeline, signal);
+    if (again) this.#untilArchive = 0;
     if (judgement !== undefined) this.#tell(judgement);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
     const { repositories, systemId, segmentSize, config } = this.#options;
-    this.#untilArchive -= 1;
-    if (this.#untilArchive > 0 || this.#before === undefined || repositories.length === 0) return;
+    if (this.#before === undefined) return;
     const { maxLag } = config;
+    this.#untilArchive = LOOKS;
     const judgement = await follow(this.#before, { repositories, systemId, segmentSize, maxLag, signal });
-    this.#untilArchive = judgement !== undefined && isCalm(judgement) ? LOOKS : 0;
+    if (judgement === undefined || !isCalm(judgement)) this.#untilArchive = 0;
     if (judgement !== undefined) this.#tell(judgement);
   }
 

@@ -15,6 +15,8 @@ export interface ServerSegmentsOptions {
   readonly signal: AbortSignal;
 }
 
+/** Milliseconds without a byte after which a server that still answers is taken for one that has no more. */
+const STILL = 60_000;
 /** The most segments that lie in the folder at once. */
 const BATCH = 8n;
 
@@ -49,15 +51,22 @@ export async function serverSegments(
     for (let next = first; next <= last; next += BATCH) {
       const end = (next + BATCH - 1n < last ? next + BATCH : last + 1n) * size;
       writer.begin(timeline, next * size);
+      let serverEnd = 0n;
+      let moved = performance.now();
       const stream = connection.startReplication(
         { lsn: next * size, timeline },
         {
-          data: (start, _walEnd, chunk) => {
+          data: (start, walEnd, chunk) => {
+            serverEnd = walEnd;
+            moved = performance.now();
             const room = Number(end - start);
             writer.write(start, chunk.byteLength > room ? chunk.subarray(0, room) : chunk);
             if (writer.written >= end) stream.stop();
           },
-          keepalive: (_walEnd, replyRequested) => {
+          keepalive: (walEnd, replyRequested) => {
+            // It has sent all that it has, and would go on waiting for more.
+            const isAtEnd = walEnd <= writer.written && serverEnd <= writer.written;
+            if (isAtEnd || performance.now() - moved > STILL) stream.stop();
             // A flush position of 0 acknowledges nothing, also where any standby counts as synchronous.
             if (replyRequested) stream.status({ write: 0n, flush: 0n });
           },

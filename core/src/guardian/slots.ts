@@ -21,12 +21,13 @@ interface Row {
   readonly system: string;
   readonly recovery: boolean;
   readonly present: boolean;
+  readonly active: boolean;
   readonly restart: string | null;
 }
 
 const LOOK = `
   SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, pg_is_in_recovery() AS recovery,
-         s.slot_name IS NOT NULL AS present, s.restart_lsn::text AS restart
+         s.slot_name IS NOT NULL AS present, coalesce(s.active, false) AS active, s.restart_lsn::text AS restart
     FROM (SELECT $1::name AS name) AS wanted LEFT JOIN pg_replication_slots s ON s.slot_name = wanted.name`;
 
 /** Behind it the server needs no slot of a standby to keep WAL: that of the primary is there. Never beyond what it has replayed. */
@@ -37,12 +38,12 @@ const ADVANCE = `
 /**
  * Makes the slot on each host of the target that has none, with a reservation, and moves those of standbys along behind that of the
  * primary: a slot that nobody moves would keep WAL for ever. The slot of the primary is the receiver's own. What goes wrong with one host
- * holds up no other one. Errors: `ABORTED`.
+ * holds up no other one. Of two that answer as the primary nobody knows which one the receiver has: then no slot is moved. Errors: `ABORTED`.
  */
 export async function tendSlots({ target, slot, systemId, signal }: TendSlotsOptions): Promise<TendedSlots> {
   const [made, troubles]: [string[], string[]] = [[], []];
   const standbys: { readonly target: ConnectionTarget; readonly restart: string }[] = [];
-  let primary: string | undefined;
+  const primaries: { readonly host: string; readonly restart: string | null }[] = [];
   for (const host of target.hosts) {
     const alone: ConnectionTarget = { ...target, hosts: [host], targetSessionAttrs: 'any' };
     try {
@@ -56,8 +57,16 @@ export async function tendSlots({ target, slot, systemId, signal }: TendSlotsOpt
           await session.client.query('SELECT pg_create_physical_replication_slot($1, true)', [slot]);
           made.push(`made slot "${slot}" on ${session.host}, which may become the primary`);
         }
-        if (!row.recovery) primary = row.restart ?? undefined;
+        if (!row.recovery) primaries.push({ host: session.host, restart: row.restart });
         else if (row.restart !== null) standbys.push({ target: alone, restart: row.restart });
+        else if (row.present && row.active)
+          troubles.push(`slot "${slot}" on ${session.host} keeps no WAL, and is in use`);
+        else if (row.present) {
+          // Lost, or made without a reservation: nobody streams from it, so that nothing is lost with it.
+          await session.client.query('SELECT pg_drop_replication_slot($1)', [slot]);
+          await session.client.query('SELECT pg_create_physical_replication_slot($1, true)', [slot]);
+          made.push(`made slot "${slot}" on ${session.host} anew: it kept no WAL`);
+        }
       });
     } catch (error) {
       if (signal.aborted) throw error;
@@ -66,7 +75,12 @@ export async function tendSlots({ target, slot, systemId, signal }: TendSlotsOpt
       );
     }
   }
-  if (primary === undefined) return { made, troubles };
+  if (primaries.length > 1) {
+    const hosts = primaries.map(({ host }) => host).join(' and ');
+    troubles.push(`${hosts} answer as primaries: slots of standbys stay where they are`);
+  }
+  const primary = primaries.length === 1 ? primaries[0]?.restart : undefined;
+  if (primary == null) return { made, troubles };
   for (const standby of standbys) {
     try {
       await askServer(standby.target, { signal }, (session) =>
@@ -82,5 +96,5 @@ export async function tendSlots({ target, slot, systemId, signal }: TendSlotsOpt
 
 async function look(session: Session, slot: string): Promise<Row> {
   const { rows } = await session.client.query<Row>(LOOK, [slot]);
-  return rows[0] ?? { system: '', recovery: false, present: false, restart: null };
+  return rows[0] ?? { system: '', recovery: false, present: false, active: false, restart: null };
 }
