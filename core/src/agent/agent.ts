@@ -1,6 +1,6 @@
 /** The process that keeps an archive open for `wal-push` and `wal-fetch`. */
 import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { openArchive, type Archive } from '../archive.ts';
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
@@ -44,9 +44,10 @@ const WATCH = 5000;
 /** Serves until the signal fires. Errors: `AGENT_RUNNING`, `AGENT_SOCKET`, those of `openArchive`. */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { loaded, cluster, uid, env, logger, signal } = options;
-  const config = loaded.path === undefined ? '' : realpathSync(loaded.path);
-  // A generated restore_command always names the cluster, other commands do when they have to.
-  const key = agentKey(config, loaded.config.cluster);
+  const given = loaded.path === undefined ? '' : resolve(loaded.path);
+  // A link to it may be switched over at any time.
+  const config = (): string => (given === '' ? '' : realpathSync(given));
+  const key = agentKey(config(), loaded.config.cluster);
   const runtime = runtimeOf(options);
   const work = workFolder(loaded.config, key, { runtime, uid });
   const lock = lockOf(work);
@@ -57,7 +58,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     let generations = 0;
     const open = async (): Promise<OpenServices> =>
       openServices(await options.load(), { ...options, folder: join(work, `run.${++generations}`) });
-    const kept = new WarmArchive({ config: config || undefined, open, logger });
+    const kept = new WarmArchive({ config: given || undefined, open, logger });
     warm = kept;
     process.on('SIGHUP', () => {
       logger.info({}, 'the config and what it names are read again');
@@ -70,8 +71,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       .catch((error: unknown) => {
         logger.warn({ error }, 'the first look at the repositories failed');
       });
-    server = new AgentServer(requestHandler({ ...options, config, warm: kept }));
-    const found = runtime === undefined ? [] : [key, agentKey(config, cluster)].map((each) => socketIn(runtime, each));
+    const onTrouble = (error: unknown): void => logger.warn({ error }, 'a connection to the agent was in trouble');
+    server = new AgentServer(requestHandler({ ...options, config, warm: kept }), onTrouble);
+    // A generated restore_command always names the cluster, other commands do when they have to.
+    const keys = [config(), given].flatMap((path) =>
+      [loaded.config.cluster, cluster].map((name) => agentKey(path, name)),
+    );
+    const found = runtime === undefined ? [] : keys.map((each) => socketIn(runtime, each));
     const socket = loaded.config.agent.socket ?? found[0] ?? '';
     checkSocketFolder(socket, uid);
     await server.listen(socket);

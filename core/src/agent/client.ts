@@ -64,7 +64,10 @@ function requestOf(call: Call, { env, cwd, uid, folders }: ClientOptions): Asked
   const given = call.socket ?? (env['PGARK_AGENT_SOCKET'] || undefined);
   const sockets =
     given === undefined
-      ? findSockets(agentKey(config, cluster), { uid, ...(folders && { folders }) })
+      ? // Under its own path too: a link to a config may have been switched over since the agent began.
+        [...new Set([config, file ?? ''])].flatMap((path) =>
+          findSockets(agentKey(path, cluster), { uid, ...(folders && { folders }) }),
+        )
       : [ownSocket(resolve(cwd, given), uid)].filter((socket) => socket !== undefined);
   if (sockets.length === 0) return undefined;
   const { command, path, name, json, timeout, repositories, systemId, until, logLevel } = call;

@@ -18,8 +18,8 @@ export interface Services extends Openable {
 }
 
 export interface RequestHandlerOptions {
-  /** Path of the config file, without symbolic links; empty when there is none. */
-  readonly config: string;
+  /** Path of the config file as it is now, without symbolic links; empty when there is none. */
+  readonly config: () => string;
   /** As given by `--cluster` or `PGARK_CLUSTER`; empty without. */
   readonly cluster: string;
   readonly warm: Pick<WarmArchive<Services>, 'use' | 'renew'>;
@@ -35,7 +35,7 @@ const declined = (reason: string): Reply => ({ type: 'decline', reason });
 export function requestHandler(options: RequestHandlerOptions): Handler {
   const { config, cluster, warm, presenter, logger, signal: agent } = options;
   return async (request, exchange) => {
-    if (request.config !== config) return declined('the agent works with another config');
+    if (request.config !== config()) return declined('the agent works with another config');
     if ((await identityAt(request)) !== request.identity)
       return declined('the agent sees other files than the command');
     const of = { command: request.command, file: request.name };

@@ -39,13 +39,16 @@ const ONLY_USER = 0o177;
 
 export class AgentServer {
   readonly #handle: Handler;
+  readonly #onTrouble: (error: unknown) => void;
   readonly #server: Server;
   readonly #open = new Set<Socket>();
   readonly #paths: string[] = [];
   #identity = '';
 
-  constructor(handle: Handler) {
+  /** `onTrouble` is told of what goes wrong with one connection, such as a file that cannot be removed. */
+  constructor(handle: Handler, onTrouble: (error: unknown) => void = () => undefined) {
     this.#handle = handle;
+    this.#onTrouble = onTrouble;
     this.#server = createServer((socket) => void this.#serve(socket));
     this.#server.maxConnections = MOST;
   }
@@ -129,9 +132,12 @@ export class AgentServer {
       socket.setTimeout(PATIENCE, () => socket.destroy());
       await closed;
       if (reply.file !== undefined) rmSync(reply.file, { force: true });
+    } catch (error) {
+      this.#onTrouble(error);
     } finally {
       clearInterval(alive);
-      socket.end();
+      // Not only ended: a client that hangs, or is stopped, would hold its place.
+      socket.destroySoon();
     }
   }
 }
@@ -142,15 +148,18 @@ function firstLine(socket: Socket): Promise<string | undefined> {
     const lines = new Lines();
     const finish = (line: string | undefined): void => {
       clearTimeout(timer);
+      // What else comes is thrown away, but its end is still noticed.
+      socket.off('data', take).resume();
       resolve(line);
     };
     const timer = setTimeout(() => finish(undefined), PATIENCE);
     socket.setEncoding('utf8');
-    socket.on('data', (text: string) => {
+    const take = (text: string): void => {
       const whole = lines.push(text);
-      if (whole === undefined) return finish(undefined);
-      if (whole[0] !== undefined) finish(whole[0]);
-    });
+      if (whole === undefined) finish(undefined);
+      else if (whole[0] !== undefined) finish(whole[0]);
+    };
+    socket.on('data', take);
     socket.once('close', () => finish(undefined));
   });
 }

@@ -18,6 +18,7 @@ import { answer, answerFailure, HEADERS } from './answer.ts';
 import { checkToken, credentials } from './credentials.ts';
 import { checkProtection, formatAddress, parseListenAddress } from './listen-address.ts';
 import { sendFile } from './send-file.ts';
+import { Strangers } from './strangers.ts';
 import { readTlsFiles } from './tls-files.ts';
 import { verifiedFile, type VerifiedFile } from './verified-file.ts';
 
@@ -54,6 +55,8 @@ const HANDSHAKE_LIMIT = 20_000;
 const REQUEST_LIMIT = 30_000;
 const IDLE_LIMIT = 60_000;
 const GRACE = 30_000;
+/** Connections at once that have not shown a credential. */
+const MOST_STRANGERS = 100;
 /** Milliseconds between two lines about requests without a credential. */
 const REFUSAL_PAUSE = 10_000;
 
@@ -88,7 +91,8 @@ export async function serveWal(options: WalServerOptions): Promise<WalServer> {
   const listener: RequestListener = (request, response) => void work.answer(request, response);
   for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) server.on(event, listener);
   // A connection costs memory before it has shown a credential.
-  server.maxConnections = config.maxRequests * 4 + 100;
+  server.on('connection', (socket) => work.strangers.take(socket));
+  server.maxConnections = config.maxRequests * 4 + 2 * MOST_STRANGERS;
   server.timeout = 0; // it would cut a client that is slow: see sendFile
   await listen(server, address.host, address.port);
   server.on('error', (error) => logger.warn({ error }, 'a connection could not be taken'));
@@ -140,6 +144,7 @@ async function listen(server: Server, host: string, port: number): Promise<void>
 /** Answers requests. */
 class WalRequests {
   admit: (request: IncomingMessage) => boolean = () => false;
+  readonly strangers: Strangers = new Strangers(MOST_STRANGERS);
   readonly #options: WalServerOptions;
   readonly #cluster: string;
   readonly #line: Line;
@@ -206,6 +211,7 @@ class WalRequests {
         close: true,
       });
     }
+    this.strangers.admit(request.socket);
     if (!reads)
       return answer(response, 405, 'pgark: only GET and HEAD', { headers: { Allow: 'GET, HEAD' }, close: true });
     const address = body ? undefined : parseWalTarget(url);

@@ -36,7 +36,7 @@ async function ask(change: Partial<PushRequest>, failure?: Error): Promise<Reply
     close: () => Promise.resolve(),
   };
   const handle = requestHandler({
-    config: '/etc/pgark.yaml',
+    config: () => '/etc/pgark.yaml',
     cluster: '',
     warm: { use: (work) => work(services), renew: () => void renewed++ },
     presenter: { json: jsonText, error: errorText, logger: () => Promise.resolve(pluginContext.logger) },
