@@ -15,7 +15,7 @@ export class RunningAgent {
   }
 
   /** Starts one for the archive and waits until it listens. */
-  static async start(archive: TestArchive): Promise<RunningAgent> {
+  static async start(archive: Pick<TestArchive, 'config'>): Promise<RunningAgent> {
     const user = serverUser();
     const cli = spawnCli(['--config', archive.config, '--log-level', 'debug', 'agent'], { ...user });
     const keys = ['', 'main'].map((cluster) => agentKey(realpathSync(archive.config), cluster));

@@ -17,12 +17,15 @@ export class Proxy {
   #refusing = false;
   /** Connections accepted so far. */
   connections = 0;
+  /** Connections turned away so far. */
+  refused = 0;
   /** Bytes forwarded from the target so far. */
   received = 0;
 
   private constructor(target: { readonly port: number; readonly host?: string }, pace: Pace | undefined) {
     this.#server = createServer((client) => {
       if (this.#refusing) {
+        this.refused += 1;
         client.destroy();
         return;
       }

@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { searched } from '../config/search.ts';
 import { failedFetchCode, HIGHEST_PUSH_CODE } from '../wal-command/exit-code.ts';
 import { dataDirectories, recoveryMode, type RecoveryMode } from '../wal-command/recovery-mode.ts';
+import { temporaryFor } from '../wal-command/temporary.ts';
 import { ask, type Answer, type AskOptions } from './ask.ts';
 import { parseCall, type Call } from './call.ts';
 import { agentKey, findSockets, ownSocket } from './place.ts';
@@ -118,7 +119,7 @@ export function takeOver(file: string, path: string): void {
     renameSync(file, path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    const temporary = `${path}.fetch`;
+    const temporary = temporaryFor(path);
     try {
       copyFileSync(file, temporary, constants.COPYFILE_FICLONE);
       if (statSync(temporary).size !== size) throw new Error(`${temporary} is not whole`, { cause: error });

@@ -13,7 +13,7 @@ import type { WalReader } from '../repository/wal.ts';
 import { walReader } from '../repository/wal-union.ts';
 import { findControlFile } from './data-directory.ts';
 import { withDeadline } from './deadline.ts';
-import { hasLaterWal } from './later-wal.ts';
+import { hasLaterWal, overlookedTimeline } from './later-wal.ts';
 import { place } from './place.ts';
 import type { RecoveryMode } from './recovery-mode.ts';
 import { isSegmentFile } from './segment-check.ts';
@@ -57,7 +57,8 @@ const ATTEMPT_LIMIT = 300_000;
  * Puts a WAL file at `path`, whole and verified, or says that nothing has it. Any doubt is an error: PostgreSQL ends the
  * recovery and opens the cluster when it is told that there is no more WAL.
  *
- * Errors: those of the repository; `WAL_GAP` in a recovery for a segment that is missing although later ones exist.
+ * Errors: those of the repository; `WAL_GAP` in a recovery for a segment that is missing although later ones exist, or for the history of a
+ * timeline that is missing although there is that timeline, or a later one.
  */
 export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult> {
   const file = parseWalFileName(options.name);
@@ -105,8 +106,9 @@ async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetch
   const spool = file.kind === 'backup' ? undefined : await spoolOf(context, systemId);
   const places = { archive, spool, file, systemId };
   let source = await received(places, context);
+  const later = { signal, spool, dataDirectories: context.dataDirectories };
   if (source === undefined && file.kind === 'segment') {
-    if (!(await hasLaterWal(archive, file, { signal, spool, dataDirectories: context.dataDirectories }))) {
+    if (!(await hasLaterWal(archive, file, later))) {
       const last = await unfinishedSegment(archive, file.name, { signal, ...(spool === undefined ? {} : { spool }) });
       if (last !== undefined) {
         await place(context.path, file, systemId, (temporary) => writeFile(temporary, last.bytes, { mode: 0o600 }));
@@ -116,9 +118,16 @@ async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetch
       source = await received(places, context);
     } else if (context.mode === 'recovery') {
       throw new ArchiveError('WAL_GAP', `the archive has no ${file.name}, although it has later segments`, {
-        hint: 'The recovery stops here, because the data after the gap would be lost silently. Find the segment, or restore to a target before it.',
+        hint: 'The recovery stops here, because the data after the gap would be lost silently. Find the segment and archive it with "pgark wal-push", or restore to a target before it.',
       });
     }
+  }
+  if (source === undefined && file.kind === 'history' && context.mode === 'recovery') {
+    const overlooked = await overlookedTimeline(archive, file.timeline, later);
+    if (overlooked !== undefined)
+      throw new ArchiveError('WAL_GAP', `the archive has no ${file.name}, although it has timeline ${overlooked}`, {
+        hint: 'The recovery stops here, because PostgreSQL would open the cluster on an older timeline. Find the file and archive it with "pgark wal-push", or put it into pg_wal of this cluster.',
+      });
   }
   if (source !== undefined) return { outcome: 'fetched', source };
   await allAreThere(repositories, systemId, signal);

@@ -1,5 +1,7 @@
-/** Whether a missing segment is a hole, or the end of the WAL. */
+/** Whether a missing segment is a hole, or the end of the WAL; whether a missing history hides a timeline. */
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { CallOptions } from '../contracts/storage.ts';
 import { parseHistory } from '../postgres/timeline.ts';
 import { historyName, readSegmentHeader, segmentNumber, segmentNumberOf } from '../postgres/wal-file.ts';
@@ -11,7 +13,7 @@ import type { SegmentFile } from './segment-check.ts';
 export interface LaterWalOptions extends CallOptions {
   /** The folder of the spool that holds the system's segments. */
   readonly spool: string | undefined;
-  /** Folders that may be the data directory, for the size of a segment. */
+  /** Folders that may be the data directory, for what its control file says. */
   readonly dataDirectories: readonly string[];
 }
 
@@ -25,20 +27,49 @@ export async function hasLaterWal(archive: WalReader, file: SegmentFile, options
   return forksLater(archive, file, options);
 }
 
+/**
+ * The newest timeline that a recovery would overlook without the history of `timeline`, which no place has; undefined when there is none.
+ *
+ * PostgreSQL asks for one history after the other, and takes the first that is missing for a timeline that does not exist: it then opens the
+ * cluster on the one before (source: `findNewestTimeLine`). It does without that of the timeline on which the cluster is, where an archive
+ * may have been begun, and reads its own copy where the archive has none.
+ */
+export async function overlookedTimeline(
+  archive: WalReader,
+  timeline: number,
+  options: LaterWalOptions,
+): Promise<number | undefined> {
+  const spooled = options.spool === undefined ? [] : await spooledSegments(options.spool);
+  const known = [
+    ...(await archive.timelines(options)),
+    ...spooled.map((name) => Number.parseInt(name.slice(0, 8), 16)),
+  ];
+  const newest = Math.max(...known);
+  if (newest < timeline) return undefined;
+  const copies = options.dataDirectories.map((directory) => join(directory, 'pg_wal', historyName(timeline)));
+  if (copies.some((path) => existsSync(path))) return undefined;
+  const control = await findControlFile(options.dataDirectories);
+  // Who asks from another host does not say where its cluster is: not before the oldest WAL of the archive.
+  const own =
+    control === undefined ? Math.min(...known) : Math.max(control.checkpoint.timeline, control.minRecoveryTimeline);
+  return timeline <= own ? undefined : newest;
+}
+
 /** Names of one timeline sort by position. */
 async function inSpool(folder: string, file: SegmentFile): Promise<boolean> {
-  let names: readonly string[];
+  const own = file.name.slice(0, 24);
+  const names = await spooledSegments(folder);
+  return names.some((name) => name.slice(0, 8) === own.slice(0, 8) && name > own);
+}
+
+/** Names of the segments of which the spool has anything. */
+async function spooledSegments(folder: string): Promise<readonly string[]> {
   try {
-    names = await readdir(folder);
+    return (await readdir(folder)).flatMap((name) => /^([0-9A-F]{24})(?:\.partial)?$/.exec(name)?.[1] ?? []);
   } catch (error) {
-    if (isAbsentInSpool(error, folder)) return false;
+    if (isAbsentInSpool(error, folder)) return [];
     throw error;
   }
-  const own = file.name.slice(0, 24);
-  return names.some(
-    (name) =>
-      /^[0-9A-F]{24}(?:\.partial)?$/.test(name) && name.slice(0, 8) === own.slice(0, 8) && name.slice(0, 24) > own,
-  );
 }
 
 async function forksLater(archive: WalReader, file: SegmentFile, options: LaterWalOptions): Promise<boolean> {

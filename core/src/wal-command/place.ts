@@ -2,6 +2,7 @@ import { open, rename, rm } from 'node:fs/promises';
 import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import { SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
 import { checkSegment, isSegmentFile, type SegmentFile } from './segment-check.ts';
+import { temporaryFor } from './temporary.ts';
 
 /** Lets `write` make a file beside `path`, checks it, and renames it: nothing unchecked ever has the name that PostgreSQL reads. */
 export async function place(
@@ -10,7 +11,7 @@ export async function place(
   systemId: string,
   write: (temporary: string) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.fetch`;
+  const temporary = temporaryFor(path);
   try {
     await write(temporary);
     if (isSegmentFile(file)) await checkPlaced(temporary, file, systemId);

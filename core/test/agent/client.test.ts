@@ -253,8 +253,10 @@ test('a file of another disk is copied whole before it gets its name', () => {
   const file = join(other, `pgark-client-${process.pid}`);
   writeFileSync(file, 'w'.repeat(5000));
   cleanup.push(() => rmSync(file, { force: true }));
-  const path = join(folder, 'RECOVERYXLOG');
+  const data = join(folder, 'data');
+  mkdirSync(data, { recursive: true });
+  const path = join(data, 'RECOVERYXLOG');
   takeOver(file, path);
   expect(readFileSync(path, 'utf8')).toBe('w'.repeat(5000));
-  expect(readdirSync(folder)).not.toContain('RECOVERYXLOG.fetch');
+  expect(readdirSync(data).filter((name) => name.startsWith('RECOVERYXLOG'))).toEqual(['RECOVERYXLOG']);
 });

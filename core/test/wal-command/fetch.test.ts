@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -131,6 +132,97 @@ test('H-20 a hole before the fork of a later timeline is no end of the archive',
   // In the segment of the fork and behind it nothing of the old timeline is needed.
   expect(await fetch(repository, walSegment(7n).name)).toEqual({ outcome: 'missing' });
   expect(await fetch(repository, walSegment(8n).name)).toEqual({ outcome: 'missing' });
+});
+
+test('H-20 a history that is missing although there is its timeline, or a later one, is no end of the timelines', async () => {
+  const history = (timeline: number): string => `0000000${timeline}.history`;
+  const repository = await archiveWith([5n]);
+  const archive = repository.wal(SYSTEM_ID);
+  expect(await fetch(repository, history(2))).toEqual({ outcome: 'missing' });
+  const second = walSegment(6n, { timeline: 2 });
+  await archive.push(second.name, { bytes: second.bytes });
+  const overlooked = { code: 'WAL_GAP', message: expect.stringContaining('it has timeline 2') as string };
+  await expect(fetch(repository, history(2))).rejects.toMatchObject(overlooked);
+  expect(await fetch(repository, history(3))).toEqual({ outcome: 'missing' });
+  // A standby asks again, and pg_rewind and people are told what there is.
+  for (const mode of ['standby', 'none'] as const)
+    expect(await fetch(repository, history(2), { mode })).toEqual({ outcome: 'missing' });
+  // PostgreSQL reads its own copy.
+  writeFileSync(join(folder, 'pg_wal', history(2)), '');
+  expect(await fetch(repository, history(2))).toEqual({ outcome: 'missing' });
+  rmSync(join(folder, 'pg_wal', history(2)));
+
+  await archive.push(history(4), { bytes: Buffer.from('1\t0/5000000\tno reason\n') });
+  for (const timeline of [2, 3])
+    await expect(fetch(repository, history(timeline))).rejects.toMatchObject({
+      code: 'WAL_GAP',
+      message: expect.stringContaining('it has timeline 4') as string,
+    });
+  expect(await fetch(repository, history(5))).toEqual({ outcome: 'missing' });
+});
+
+test('H-20 a timeline of which only the spool has WAL is not overlooked either', async () => {
+  const repository = await archiveWith([5n]);
+  const own = join(folder, 'spool', 'main', SYSTEM_ID);
+  mkdirSync(own, { recursive: true });
+  const spool = join(folder, 'spool');
+  expect(await fetch(repository, '00000002.history', { spool })).toEqual({ outcome: 'missing' });
+  writeFileSync(join(own, `${walSegment(6n, { timeline: 2 }).name}.partial`), '');
+  await expect(fetch(repository, '00000002.history', { spool })).rejects.toMatchObject({ code: 'WAL_GAP' });
+});
+
+test('an archive that was begun on a later timeline is restored from without its history', async () => {
+  const repository = await archiveWith([]);
+  const { name, bytes } = walSegment(6n, { timeline: 3 });
+  await repository.wal(SYSTEM_ID).push(name, { bytes });
+  expect(await fetch(repository, '00000003.history')).toEqual({ outcome: 'missing' });
+});
+
+test('H-20 a command that its PostgreSQL has left alone does not write into the file of the next one', async () => {
+  const storage = await memoryStorage();
+  const repository = await memoryRepository({ storage, compressed: false });
+  await repository.open({ create: true });
+  const [five, six] = [walSegment(5n, { fill: 5 }), walSegment(6n, { fill: 6 })];
+  for (const { name, bytes } of [five, six]) await repository.wal(SYSTEM_ID).push(name, { bytes });
+  let begun = (): void => undefined;
+  let goOn = (): void => undefined;
+  const [reached, opened] = [
+    new Promise<void>((resolve) => (begun = resolve)),
+    new Promise<void>((resolve) => (goOn = resolve)),
+  ];
+  let stopped = 0;
+  const slow: Storage = {
+    capabilities: storage.capabilities,
+    put: (...call) => storage.put(...call),
+    stat: (...call) => storage.stat(...call),
+    list: (...call) => storage.list(...call),
+    remove: (...call) => storage.remove(...call),
+    close: () => storage.close(),
+    // In the middle of the object.
+    get: async function* (key, options) {
+      for await (const chunk of storage.get(key, options)) {
+        yield chunk.subarray(0, chunk.byteLength >> 1);
+        if (key.includes(five.name)) {
+          stopped += 1;
+          begun();
+          await opened;
+        }
+        yield chunk.subarray(chunk.byteLength >> 1);
+      }
+    },
+  };
+  const left = fetch(await memoryRepository({ storage: slow }), five.name);
+  left.catch(() => undefined); // looked at below
+  await reached;
+  expect(await fetch(repository, six.name)).toMatchObject({ outcome: 'fetched' });
+  // PostgreSQL takes it under its own name, and reads it while the other command goes on.
+  const taken = join(folder, 'pg_wal', six.name);
+  renameSync(path, taken);
+  goOn();
+  await expect(left).rejects.toMatchObject({ code: 'RESTORE_FAILED' });
+  expect(stopped).toBe(1);
+  expect(readFileSync(taken).equals(six.bytes)).toBe(true);
+  expect(readdirSync(join(folder, 'pg_wal'))).toEqual([six.name]);
 });
 
 test('H-20 an archive that is not there is no miss: no marker, or nothing of this cluster', async () => {
