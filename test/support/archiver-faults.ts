@@ -53,11 +53,11 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
       return () => archive.proxy?.resume();
     },
   },
-  { name: 'storage gone', code: 2, says: /repository/, make: ({ archive }) => moveAway(archive.bucket) },
+  { name: 'storage gone', code: 2, says: /of the storage does not exist/, make: ({ archive }) => moveAway(archive.bucket) },
   {
     name: 'disk of the storage not mounted',
     code: 1,
-    says: /holds nothing|no cluster|not there/,
+    says: /has no cluster|was replaced/,
     make: ({ archive }) =>
       moveAway(archive.bucket, (path) => {
         mkdirSync(path);

@@ -98,12 +98,12 @@ export const RECOVERY_FAULTS: readonly RecoveryFault[] = [
   {
     name: 'storage gone',
     extra: true,
-    says: /repository/,
+    says: /of the storage does not exist/,
     make: ({ archive }) => moveAway(archive.bucket),
   },
   {
     name: 'disk of the storage not mounted',
-    says: /holds nothing|no cluster|not there/,
+    says: /has no cluster|was replaced/,
     make: ({ archive }) =>
       moveAway(archive.bucket, (path) => {
         mkdirSync(path);

@@ -1,6 +1,6 @@
 /** Recoveries over two timelines, from an archive that can go wrong in the middle. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serverUser } from './binaries.ts';
 import { Clone } from './clone.ts';
@@ -51,6 +51,8 @@ export class RecoveryScene {
       config: { agent: { prefetch: '0B' } },
     });
     const { archive } = faulty;
+    mkdirSync(join(archive.folder, 'compiled'));
+    giveToServer(join(archive.folder, 'compiled'));
     const segments: string[] = [];
     const add = async (count: number): Promise<void> => {
       for (let left = count; left > 0; left--) {
