@@ -19,9 +19,13 @@ async function switchWal(server: PostgresServer): Promise<string> {
   return server.value('SELECT pg_walfile_name(pg_switch_wal())');
 }
 
-async function expectEqual(receiver: Receiving, server: PostgresServer, names: readonly string[]): Promise<void> {
-  const archived = await receiver.archived(await systemIdOf(server));
-  const theirs = hashes(join(server.data, 'pg_wal'), /^[0-9A-F]{24}$/);
+async function expectEqual(
+  receiver: Receiving,
+  { data }: PostgresServer,
+  { systemId, names }: { readonly systemId: string; readonly names: readonly string[] },
+): Promise<void> {
+  const archived = await receiver.archived(systemId);
+  const theirs = hashes(join(data, 'pg_wal'), /^[0-9A-F]{24}$/);
   for (const name of names) expect(archived.get(name), name).toBe(theirs.get(name));
 }
 
@@ -48,7 +52,7 @@ test('H-04 connections that are cut in the middle of a segment: its .partial is 
   await flushedAll(server);
   await receiver.shipped(systemId);
   await receiver.stop();
-  await expectEqual(receiver, server, [name, after]);
+  await expectEqual(receiver, server, { systemId, names: [name, after] });
 });
 
 test('H-13 what waits for a storage that was down is shipped while the server is down', async () => {
@@ -80,5 +84,5 @@ test('H-13 what waits for a storage that was down is shipped while the server is
   await receiver.shipped(systemId);
   expect(server.running).toBe(false);
   await receiver.stop();
-  await expectEqual(receiver, server, names);
+  await expectEqual(receiver, server, { systemId, names });
 });

@@ -45,6 +45,8 @@ afterAll(() => server.destroy());
 const name = (number: bigint): string => segmentName(1, number, SEGMENT);
 const pathOf = (number: bigint): string => join(server.data, 'pg_wal', name(number));
 
+const requests = (): number => server.log.split('received replication command: START_REPLICATION').length;
+
 async function targetOf(url: string): Promise<ConnectionTarget> {
   return resolveTarget({ url }, { env: {}, home: '/nonexistent', applicationName: 'pgark' });
 }
@@ -64,7 +66,7 @@ async function close(
   const folder = later(temporaryFolder('hole'), removeFolder);
   const lacking = await fsRepository(join(folder, 'repository'), { compressed: false });
   await lacking.open({ create: true });
-  const before = server.log.split('START_REPLICATION').length;
+  const before = requests();
   const closed = await closeHole(
     lacking,
     { timeline: 1, first, last },
@@ -79,7 +81,7 @@ async function close(
     },
   );
   expect(existsSync(join(folder, 'holes'))).toBe(false);
-  return { lacking, closed, asked: server.log.split('START_REPLICATION').length - before };
+  return { lacking, closed, asked: requests() - before };
 }
 
 /** Takes the oldest segments away from the server until the end of the test. */
