@@ -1,5 +1,5 @@
 /** Agents that die or hang while PostgreSQL waits for them. */
-import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { serverUser } from '../support/binaries.ts';
 import { spawnCli } from '../support/cli.ts';
 import { later } from '../support/later.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
-import { archiveCommand, restored, startAndPromote } from '../support/restoring.ts';
+import { archiveCommand, restored } from '../support/restoring.ts';
 import { until } from '../support/until.ts';
 
 /** So slow that there is time to be in the middle of a segment. */
@@ -106,26 +106,6 @@ describe('an agent that dies', () => {
     await until('a segment without the agent', () => clone.log.split('restored log file').length > before + 2);
     agent.signal('SIGCONT');
     await clone.recovered();
-    expect(await clone.value('SELECT max(n) || $$ $$ || count(*) FROM numbers')).toBe(`${SEGMENTS} ${SEGMENTS}`);
-    await clone.stop();
-  });
-
-  test('H-20 a recovery through an agent stops when the archive is away, is not promoted, and completes when it is back', async () => {
-    const agent = later(await RunningAgent.start(archive), (one) => one.destroy());
-    const clone = later(await restored(archive, 17, 'away'), (one) => one.destroy());
-    renameSync(archive.repository, `${archive.repository}.away`);
-    try {
-      await clone.start({ wait: 'spawned' });
-      expect(await clone.exited()).not.toBe(0);
-      await until('the log', () => clone.log.includes('FATAL'));
-      expect(agent.answered('wal-fetch').length).toBeGreaterThan(0);
-      expect(clone.log).toMatch(/could not restore file "[^"]+" from archive: child process exited with exit code 255/);
-      expect(clone.log).not.toContain('selected new timeline ID');
-      expect(existsSync(join(clone.data, 'recovery.signal'))).toBe(true);
-    } finally {
-      renameSync(`${archive.repository}.away`, archive.repository);
-    }
-    await startAndPromote(clone);
     expect(await clone.value('SELECT max(n) || $$ $$ || count(*) FROM numbers')).toBe(`${SEGMENTS} ${SEGMENTS}`);
     await clone.stop();
   });

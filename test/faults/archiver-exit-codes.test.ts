@@ -27,6 +27,7 @@ const FULL = SCALE === 'full';
 const random = randomFrom(SEED);
 const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item;
 const MAIN = pick(MAJORS);
+const DRIVEN = ARCHIVER_FAULTS.filter(({ missing }) => missing === undefined);
 /** Faults for a version that is not the main one. */
 const FEW = 2;
 
@@ -113,24 +114,24 @@ class Scene {
   report(): string {
     return `${this.codes().join(' ')}\n${this.server.log}`;
   }
+}
 
-  /** Compares every segment with what the server still has of it. */
-  async compare(): Promise<void> {
-    const path = this.archive.config('the command');
-    const loaded = await loadConfig({ path, env: {}, directory: '/' });
-    const opened = later(await openArchive(loaded, { logger: silentLogger }), (one) => one.close());
-    const wal = opened.repositories[0].wal(await systemIdOf(this.server));
-    for (const name of this.segments) {
-      const local = createHash('sha256')
-        .update(readFileSync(join(this.server.data, 'pg_wal', name)))
-        .digest('hex');
-      const object = await wal.find(name);
-      if (object === undefined) throw new Error(`${name} is lost`);
-      const stored = createHash('sha256');
-      for await (const chunk of wal.read(object)) stored.update(chunk);
-      expect(stored.digest('hex'), name).toBe(local);
-      expect(object.digest, name).toBe(local.slice(0, 32));
-    }
+/** Compares every segment with what the server still has of it. */
+async function expectArchived({ archive, server, segments }: Scene): Promise<void> {
+  const path = archive.config('the command');
+  const loaded = await loadConfig({ path, env: {}, directory: '/' });
+  const opened = later(await openArchive(loaded, { logger: silentLogger }), (one) => one.close());
+  const wal = opened.repositories[0].wal(await systemIdOf(server));
+  for (const name of segments) {
+    const local = createHash('sha256')
+      .update(readFileSync(join(server.data, 'pg_wal', name)))
+      .digest('hex');
+    const object = await wal.find(name);
+    if (object === undefined) throw new Error(`${name} is lost`);
+    const stored = createHash('sha256');
+    for await (const chunk of wal.read(object)) stored.update(chunk);
+    expect(stored.digest('hex'), name).toBe(local);
+    expect(object.digest, name).toBe(local.slice(0, 32));
   }
 }
 
@@ -187,7 +188,8 @@ afterAll(() => unmountDisk());
 
 test.each(
   MAJORS.flatMap((major) => {
-    const faults = FULL || major === MAIN ? ARCHIVER_FAULTS : Array.from({ length: FEW }, () => pick(ARCHIVER_FAULTS));
+    // Those that are left out where something is missing are not in the title.
+    const faults = FULL || major === MAIN ? DRIVEN : Array.from({ length: FEW }, () => pick(DRIVEN));
     const driven = faults.flatMap((fault) => (FULL ? WAYS : [pick(WAYS)]).map((way) => ({ fault, way })));
     return { major, driven, names: faults.map(({ name }) => name).join(', ') };
   }),
@@ -197,13 +199,12 @@ test.each(
     const scene = await Scene.open(major);
     const pid = await scene.archiver();
     for (const { fault, way } of driven) {
-      if (fault.missing === undefined) await drive(scene, fault, way);
-      else console.warn(`not driven: ${fault.name}: ${fault.missing}`);
+      await drive(scene, fault, way);
     }
     if (versityMissing === undefined && (FULL || major === MAIN)) await killInTheMiddle(scene);
     expect(await scene.archiver()).toBe(pid);
     expect(scene.server.log).not.toMatch(/archiver process|terminated by signal/);
     expect(scene.codes().filter((code) => code > 125)).toEqual([]);
-    await scene.compare();
+    await expectArchived(scene);
   },
 );

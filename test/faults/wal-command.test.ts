@@ -1,14 +1,12 @@
-/** What PostgreSQL makes of the exit codes of wal-fetch and wal-push, in recoveries and archivers that are disturbed. */
-import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+/** Exit codes of wal-fetch and wal-push by themselves, and a plan over a hole. What PostgreSQL makes of them is in `*-exit-codes.test.ts`. */
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
-import { serverUser } from '../support/binaries.ts';
 import { runCli, spawnCli } from '../support/cli.ts';
-import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
-import { archiveCommand, restoreCli, restored, startAndPromote } from '../support/restoring.ts';
-import { until } from '../support/until.ts';
+import { PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
+import { restoreCli, restored, startAndPromote } from '../support/restoring.ts';
 
 const always: (() => unknown)[] = [];
 const cleanup: (() => unknown)[] = [];
@@ -60,100 +58,6 @@ describe('restore_command', () => {
   async function rows(of: PostgresServer): Promise<string> {
     return of.value(`SELECT coalesce(string_agg(n::text, ' ' ORDER BY n), '') FROM numbers`);
   }
-
-  /** Starts a recovery that must stop, and shows that the cluster was not promoted. */
-  async function recoveryStops(clone: PostgresServer): Promise<void> {
-    await clone.start({ wait: 'spawned' });
-    expect(await clone.exited()).not.toBe(0);
-    await until('the log', () => clone.log.includes('FATAL'));
-    expect(clone.log).toMatch(/could not restore file "[^"]+" from archive: child process exited with exit code 255/);
-    expect(clone.log).not.toContain('selected new timeline ID');
-    expect(existsSync(join(clone.data, 'recovery.signal'))).toBe(true);
-    expect(existsSync(join(clone.data, 'pg_wal', '00000002.history'))).toBe(false);
-  }
-
-  test.each([
-    [
-      'was moved away',
-      (): (() => void) => {
-        renameSync(archive.repository, `${archive.repository}.away`);
-        return () => renameSync(`${archive.repository}.away`, archive.repository);
-      },
-    ],
-    [
-      'cannot be read',
-      (): (() => void) => {
-        const wal = join(archive.systemFolder, 'wal', '00000001');
-        chmodSync(wal, 0);
-        return () => chmodSync(wal, 0o755);
-      },
-    ],
-    [
-      'is an empty folder, as a disk that is not mounted',
-      (): (() => void) => {
-        renameSync(join(archive.repository, 'main'), `${archive.repository}.away`);
-        return () => renameSync(`${archive.repository}.away`, join(archive.repository, 'main'));
-      },
-    ],
-    [
-      'has a damaged segment',
-      (): (() => void) => {
-        const path = objectOf(segments[2] ?? '');
-        const whole = readFileSync(path);
-        const bytes = Buffer.from(whole);
-        const at = bytes.byteLength >> 1;
-        bytes.writeUInt8(bytes.readUInt8(at) ^ 0x04, at);
-        writeFileSync(path, bytes);
-        return () => writeFileSync(path, whole);
-      },
-    ],
-    [
-      'has lost a segment after the plan',
-      (): (() => void) => {
-        const path = objectOf(segments[2] ?? '');
-        renameSync(path, join(archive.folder, 'lost'));
-        return () => renameSync(join(archive.folder, 'lost'), path);
-      },
-    ],
-  ])(
-    'H-20 a recovery whose archive %s stops, is not promoted, and completes when it is healed',
-    async (name, damage) => {
-      const clone = later(await restored(archive, 16, `stopped-${name.replaceAll(/\W/g, '')}`));
-      const heal = damage();
-      try {
-        await recoveryStops(clone);
-      } finally {
-        heal();
-      }
-      await startAndPromote(clone);
-      expect(await rows(clone)).toBe('1 2 3 4');
-    },
-  );
-
-  test('H-20 a standby outlives an archive that is away, and goes on when it is back', async () => {
-    const standby = later(await restored(archive, 16, 'standby', ['--standby']));
-    renameSync(archive.repository, `${archive.repository}.away`);
-    try {
-      await standby.start({ wait: 'spawned' });
-      // It asks again and again, and lives.
-      await until(
-        'refused requests',
-        () => existsSync(join(standby.folder, 'log')) && standby.log.split('pgark: error').length > 3,
-      );
-      expect(standby.running).toBe(true);
-      expect(standby.log).not.toContain('FATAL:  could not restore file');
-    } finally {
-      renameSync(`${archive.repository}.away`, archive.repository);
-    }
-    await until('the standby', async () => {
-      try {
-        return (await rows(standby)) === '1 2 3 4';
-      } catch {
-        return false; // it does not take connections yet
-      }
-    });
-    expect(await standby.value('SELECT pg_is_in_recovery()')).toBe('true');
-  });
 
   test('a plan over a hole refuses what lies behind it, names it, and goes up to it when asked for the latest', async () => {
     const path = objectOf(segments[1] ?? '');
@@ -228,50 +132,6 @@ describe('restore_command', () => {
 });
 
 describe('archive_command', () => {
-  test('H-21 a failing archive is counted by the server and healed, and the archiver lives', async () => {
-    const folder = temporaryFolder('push');
-    const server = await PostgresServer.create({ major: 18 });
-    cleanup.push(async () => {
-      await server.destroy();
-      removeFolder(folder);
-    });
-    const archive = new TestArchive(server);
-    cleanup.push(() => archive.destroy());
-    server.configure({ archive_mode: 'on', archive_command: archiveCommand(archive) });
-    await server.start();
-    await archive.backup();
-    renameSync(archive.repository, `${archive.repository}.away`);
-    const archiver = (): Promise<string> =>
-      server.value(`SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'`);
-    const pid = await archiver();
-    await server.query('CREATE TABLE t AS SELECT 1 AS n');
-    const name = await server.value('SELECT pg_walfile_name(pg_switch_wal())');
-    await until(
-      'a counted failure',
-      async () => Number(await server.value('SELECT failed_count FROM pg_stat_archiver')) > 0,
-    );
-    expect(await archiver()).toBe(pid);
-    expect(server.log).not.toContain('archiver process');
-    renameSync(`${archive.repository}.away`, archive.repository);
-    giveToServer(archive.repository);
-    // A checkpoint in between lets the archiver look again at once, after its minute of patience.
-    await until('the segment', async () => {
-      await server.query('SELECT pg_switch_wal()');
-      return existsSync(join(archive.repository, 'main')) && archive.holds(name);
-    });
-    // The same file again is a success (H-22), and does not change the archive.
-    const objects = (): number =>
-      // The archiver goes on beside this, and its temporary files come and go.
-      readdirSync(archive.repository, { recursive: true }).filter((path) => !String(path).startsWith('.pgark-tmp'))
-        .length;
-    const before = objects();
-    const again = await runCli(['--config', archive.config, 'wal-push', join(server.data, 'pg_wal', name), name], {
-      ...serverUser(),
-    });
-    if (existsSync(join(server.data, 'pg_wal', name))) expect(again).toMatchObject({ code: 0 });
-    expect(objects()).toBeGreaterThanOrEqual(before);
-  });
-
   test('H-21 no ending of wal-push is above 125', async () => {
     const folder = temporaryFolder('endings');
     cleanup.push(() => removeFolder(folder));

@@ -38,7 +38,7 @@ beforeAll(async () => {
     await server.query('SELECT pg_switch_wal()');
   }
   last = first + BigInt(SEGMENTS) - 1n;
-  expect(await current()).toBe(last + 1n);
+  if ((await current()) !== last + 1n) throw new Error('other segments were written beside');
 });
 afterAll(() => server.destroy());
 
