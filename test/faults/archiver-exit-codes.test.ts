@@ -151,7 +151,7 @@ async function drive(scene: Scene, fault: ArchiverFault, way: Way): Promise<void
       async () => (await scene.failed()) > before,
       () => scene.report(),
     );
-    expect(new Set(scene.codes(next)), scene.report()).toEqual(new Set([fault.code]));
+    expect(fault.codes, scene.report()).toEqual(expect.arrayContaining([...new Set(scene.codes(next))]));
     expect(await scene.server.value('SELECT last_failed_wal FROM pg_stat_archiver')).toBe(next);
     expect(scene.server.log).toMatch(fault.says);
     if (way === 'the agent') expect((await archive.agent()).asked('wal-push').length).toBeGreaterThan(asked);

@@ -95,7 +95,7 @@ test('H-01 serves as a synchronous standby: every commit is flushed at once, not
   expect(position?.lsn).toBeGreaterThan(0n);
 });
 
-test('with remote acknowledgement the flush position is what the storage holds', async () => {
+test('H-02 with remote acknowledgement the flush position is what the storage holds', async () => {
   const server = await start();
   const systemId = await systemIdOf(server);
   let slices = 0;

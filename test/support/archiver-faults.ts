@@ -14,7 +14,8 @@ export interface ArchiverFault {
   readonly missing?: string | undefined;
   /** Through S3. */
   readonly s3?: true;
-  readonly code: number;
+  /** Exit codes: an agent may see more than a command that looks for the first time. */
+  readonly codes: readonly number[];
   /** What the command says. */
   readonly says: RegExp;
   /** Makes it before `next` is archived, `last` being there, and gives what heals it. */
@@ -46,17 +47,22 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
     name: 'storage down',
     missing: versityMissing,
     s3: true,
-    code: 2,
+    codes: [2],
     says: /ECONNRESET|socket hang up|ECONNREFUSED/,
     make: ({ archive }) => {
       archive.proxy?.cut({ refuse: true });
       return () => archive.proxy?.resume();
     },
   },
-  { name: 'storage gone', code: 2, says: /of the storage does not exist/, make: ({ archive }) => moveAway(archive.bucket) },
+  {
+    name: 'storage gone',
+    codes: [2],
+    says: /of the storage does not exist/,
+    make: ({ archive }) => moveAway(archive.bucket),
+  },
   {
     name: 'disk of the storage not mounted',
-    code: 1,
+    codes: [1, 2],
     says: /has no cluster|was replaced/,
     make: ({ archive }) =>
       moveAway(archive.bucket, (path) => {
@@ -68,13 +74,13 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
     name: 'wrong credentials',
     missing: versityMissing,
     s3: true,
-    code: 2,
+    codes: [2],
     says: /SignatureDoesNotMatch|denied|403/i,
     make: ({ archive }) => archive.set({ credentials: 'wrong' }),
   },
   {
     name: 'folder that takes nothing',
-    code: 2,
+    codes: [2],
     says: /EACCES/,
     make: ({ archive, last }) => {
       const folder = dirname(archive.objectOf(last));
@@ -84,13 +90,13 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
   },
   {
     name: 'key that is gone',
-    code: 3,
+    codes: [3],
     says: /gone/,
     make: ({ archive }) => archive.set({ key: 'gone' }),
   },
   {
     name: 'other content under the name',
-    code: 4,
+    codes: [4],
     says: /holds [0-9A-F]{24} with digest/,
     make: ({ archive, last, next }) => {
       const object = archive.objectOf(last);
@@ -104,7 +110,7 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
   {
     name: 'full disk',
     missing: typeof DISK === 'string' ? DISK : undefined,
-    code: 2,
+    codes: [2],
     says: /ENOSPC|no space/,
     make: () => fill(dirname(placeOnDisk())),
   },
@@ -112,7 +118,7 @@ export const ARCHIVER_FAULTS: readonly ArchiverFault[] = [
     name: 'timeout',
     missing: versityMissing,
     s3: true,
-    code: 2,
+    codes: [2],
     says: /did not finish within 3 s/,
     make: ({ archive }) => {
       archive.proxy?.stall();
