@@ -12,7 +12,8 @@ export const TOOLS = '/usr/lib/postgresql/15/bin';
 /** The project's folder, with a slash at the end. */
 export const ROOT: string = new URL('../..', import.meta.url).pathname;
 
-export async function benchServer(): Promise<PostgresServer> {
+/** `settings` are further ones. */
+export async function benchServer(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
   return PostgresServer.start({
     major: 15,
     settings: {
@@ -23,6 +24,7 @@ export async function benchServer(): Promise<PostgresServer> {
       synchronous_commit: 'on',
       // It would come upon the new tables in the middle of some runs and not of others.
       autovacuum: 'off',
+      ...settings,
     },
   });
 }
@@ -47,6 +49,8 @@ export async function fill(server: PostgresServer, scale: number): Promise<numbe
 export interface Archive {
   readonly folder: string;
   readonly config: string;
+  /** Of its receiver. */
+  readonly slot: string;
 }
 
 /** A config of pgark in a folder of its own; without a storage, its repository is there too. */
@@ -57,14 +61,15 @@ export function archive(server: PostgresServer, name: string, codecs: readonly o
     giveToServer(join(folder, part));
   }
   const config = join(folder, 'pgark.json');
+  const slot = `pgark_${name}`;
   const content = {
     cluster: 'bench',
     postgres: { url: server.url() },
     repositories: [{ name: 'primary', storage: storage ?? { use: 'fs', path: join(folder, 'repository') }, codecs }],
-    receive: { slot: `pgark_${name}`, spool: join(folder, 'spool') },
+    receive: { slot, spool: join(folder, 'spool') },
   };
   writeFileSync(config, JSON.stringify(content));
-  return { folder, config };
+  return { folder, config, slot };
 }
 
 /** A command of the built program, as its users run it. */

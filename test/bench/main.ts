@@ -1,9 +1,9 @@
 /**
  * `npm run bench`: figures of pgark beside its peers, run in turn, medians and ratios; see docs/how-to/measure.md.
  *
- *   --only codecs,backup,latency,commits,wal-command,storage   some of the groups; what was measured of the others before is kept
+ *   --only codecs,backup,latency,commits,wal-command,wal-rates,storage   some of the groups; what was measured of the others before is kept
  *   --quick                                        a look: small data, one round, no claims
- *   --rounds N --scale N --seconds N --megabytes N --backlog N
+ *   --rounds N --scale N --seconds N --megabytes N --backlog N --segments N
  *   --from FILE                                    measures nothing, takes an earlier result
  *   --publish                                      writes the page and the pictures to docs/bench
  */
@@ -24,6 +24,7 @@ import { writeSample } from './sample.ts';
 import { benchStorage } from './storage.ts';
 import { scoreboard } from './table.ts';
 import { benchWalCommand } from './wal-command.ts';
+import { benchWalRates } from './wal-rates.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     megabytes: { type: 'string' },
     backlog: { type: 'string' },
+    segments: { type: 'string' },
     from: { type: 'string' },
     publish: { type: 'boolean', default: false },
   },
@@ -47,6 +49,7 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
 const scale = Number(values.scale ?? (values.quick ? 10 : 60));
 const seconds = Number(values.seconds ?? (values.quick ? 5 : 15));
 const megabytes = Number(values.megabytes ?? (values.quick ? 100 : 1000));
+const segments = Number(values.segments ?? (values.quick ? 12 : 60));
 const wanted = values.only?.split(',') ?? ORDER;
 
 type Found = Pick<Group, 'figures' | 'peaks'> & { readonly leftOut?: readonly string[]; readonly bytes?: number };
@@ -79,6 +82,7 @@ const GROUPS: Readonly<Record<string, (server: PostgresServer) => Promise<Found>
     return { figures, peaks: { receive: peak } };
   },
   'wal-command': (server) => benchWalCommand(server, rounds),
+  'wal-rates': () => benchWalRates({ rounds, scale: Math.ceil(scale / 6), segments }),
   storage: (server) => benchStorage(server, rounds),
 };
 

@@ -31,7 +31,15 @@ export interface Result {
   readonly groups: readonly Group[];
 }
 
-export const ORDER: readonly string[] = ['codecs', 'backup', 'latency', 'commits', 'wal-command', 'storage'];
+export const ORDER: readonly string[] = [
+  'codecs',
+  'backup',
+  'latency',
+  'commits',
+  'wal-command',
+  'wal-rates',
+  'storage',
+];
 
 /** No command may need more; with parts of a gigabyte and S3, a little more. */
 const MEMORY_LIMIT = 250e6;

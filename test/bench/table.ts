@@ -16,6 +16,7 @@ export const TITLES: Readonly<Record<string, string>> = {
   latency: 'Latency of synchronous commits',
   commits: 'Rate of synchronous commits',
   'wal-command': 'Archive and restore commands',
+  'wal-rates': 'Archiving of a backlog, and replay',
   storage: 'Object storage',
 };
 

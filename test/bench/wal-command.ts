@@ -4,11 +4,11 @@
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresServer } from '../support/postgres.ts';
+import { makeArchive, startAgent } from './agent.ts';
 import { archive, pgark, type Archive } from './cluster.ts';
 import { installed } from './machine.ts';
-import { runCommand, Watched, type Figure, type Run } from './measure.ts';
+import { runCommand, type Figure, type Run } from './measure.ts';
 import { costsOf, runPairs, type PairedRuns } from './pairs.ts';
 import { PgBackRest } from './pgbackrest.ts';
 
@@ -100,24 +100,6 @@ async function push({ config }: Archive, path: string): Promise<Run> {
 async function miss({ config }: Archive, server: PostgresServer): Promise<Run> {
   const args = ['wal-fetch', '000000FF.history', join(server.data, 'pg_wal', 'RECOVERYHISTORY')];
   return runCommand({ ...pgark(config, args), asServer: true, exitCode: 1 });
-}
-
-/** A backup makes the archive; wal-push does not. What it waits for comes by a receiver, which ends before anything is measured. */
-async function makeArchive({ config }: Archive, server: PostgresServer): Promise<void> {
-  const receiver = new Watched({ ...pgark(config, ['receive']), asServer: true });
-  const streaming = `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`;
-  for (const end = performance.now() + 60_000; (await server.value(streaming)) === '0'; await sleep(50))
-    if (performance.now() > end) throw new Error(`the archive was not made:\n${receiver.errors}`);
-  await receiver.stop('SIGINT');
-  await server.query(`SELECT pg_drop_replication_slot('pgark_wal_command')`);
-}
-
-async function startAgent({ config }: Archive): Promise<Watched> {
-  const agent = new Watched({ ...pgark(config, ['agent']), asServer: true });
-  for (const end = performance.now() + 60_000; !agent.errors.includes('the agent listens'); await sleep(20))
-    if (performance.now() > end || agent.child.exitCode !== null)
-      throw new Error(`the agent does not listen:\n${agent.errors}`);
-  return agent;
 }
 
 /** Whole segments of the server with WAL of real tables, which a slot keeps; their paths. */

@@ -9,6 +9,7 @@ import type { Logger } from '../contracts/plugin.ts';
 import { pause } from '../receive/backoff.ts';
 import { SpoolLock } from '../receive/spool-lock.ts';
 import { withDeadline } from '../wal-command/deadline.ts';
+import { DroppedSegments } from '../wal-command/dropped-segments.ts';
 import { FetchService } from './fetch-service.ts';
 import { notifySystemd } from './notify.ts';
 import { agentKey, isOwnFolder, runtimeFolders, socketIn } from './place.ts';
@@ -122,7 +123,14 @@ async function openServices(
   return {
     archive,
     cluster: config.cluster,
-    push: new PushService({ repositories: writable, concurrency: config.agent.concurrency, logger, signal }),
+    push: new PushService({
+      repositories: writable,
+      concurrency: config.agent.concurrency,
+      policy: config.push,
+      dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
+      logger,
+      signal,
+    }),
     fetch,
     close: async () => {
       fetch.close();

@@ -74,6 +74,8 @@ export async function answer(request: AgentRequest, services: Services, options:
 async function push(request: PushRequest, services: Services, options: AnswerOptions): Promise<Reply> {
   const { presenter, signal, stderr } = options;
   const result = await services.push.push(request, { signal });
+  if (result === undefined)
+    return { type: 'decline', reason: 'the disk is about to fill, and the command decides what is let go' };
   const logger = await presenter.logger(request, stderr);
   logger.debug({ file: request.name, outcome: result.outcome }, 'archived');
   return { type: 'end', exitCode: 0, stdout: request.json ? presenter.json(result) : '' };

@@ -1,8 +1,11 @@
 /** `wal-push` in the agent. */
 import { dirname, join, resolve } from 'node:path';
+import type { PushConfig } from '../config/config.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { DroppedSegments } from '../wal-command/dropped-segments.ts';
+import { mayLetGo, shipLate } from '../wal-command/let-go.ts';
 import { clusterOf, type CheckOptions, type FileChecks } from '../wal-command/local-file.ts';
 import { readyFiles } from '../wal-command/look-ahead.ts';
 import { pushFile, walPush, type PushFile, type WalPushResult } from '../wal-command/push.ts';
@@ -15,6 +18,8 @@ export interface PushServiceOptions {
   readonly repositories: readonly [Repository, ...Repository[]];
   /** Segments that are archived ahead at once, in each repository. */
   readonly concurrency: number;
+  readonly policy: PushConfig;
+  readonly dropped: DroppedSegments;
   readonly logger: Logger;
   /** Fires at the end of the agent. */
   readonly signal: AbortSignal;
@@ -39,24 +44,27 @@ export class PushService {
     );
   }
 
-  /** Errors: those of `walPush`. */
-  async push(request: PushRequest, { signal }: { readonly signal: AbortSignal }): Promise<WalPushResult> {
+  /**
+   * Undefined when the segment may be let go now: that is for the command itself to decide, which tries once more, with the config and the
+   * connections of this moment. Errors: those of `walPush`.
+   */
+  async push(request: PushRequest, { signal }: { readonly signal: AbortSignal }): Promise<WalPushResult | undefined> {
     const { name, cwd, systemId, timeout } = request;
     const path = resolve(cwd, request.path);
     const files: FileChecks = { get: (file, at, given) => this.#files.get(file, at, { systemId: given, cwd }) };
     const file = parseWalFileName(name);
     if (file?.kind === 'segment') void this.#lookAhead(file, path, files, { systemId, cwd });
     const cluster = systemId === undefined ? {} : { systemId };
-    return walPush({
-      path,
-      name,
-      repositories: this.#options.repositories,
-      timeout,
-      signal,
-      files,
-      push: this.#push,
-      ...cluster,
-    });
+    const { repositories, policy, dropped, logger } = this.#options;
+    try {
+      const options = { path, name, repositories, timeout, signal, files, push: this.#push, dropped, ...cluster };
+      const result = await walPush(options);
+      await shipLate(result.systemId, { ...options, dropped, logger });
+      return result;
+    } catch (error) {
+      if (await mayLetGo(error, { policy, name, path })) return undefined;
+      throw error;
+    }
   }
 
   /** Does not send what is on its way already. */

@@ -90,6 +90,14 @@ export interface RestoreConfig {
   readonly walRetry: number;
 }
 
+/** What `wal-push` does with a segment that it cannot archive. */
+export interface PushConfig {
+  /** When the disk of `pg_wal` is about to fill; `drop` records a gap and lets it go. */
+  readonly onFullDisk: 'keep' | 'drop';
+  /** Bytes: with less space left the disk is about to fill. */
+  readonly minFree: number;
+}
+
 export interface ServeConfig {
   /** `host:port`, an IPv6 address in brackets. */
   readonly listen: string;
@@ -140,6 +148,7 @@ export interface Config {
   readonly receive: ReceiveConfig;
   readonly backup: BackupConfig;
   readonly restore: RestoreConfig;
+  readonly push: PushConfig;
   readonly agent: AgentConfig;
   readonly serve: ServeConfig;
   /** Threads for codecs. */

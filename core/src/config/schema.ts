@@ -232,6 +232,17 @@ const restore = z.strictObject({
     .describe('How long `pgark wal-fetch` tries again while the storage fails, before it stops the recovery.'),
 });
 
+const push = z.strictObject({
+  onFullDisk: choice(['keep', 'drop'])
+    .default('keep')
+    .describe(
+      'What happens to a segment that cannot be archived while the disk of `pg_wal` is about to fill: `keep` fails, and PostgreSQL keeps it; `drop` records a gap and lets it go, so that the server lives on.',
+    ),
+  minFree: size({ least: '1MiB' })
+    .prefault('1GiB')
+    .describe('Free space of the disk of `pg_wal` below which it is about to fill.'),
+});
+
 const serve = z.strictObject({
   listen: text()
     .regex(LISTEN, 'must be an address and a port such as 127.0.0.1:8732, [::1]:8732 or 0.0.0.0:8732')
@@ -322,6 +333,7 @@ const section = z
     receive: receive.prefault({}).describe('`pgark receive`.'),
     backup: backup.prefault({}).describe('`pgark backup`.'),
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
+    push: push.prefault({}).describe('`pgark wal-push`.'),
     agent: agent.prefault({}).describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),

@@ -5,7 +5,7 @@ import type { ConnectionTarget } from '../postgres/target.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import { asArchiveError } from '../receive/messages.ts';
 import type { Repository } from '../repository/repository.ts';
-import { gapsAmong } from '../repository/wal-gaps.ts';
+import { covers, gapsAmong } from '../repository/wal-gaps.ts';
 import { closeHole } from './close-hole.ts';
 import { describeHole, findHoles, type WalHole } from './holes.ts';
 import type { Judgement } from './judge.ts';
@@ -148,9 +148,8 @@ export class ArchiveGuard {
     const { timeline } = hole;
     const [from, to] = [hole.first * BigInt(segmentSize), (hole.last + 1n) * BigInt(segmentSize)];
     const facts = repository.facts(systemId);
-    const known = gapsAmong(await facts.list('wal', { signal })).some(
-      (gap) => gap.timeline === timeline && gap.toTimeline === timeline && gap.from <= from && gap.to >= to,
-    );
+    const lost = { timeline, toTimeline: timeline, from, to };
+    const known = gapsAmong(await facts.list('wal', { signal })).some((gap) => covers(gap, lost));
     if (known) return;
     const reason = `repository ${repository.name} lacks WAL that neither another repository nor a server has`;
     const data = { timeline, from: formatLsn(from), to: formatLsn(to), reason };

@@ -27,6 +27,31 @@ export function gapsAmong(facts: readonly Fact[]): readonly RecordedGap[] {
     }));
 }
 
+/** Whether all of the second gap lies in the first one. */
+export function covers(gap: RecordedGap, other: RecordedGap): boolean {
+  return (
+    gap.timeline === other.timeline &&
+    gap.toTimeline === other.toTimeline &&
+    gap.from <= other.from &&
+    gap.to >= other.to
+  );
+}
+
+/** One gap for those that touch or overlap on one timeline: segments that were let go one by one are one loss. */
+export function joinGaps(gaps: readonly RecordedGap[]): readonly RecordedGap[] {
+  const order = ({ timeline, from }: RecordedGap, other: RecordedGap): number =>
+    timeline - other.timeline || (from < other.from ? -1 : from > other.from ? 1 : 0);
+  const joined: RecordedGap[] = [];
+  for (const gap of gaps.toSorted(order)) {
+    const last = joined.at(-1);
+    const single = gap.timeline === gap.toTimeline && last?.timeline === last?.toTimeline;
+    if (last !== undefined && single && last.timeline === gap.timeline && gap.from <= last.to)
+      joined[joined.length - 1] = { ...last, to: gap.to > last.to ? gap.to : last.to };
+    else joined.push(gap);
+  }
+  return joined;
+}
+
 type Begin = Pick<BackupRecord, 'timeline' | 'startLsn'>;
 
 /** Whether a backup was taken behind a gap, so that its WAL does not lead through it. */
@@ -43,7 +68,7 @@ export function gapsInTheWayOf<Gap extends RecordedGap>(backup: Begin, gaps: rea
 /**
  * The gaps on record in a repository that are still gaps: WAL that came later, as from the spool of another receiver or by a copy, has
  * closed the others. One whose segments cannot be counted, for the size of a segment is not known or it leads from one timeline to
- * another, counts as open. Errors: `REPOSITORY_FORMAT`, those of the storage.
+ * another, counts as open. Those that touch are one. Errors: `REPOSITORY_FORMAT`, those of the storage.
  */
 export async function openGaps(
   repository: Repository,
@@ -57,7 +82,7 @@ export async function openGaps(
     if (!countable || !(await holdsAll(repository, systemId, { timeline, from, to }, { ...call, segmentSize })))
       open.push(gap);
   }
-  return open;
+  return joinGaps(open);
 }
 
 /** Whether a repository holds every segment from one LSN up to another. */

@@ -13,6 +13,7 @@ import { readLineage, type Lineage } from './lineage.ts';
 import type { PlanContext } from './plan-context.ts';
 import type { PlanProblem, RestorePlan } from './plan-types.ts';
 import { checkReach } from './reach.ts';
+import { recordedGaps } from './recorded-gaps.ts';
 import { RestoreSources } from './sources.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
 import { walkWal, type WalPiece, type WalRun } from './wal-pieces.ts';
@@ -88,6 +89,8 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   const { segmentSize } = backup;
   const run = await walkWal(base.archive, lineage, { ...base, start: parseLsn(backup.startLsn), segmentSize });
   const reach = await checkReach({ target, goal, backup, run }, context);
+  const { repositories } = sources;
+  const lost = await recordedGaps({ repositories, run, goal, start: parseLsn(backup.startLsn), segmentSize }, context);
   const pieces = upTo(run.pieces, goal, backup);
   const folders = await planFolders(backup, options);
   const others = await otherTimelines(lineage, context, segmentSize);
@@ -120,6 +123,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       ...others,
       ...found,
       ...reach.warnings,
+      ...lost,
       ...folders.warnings,
       ...(backup.suspect === undefined ? [] : [`backup ${backup.id} is suspect: ${backup.suspect.message}`]),
     ],

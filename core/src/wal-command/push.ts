@@ -1,9 +1,11 @@
 /** `archive_command`: one WAL file into the archive. */
+import { dirname } from 'node:path';
 import { ArchiveError } from '../contracts/errors.ts';
 import { parseWalFileName } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
 import { withDeadline } from './deadline.ts';
 import type { WalSource } from '../repository/wal.ts';
+import type { DroppedSegments } from './dropped-segments.ts';
 import { clusterOf, type FileChecks } from './local-file.ts';
 import { pushToAll } from './push-to-all.ts';
 
@@ -23,6 +25,8 @@ export interface WalPushOptions {
   readonly files?: FileChecks;
   /** Puts a checked file into a repository. Default: {@link pushFile}. */
   readonly push?: PushFile;
+  /** What was let go before: no repository gets another file before it has those gaps on record. */
+  readonly dropped?: DroppedSegments;
 }
 
 /** One file into the WAL of a repository that is open. */
@@ -43,6 +47,8 @@ export interface WalPushResult {
 }
 
 const DEFAULT_TIMEOUT = 60_000;
+/** Milliseconds for a repository to take the records of gaps: one that hangs must not take the whole time each time. */
+const RECORD_LIMIT = 10_000;
 
 export const pushFile: PushFile = (repository, { name, systemId }, source, signal) =>
   repository.wal(systemId).push(name, source, { signal });
@@ -58,7 +64,7 @@ export const pushFile: PushFile = (repository, { name, systemId }, source, signa
  */
 export async function walPush(options: WalPushOptions): Promise<WalPushResult> {
   const { name, path, repositories, systemId: given, timeout = DEFAULT_TIMEOUT, signal, files } = options;
-  const { push = pushFile } = options;
+  const push = afterGaps(options.push ?? pushFile, options.dropped);
   const file = parseWalFileName(name);
   if (file === undefined)
     throw new ArchiveError('WAL_INVALID', `not the name of a WAL file: "${name.slice(0, 100)}"`, {
@@ -75,4 +81,19 @@ export async function walPush(options: WalPushOptions): Promise<WalPushResult> {
     const outcome = await push(repository, { name, path, systemId }, source, either);
     return { name, systemId, outcome, repositories: [{ name: repository.name, outcome }] };
   });
+}
+
+function afterGaps(push: PushFile, dropped: DroppedSegments | undefined): PushFile {
+  if (dropped === undefined) return push;
+  return async (repository, target, source, signal) => {
+    const { name, path, systemId } = target;
+    const what = `recording gaps in repository ${repository.name}`;
+    await withDeadline(what, RECORD_LIMIT, signal, (either) =>
+      dropped.deliver(repository, systemId, { walFolder: dirname(path), but: name, signal: either }),
+    );
+    const outcome = await push(repository, target, source, signal);
+    // An earlier command may have been about to let it go.
+    dropped.remove({ repository: repository.name, systemId, name });
+    return outcome;
+  };
 }

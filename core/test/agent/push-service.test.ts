@@ -8,6 +8,7 @@ import { KnownFiles } from '../../src/agent/known-files.ts';
 import type { PushRequest } from '../../src/agent/protocol.ts';
 import { PushService } from '../../src/agent/push-service.ts';
 import { parseWalFileName, type WalFile } from '../../src/postgres/wal-file.ts';
+import { DroppedSegments } from '../../src/wal-command/dropped-segments.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { keysOf, memoryRepository, memoryStorage, pluginContext } from '../repository/repository.ts';
 import { walSegment, type SegmentOptions } from '../wal-command/segments.ts';
@@ -37,7 +38,15 @@ async function repositoryOn(wrap: (storage: Storage) => Storage = (one) => one, 
 }
 
 function service(...repositories: [Repository, ...Repository[]]): PushService {
-  return new PushService({ repositories, concurrency: 2, logger: pluginContext.logger, signal: end.signal });
+  const policy = { onFullDisk: 'keep', minFree: 0 } as const;
+  return new PushService({
+    repositories,
+    concurrency: 2,
+    policy,
+    dropped: new DroppedSegments(join(folder, 'spool'), 'main', policy),
+    logger: pluginContext.logger,
+    signal: end.signal,
+  });
 }
 
 function push(to: PushService, name: string, change: Partial<PushRequest> = {}): ReturnType<PushService['push']> {

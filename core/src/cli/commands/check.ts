@@ -23,6 +23,8 @@ export function register(program: Command): void {
     .action(async (flags: CheckFlags, command: Command) =>
       runCommand(command, async (context) => {
         const { output } = context;
+        const { warnOfDropped } = await import('../dropped-warning.ts');
+        warnOfDropped(context.config, context.logger);
         const findings: Finding[] = [];
         for await (const finding of run(flags, context)) {
           findings.push(finding);

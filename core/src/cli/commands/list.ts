@@ -18,6 +18,8 @@ export function register(program: Command): void {
       runCommand(command, async (context) => {
         const { config, output, logger, signal } = context;
         const { findBackups, showingOptions, throwFailures } = await import('../backups.ts');
+        const { warnOfDropped } = await import('../dropped-warning.ts');
+        warnOfDropped(config, logger);
         const opened = await context.archive(showingOptions(config));
         const { backups, failures } = await findBackups(opened.repositories, { signal });
         const { findGaps } = await import('../backup-gaps.ts');

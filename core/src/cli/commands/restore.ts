@@ -96,6 +96,8 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
     throw new ArchiveError('USAGE', 'no directory to restore into was given', {
       hint: 'Name the new data directory, or use --plan to see the plan only.',
     });
+  const { warnOfDropped } = await import('../dropped-warning.ts');
+  warnOfDropped(config, logger);
   const [{ planRestore }, { restore }, { recoverySettings }, { RestoreProgressText }, { planDocument, planLines }] =
     await Promise.all([
       import('../../restore/plan.ts'),

@@ -19,8 +19,10 @@ export function register(program: Command): void {
     .argument('<id>', 'of the backup, or "latest"')
     .action(async (id: string, _, command: Command) =>
       runCommand(command, async (context) => {
-        const { config, output, signal } = context;
+        const { config, output, logger, signal } = context;
         const { chooseBackup, findBackups, showingOptions, throwFailures } = await import('../backups.ts');
+        const { warnOfDropped } = await import('../dropped-warning.ts');
+        warnOfDropped(config, logger);
         const { lookAtWal } = await import('../backup-wal.ts');
         const opened = await context.archive(showingOptions(config));
         const found = await findBackups(opened.repositories, { signal });

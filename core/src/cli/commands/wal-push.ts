@@ -26,22 +26,31 @@ export function register(program: Command): void {
     .addOption(agentSocketOption())
     .action(async (path: string, name: string, options: Options, command: Command) => {
       staySmall();
-      await runCommand(command, async ({ archive, output, logger, signal }) => {
-        const [{ walPush }, opened] = await Promise.all([
-          import('../../wal-command/push.ts'),
+      await runCommand(command, async ({ archive, config, output, logger, signal }) => {
+        const [{ pushOrLetGo }, { DroppedSegments }, opened] = await Promise.all([
+          import('../../wal-command/let-go.ts'),
+          import('../../wal-command/dropped-segments.ts'),
           archive({ retry: { deadline: 0 } }),
         ]);
-        const { writable: repositories } = opened;
+        const { writable: repositories, events } = opened;
         const { systemId, timeout } = options;
-        const cluster = systemId === undefined ? {} : { systemId };
-        const result = await walPush({ path, name, repositories, timeout, signal, ...cluster }).catch(
-          (error: unknown) => {
-            // The result of those that have the file comes first.
-            if (isArchiveError(error, 'REPOSITORY_BEHIND') && output.isJson) output.json(error.details);
-            throw error;
-          },
-        );
-        logger.debug({ file: name, outcome: result.outcome }, 'archived');
+        const result = await pushOrLetGo({
+          path,
+          name,
+          repositories,
+          timeout,
+          signal,
+          logger,
+          policy: config.push,
+          dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
+          onGap: (gap) => events.emit('wal.gap', gap),
+          ...(systemId !== undefined && { systemId }),
+        }).catch((error: unknown) => {
+          // The result of those that have the file comes first.
+          if (isArchiveError(error, 'REPOSITORY_BEHIND') && output.isJson) output.json(error.details);
+          throw error;
+        });
+        logger.debug({ file: name, outcome: result.outcome }, result.outcome === 'dropped' ? 'let go' : 'archived');
         if (output.isJson) output.json(result);
       });
     });
