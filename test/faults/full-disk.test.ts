@@ -17,7 +17,7 @@ import { until } from '../support/until.ts';
 const MIB = 1024 * 1024;
 const SEGMENT = 4 * MIB;
 /** Segments that are written while the archive is away: more than the disk has room for. */
-const WRITTEN = 12;
+const WRITTEN = 8;
 
 const disk = smallDisk(72, serverUser());
 afterAll(() => {
@@ -66,7 +66,7 @@ class Scene {
 
   /** Leaves room for some segments only. */
   fill(): void {
-    writeFileSync(join(this.#disk, 'filler'), Buffer.alloc(this.free - 7 * SEGMENT));
+    writeFileSync(join(this.#disk, 'filler'), Buffer.alloc(this.free - 5 * SEGMENT));
   }
 
   setPolicy(push: object): void {
@@ -113,7 +113,7 @@ class Scene {
       await until(
         'room on the disk',
         async () => {
-          if (this.free > 3 * SEGMENT) return true;
+          if (this.free > 2 * SEGMENT) return true;
           await this.server.query('CHECKPOINT');
           return false;
         },

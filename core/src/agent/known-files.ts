@@ -1,6 +1,7 @@
 /** WAL files that were read for their digest and have not changed since. */
 import { stat } from 'node:fs/promises';
 import type { WalFile } from '../postgres/wal-file.ts';
+import { SegmentMemory } from './segment-memory.ts';
 import { checkFile, type CheckedFile, type CheckOptions } from '../wal-command/local-file.ts';
 
 /** Files that are remembered: more than PostgreSQL looks at in one go. */
@@ -19,6 +20,7 @@ interface Known {
  */
 export class KnownFiles {
   readonly #known = new Map<string, Known>();
+  readonly #memory = new SegmentMemory();
 
   /** Errors: those of `checkFile`. */
   async get(file: WalFile, path: string, options: CheckOptions): Promise<CheckedFile> {
@@ -30,7 +32,7 @@ export class KnownFiles {
     const known = this.#known.get(key);
     if (known !== undefined && known.state === state) return known.checked;
     this.#known.delete(key);
-    const checked = checkFile(file, path, options);
+    const checked = checkFile(file, path, { ...options, hold: (size) => this.#memory.hold(size) });
     if (state === undefined) return checked;
     this.#known.set(key, { state, checked });
     const [first] = this.#known.keys();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { load } from '../pipeline/load.ts';
 import { store } from '../pipeline/store.ts';
@@ -23,12 +24,12 @@ import { joinSlices, type TailSlice } from './tail.ts';
 import { writeWhole } from './whole-file.ts';
 
 /**
- * Where the bytes of a WAL file come from: a file, read twice; memory; or a stream that can be read anew, whose digest (as in
- * {@link WalObject}) is known and compared with what it gives.
+ * Where the bytes of a WAL file come from: a file, read twice; memory, whose digest (as in {@link WalObject}) may be known of these very bytes,
+ * and which is released when it is stored; or a stream that can be read anew, whose digest is known and compared with what it gives.
  */
 export type WalSource =
   | { readonly path: string }
-  | { readonly bytes: Uint8Array }
+  | { readonly bytes: Uint8Array; readonly digest?: string }
   | { readonly digest: string; readonly read: () => AsyncIterable<Uint8Array> };
 
 /** A WAL file in the archive. */
@@ -78,14 +79,19 @@ export class WalArchive {
   async push(name: string, source: WalSource, options: CallOptions = {}): Promise<'stored' | 'present'> {
     const file = walFile(name);
     const digest = await digestOf(source, options);
-    if (await this.#holds(file, digest, options)) return 'present';
+    const release = (): void => ('bytes' in source ? releaseChunk(source.bytes) : undefined);
+    if (await this.#holds(file, digest, options)) {
+      release();
+      return 'present';
+    }
     const key = this.#prefix + walKey(file, digest, this.#suffixes());
     try {
-      await this.#store(key, digest, streamOf(source, options), options);
+      await this.#store(key, { digest, hash: !('bytes' in source) }, streamOf(source, options), options);
     } catch (error) {
       if (isArchiveError(error, 'STORAGE_EXISTS')) return 'present';
       throw error;
     }
+    release();
     // A second server may have stored other content of this name between the look and the put: its digest makes
     // another key, so only a second look can tell.
     await this.#holds(file, digest, options);
@@ -249,7 +255,8 @@ export class WalArchive {
     const digest = await digestOf({ bytes }, options);
     const slice: TailKey = { from, to, digest, codecs: this.#suffixes() };
     try {
-      await this.#store(this.#prefix + tailKey(walFile(name), slice), digest, bodyOf(bytes), options);
+      const key = this.#prefix + tailKey(walFile(name), slice);
+      await this.#store(key, { digest, hash: true }, bodyOf(bytes), options);
     } catch (error) {
       if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error;
     }
@@ -280,9 +287,16 @@ export class WalArchive {
     return collect(stream, slice.key, 1 << 30);
   }
 
-  async #store(key: string, digest: string, source: AsyncIterable<Uint8Array>, options: CallOptions): Promise<void> {
+  /** `hash`: whether the source is compared with the digest; memory of which it was just taken need not be. */
+  async #store(
+    key: string,
+    { digest, hash }: { readonly digest: string; readonly hash: boolean },
+    source: AsyncIterable<Uint8Array>,
+    options: CallOptions,
+  ): Promise<void> {
     const { storage, codecs, concurrency } = this.#context;
-    await store(storage, key, source, { ...signalOf(options), codecs, concurrency, plainDigest: digest });
+    const expected = hash ? { plainDigest: digest } : { plainHash: false };
+    await store(storage, key, source, { ...signalOf(options), codecs, concurrency, ...expected });
   }
 
   #suffixes(): readonly string[] {
@@ -307,7 +321,7 @@ const READ_SIZE = 1024 * 1024;
 
 /** A source that begins anew each time it is read, so that a put can be tried again. */
 function streamOf(source: WalSource, options: CallOptions): AsyncIterable<Uint8Array> {
-  if ('bytes' in source) return bodyOf(source.bytes);
+  if ('bytes' in source) return piecesOf(source.bytes);
   if ('read' in source) return { [Symbol.asyncIterator]: () => source.read()[Symbol.asyncIterator]() };
   const open = (): AsyncIterable<Uint8Array> =>
     createReadStream(source.path, { highWaterMark: READ_SIZE, ...signalOf(options) });
@@ -315,8 +329,18 @@ function streamOf(source: WalSource, options: CallOptions): AsyncIterable<Uint8A
 }
 
 async function digestOf(source: WalSource, options: CallOptions): Promise<string> {
-  if ('digest' in source) return source.digest;
+  if ('digest' in source && source.digest !== undefined) return source.digest;
   const hash = createHash('sha256');
   for await (const chunk of streamOf(source, options)) hash.update(chunk);
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
+}
+
+/** Memory in pieces that a codec takes as they are. */
+function piecesOf(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  return {
+    async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+      for (let offset = 0; offset < bytes.byteLength; offset += READ_SIZE)
+        yield leaseChunk(bytes.subarray(offset, offset + READ_SIZE), () => undefined);
+    },
+  };
 }

@@ -45,26 +45,64 @@ export interface CheckOptions {
   readonly systemId: string | undefined;
   /** A folder that may be the data directory of the server. Default: the current one. */
   readonly cwd?: string;
+  /** Gives memory for a file of so many bytes, which the first source then has, so that the file is read once. Default: it is read anew. */
+  readonly hold?: (size: number) => HeldBytes | undefined;
+}
+
+/** The bytes of a file, for the one who takes them first. */
+export interface HeldBytes {
+  /** Where they are read into. */
+  readonly memory: Uint8Array;
+  /**
+   * Leased, and to be released when they are stored. After a failure they must not be: whatever goes on with them then would find others in
+   * their place. Undefined when they were taken, or others came in their place.
+   */
+  take(): Uint8Array | undefined;
 }
 
 /** Checks a file against its name and reads it for its digest. Errors: those of {@link clusterOf}. */
 export async function checkFile(file: WalFile, path: string, options: CheckOptions): Promise<CheckedFile> {
   const systemId = await clusterOf(file, path, options);
-  const digest = await digestOf(path);
-  return { systemId, source: (signal) => ({ digest, read: () => readChunks(path, signal) }) };
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
   try {
-    for await (const chunk of readChunks(path)) {
-      hash.update(chunk);
-      releaseChunk(chunk);
-    }
+    const held = options.hold?.((await stat(path)).size);
+    const digest = await digestOf(path, held?.memory);
+    return {
+      systemId,
+      source: (signal) => {
+        const bytes = held?.take();
+        return bytes === undefined ? { digest, read: () => readChunks(path, signal) } : { digest, bytes };
+      },
+    };
   } catch (error) {
     throw unreadable(path, error);
   }
+}
+
+/** `memory` is as long as the file, and has its bytes then. */
+async function digestOf(path: string, memory: Uint8Array | undefined): Promise<string> {
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const chunk of memory === undefined ? readChunks(path) : readInto(memory, path)) {
+    hash.update(chunk);
+    size += chunk.byteLength;
+    releaseChunk(chunk);
+  }
+  if (memory !== undefined && size !== memory.byteLength) throw new Error('its length has changed');
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
+}
+
+async function* readInto(memory: Uint8Array, path: string): AsyncGenerator<Uint8Array> {
+  const handle = await open(path);
+  try {
+    for (let size = 0; size < memory.byteLength;) {
+      const { bytesRead } = await handle.read(memory, size, Math.min(READ_SIZE, memory.byteLength - size));
+      if (bytesRead === 0) return;
+      yield memory.subarray(size, size + bytesRead);
+      size += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
 }
 
 /** The bytes of a file in leased chunks: fresh memory for each costs more than reading what the server has just written. */

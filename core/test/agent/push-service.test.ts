@@ -9,9 +9,10 @@ import type { PushRequest } from '../../src/agent/protocol.ts';
 import { PushService } from '../../src/agent/push-service.ts';
 import { parseWalFileName, type WalFile } from '../../src/postgres/wal-file.ts';
 import { DroppedSegments } from '../../src/wal-command/dropped-segments.ts';
+import { collect } from '../../src/repository/objects.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { keysOf, memoryRepository, memoryStorage, pluginContext } from '../repository/repository.ts';
-import { walSegment, type SegmentOptions } from '../wal-command/segments.ts';
+import { SYSTEM_ID, walSegment, type SegmentOptions } from '../wal-command/segments.ts';
 
 let folder = '';
 const end = new AbortController();
@@ -70,6 +71,32 @@ test('what is ready behind a segment is archived while PostgreSQL has not asked 
   expect(await push(agent, names[1] ?? '')).toMatchObject({ outcome: 'present' });
   // Nothing is marked as done: that is PostgreSQL's.
   expect(readdirSync(join(folder, 'pg_wal', 'archive_status'))).toEqual(names.map((name) => `${name}.ready`));
+});
+
+test('what is archived ahead, some at once and after failures, is what its file holds', async () => {
+  const numbers = Array.from({ length: 12 }, (_, at) => BigInt(at + 5));
+  const names = numbers.map((number) => ready(number, { fill: Number(number) }));
+  let failures = 3;
+  const repository = await repositoryOn((storage) => ({
+    ...gated('', Promise.resolve())(storage),
+    put: async (key, body, options) => {
+      if (!key.includes('/wal/') || failures-- <= 0) return storage.put(key, body, options);
+      // It has begun to read.
+      for await (const chunk of body) throw new ArchiveError('STORAGE_UNAVAILABLE', `away after ${chunk.byteLength}`);
+    },
+  }));
+  const agent = service(repository);
+  while ((await segmentsIn(repository)).length < names.length)
+    for (const name of names) await push(agent, name).catch(() => undefined);
+  expect(failures).toBeLessThanOrEqual(0);
+  const wal = repository.wal(SYSTEM_ID);
+  for (const [at, name] of names.entries()) {
+    const object = await wal.find(name);
+    const content = object === undefined ? undefined : await collect(wal.read(object), name);
+    expect(
+      content === undefined ? name : Buffer.compare(content, walSegment(numbers[at] ?? 0n, { fill: at + 5 }).bytes),
+    ).toBe(0);
+  }
 });
 
 test('H-23 a segment that the repository has lost since it was archived ahead is stored again', async () => {
