@@ -1,13 +1,13 @@
-import type { Dirent } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { stat, type Dirent, type Stats } from 'node:fs';
+import { readdir, stat as lookAt } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compareKeys, throwIfAborted, type ListOptions, type ObjectInfo } from '@pgark/sdk';
-import { present } from './fs-error.ts';
+import { fsError, isAbsent, present } from './fs-error.ts';
 import type { Root } from './root.ts';
 import { TEMPORARY_FOLDER } from './temporary-files.ts';
 
 /** How many files are looked up at once. */
-const AT_ONCE = 32;
+const AT_ONCE = 64;
 
 /** One name in a folder; the sort key of a folder ends with a slash, as the keys of what is in it go on with one. */
 interface Entry {
@@ -41,17 +41,18 @@ async function* walk(
   const entries = await entriesOf(root, folder);
   const wanted = entries.filter((entry) => isWanted(entry, prefix, options.startAfter));
   wanted.sort((left, right) => compareKeys(left.key, right.key));
-  let batch: Entry[] = [];
-  for (const entry of wanted) {
-    if (!entry.folder) {
-      batch.push(entry);
-      if (batch.length < AT_ONCE) continue;
+  for (let at = 0; at < wanted.length;) {
+    const entry = wanted[at] as Entry;
+    if (entry.folder) {
+      yield* walk(root, entry.key, prefix, options);
+      at++;
+      continue;
     }
-    yield* lookUp(root, batch, options);
-    batch = [];
-    if (entry.folder) yield* walk(root, entry.key, prefix, options);
+    const end = wanted.findIndex((other, index) => index >= at && other.folder);
+    const files = wanted.slice(at, end < 0 ? undefined : end);
+    yield* lookUp(root, files, options);
+    at += files.length;
   }
-  yield* lookUp(root, batch, options);
 }
 
 async function entriesOf(root: Root, folder: string): Promise<readonly Entry[]> {
@@ -72,7 +73,7 @@ async function entryOf(root: Root, folder: string, dirent: Dirent): Promise<Entr
   if (dirent.isDirectory()) return { key: `${key}/`, folder: true };
   // A symbolic link counts as what it points to; some file systems do not tell the type at all.
   const path = join(root.path, key);
-  const info = await present(stat(path), `looking up ${path}`);
+  const info = await present(lookAt(path), `looking up ${path}`);
   if (info?.isDirectory() === true) return { key: `${key}/`, folder: true };
   return info?.isFile() === true ? { key, folder: false } : undefined;
 }
@@ -83,19 +84,48 @@ function isWanted(entry: Entry, prefix: string, startAfter: string | undefined):
   return compareKeys(entry.key, startAfter) > 0 || (entry.folder && startAfter.startsWith(entry.key));
 }
 
+/** The next files are looked up while the caller is busy with the last ones. */
 async function* lookUp(
   root: Root,
-  batch: readonly Entry[],
+  files: readonly Entry[],
   options: ListOptions,
 ): AsyncGenerator<ObjectInfo, void, undefined> {
-  if (batch.length === 0) return;
-  throwIfAborted(options.signal, 'listing objects');
-  const infos = await Promise.all(batch.map(({ key }) => present(stat(join(root.path, key)), `looking up ${key}`)));
-  if (infos.includes(undefined)) await root.check();
-  for (const [index, info] of infos.entries()) {
-    const key = batch[index]?.key;
-    if (info === undefined || key === undefined) continue;
+  const begin = (at: number): Promise<readonly Found[]> | undefined => {
+    if (at >= files.length) return undefined;
+    const found = statAll(files.slice(at, at + AT_ONCE).map(({ key }) => `${root.path}/${key}`));
+    found.catch(() => undefined); // looked at when its turn comes
+    return found;
+  };
+  let next = begin(0);
+  for (let at = 0; next !== undefined; at += AT_ONCE) {
     throwIfAborted(options.signal, 'listing objects');
-    yield { key, size: info.size, modified: info.mtimeMs };
+    const infos = await next;
+    next = begin(at + AT_ONCE);
+    if (infos.includes(undefined)) await root.check();
+    for (const [index, info] of infos.entries()) {
+      const key = files[at + index]?.key;
+      if (info === undefined || key === undefined) continue;
+      throwIfAborted(options.signal, 'listing objects');
+      yield { key, size: info.size, modified: info.mtimeMs };
+    }
   }
+}
+
+/** Undefined for a file that is not there any more. */
+type Found = Stats | undefined;
+
+/** Looks up some files at once: one promise for all, for with a million of them those are what costs. */
+function statAll(paths: readonly string[]): Promise<readonly Found[]> {
+  return new Promise((resolve, reject) => {
+    const found: Found[] = [];
+    let left = paths.length;
+    for (const [index, path] of paths.entries()) {
+      stat(path, (error, info) => {
+        if (error !== null && !isAbsent(error)) reject(fsError(error, `looking up ${path}`));
+        found[index] = error === null ? info : undefined;
+        left--;
+        if (left === 0) resolve(found);
+      });
+    }
+  });
 }
