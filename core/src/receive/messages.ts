@@ -52,6 +52,16 @@ export interface Slice {
   readonly to: number;
 }
 
+/** How far a stream is. */
+export interface ReceiverPosition {
+  readonly timeline: number;
+  readonly received: bigint;
+  /** Durable in the spool. */
+  readonly flushed: bigint;
+  /** The end of the server's WAL, as it said last. */
+  readonly serverEnd: bigint;
+}
+
 /** A question of the receiving thread, answered by a message with the same `id`. */
 export type Question =
   | {
@@ -81,6 +91,7 @@ export type FromThread =
   | { readonly type: 'opened'; readonly name: string; readonly start: bigint; readonly lineage: Lineage }
   | { readonly type: 'slice'; readonly slice: Slice }
   | { readonly type: 'hurry' }
+  | { readonly type: 'position'; readonly position: ReceiverPosition }
   | { readonly type: 'ask'; readonly id: number; readonly question: Question }
   | { readonly type: 'note'; readonly level: 'info' | 'warn'; readonly message: string }
   | { readonly type: 'end'; readonly reason: 'stopped' | 'until'; readonly position: WalPosition | undefined }

@@ -31,8 +31,10 @@ import { Outlet, type OutletOptions } from './outlet.ts';
 import { Shipper } from './shipper.ts';
 import { SpoolLock } from './spool-lock.ts';
 import { Spool, type WalPosition } from './spool.ts';
+import { shippedOf, StatusFile } from './status-file.ts';
 import { startThread } from './start-thread.ts';
 import { TailShipper } from './tail-shipper.ts';
+import { ReceivedTimes } from './received-times.ts';
 
 export interface ReceiveOptions {
   /** The cluster's name: the folder in the spool, and part of every key. */
@@ -105,6 +107,8 @@ class Reception {
   readonly #spool: Spool;
   readonly #outlets: readonly Outlet[];
   readonly #shippers = new Map<string, Shipper>();
+  readonly #times: ReceivedTimes;
+  readonly #status: StatusFile;
   readonly #confirmed: ConfirmedFiles;
   readonly #gaps: GapRecords;
   readonly #answers: Answers;
@@ -136,6 +140,7 @@ class Reception {
           ...(retry !== undefined && { retry }),
         }),
     );
+    this.#times = new ReceivedTimes({ spool: this.#spool, outlets: this.#outlets, logger: this.#logger });
     this.#confirmed = new ConfirmedFiles(this.#spool, this.#logger);
     this.#gaps = new GapRecords({
       folder: this.#spool.folder,
@@ -149,6 +154,12 @@ class Reception {
       onEvent: this.#onEvent,
       logger: this.#logger,
       signal: this.#cancel.signal,
+    });
+    this.#status = new StatusFile({
+      folder: this.#spool.folder,
+      slot: options.config.slot,
+      repositories: () => this.#outlets.map((outlet) => shippedOf(outlet, this.#shippers, this.#tail, this.#openedAt)),
+      logger: this.#logger,
     });
     this.#worker = startThread(options);
   }
@@ -187,6 +198,7 @@ class Reception {
     } finally {
       signal?.removeEventListener('abort', stop);
       this.#cancel.abort();
+      this.#status.close();
       await this.#worker.terminate();
     }
   }
@@ -201,8 +213,11 @@ class Reception {
     for (const outlet of this.#outlets) outlet.finish();
     if (position !== undefined) await this.#tail?.finish(position.lsn, milliseconds);
     const shippers = [...this.#shippers.values()];
+    if (this.#tail !== undefined && this.#system !== undefined && position !== undefined)
+      this.#times.end(this.#system, position);
     let unshipped = 0;
     for (const shipper of shippers) unshipped += await shipper.finish(Math.max(0, deadline - Date.now()));
+    await this.#times.finish(deadline - Date.now());
     const unshippedBy = Object.fromEntries(
       this.#outlets.map((outlet) => [outlet.name, shippers.reduce((sum, shipper) => sum + shipper.left(outlet), 0)]),
     );
@@ -253,9 +268,13 @@ class Reception {
         break;
       case 'slice':
         this.#tail?.take(message.slice);
+        if (this.#system !== undefined) this.#times.slice(this.#system, message.slice);
         break;
       case 'hurry':
         this.#tail?.hurry();
+        break;
+      case 'position':
+        this.#status.position(message.position);
         break;
       case 'note':
         this.#logger[message.level]({}, message.message);
@@ -268,6 +287,7 @@ class Reception {
 
   #begin(system: SystemInfo): void {
     this.#system = system;
+    this.#status.system(system.systemId);
     this.#guard(system);
     const { ack, tail } = this.#options.config;
     const interval = tail ?? (ack === 'remote' ? REMOTE_INTERVAL : undefined);
@@ -343,6 +363,7 @@ class Reception {
       confirmed: this.#confirmed,
       concurrency: config.shipConcurrency,
       ...(this.#outlets.length > 1 && { holes: new HoleWatch(watch) }),
+      ...(this.#outlets.length > 0 && { times: this.#times.of(systemId) }),
       onEvent,
       logger,
       onShipped: (outlet, { name }) => {
@@ -358,6 +379,7 @@ class Reception {
       case 'wal.state': {
         const { state, message } = event.data;
         this.#streaming = state === 'streaming';
+        this.#status.state(event.data);
         if (state === 'WAL_GAP' || state === 'streaming') this.#guardian?.hurry();
         if (CALM.has(state)) this.#logger.info({ state }, message);
         else this.#logger.warn({ state }, message);
@@ -371,9 +393,11 @@ class Reception {
         break;
       }
       case 'receive.connected':
+        this.#status.connected(event.data.host);
         this.#onEvent(event.name, event.data);
         break;
       case 'receive.disconnected':
+        this.#status.connected(undefined);
         this.#onEvent(event.name, event.data);
         break;
     }

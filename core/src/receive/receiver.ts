@@ -46,6 +46,8 @@ interface Running {
 const STOP_TIMEOUT = 5000;
 /** Milliseconds after which a server that has sent nothing is asked for a sign that the stream has begun. */
 const SIGN_AFTER = 250;
+/** Milliseconds between reports of how far the stream is. */
+const TELL_EVERY = 2000;
 /** Bytes that are flushed together while the server sends what it has in store. */
 const CATCH_UP_BATCH = 4n * 1024n * 1024n;
 
@@ -257,6 +259,7 @@ export class Receiver {
     this.#confirmed = { timeline, lsn: agreedUpTo(this.#confirmed, server) ?? 0n };
     let connected = false;
     let behind = false;
+    let serverEnd = lsn;
     const onSign = (): void => {
       if (connected) return;
       connected = true;
@@ -268,10 +271,12 @@ export class Receiver {
       {
         data: (start, walEnd, chunk) => {
           writer.write(start, chunk);
+          serverEnd = walEnd;
           behind = walEnd > writer.written;
           onSign();
         },
-        keepalive: (_walEnd, replyRequested) => {
+        keepalive: (walEnd, replyRequested) => {
+          serverEnd = walEnd;
           onSign();
           if (!replyRequested) return;
           this.#sync();
@@ -300,6 +305,10 @@ export class Receiver {
     const sign = setInterval(() => {
       acknowledger.tick(true);
     }, SIGN_AFTER);
+    const positions = setInterval(() => {
+      const { written: received, durable: flushed } = writer;
+      if (connected) this.#reports.post({ type: 'position', position: { timeline, received, flushed, serverEnd } });
+    }, TELL_EVERY);
     this.#running = { host: server.host, stream, acknowledger, timeline };
     if (this.#stopping) stream.stop();
     try {
@@ -313,8 +322,7 @@ export class Receiver {
       if (isArchiveError(error, 'TIMELINE_DIVERGED') && server.inRecovery) throw retriable(error);
       throw error;
     } finally {
-      clearInterval(report);
-      clearInterval(sign);
+      for (const timer of [report, sign, positions]) clearInterval(timer);
       acknowledger.close();
       this.#running = undefined;
       if (connected) this.#position = { timeline, lsn: segmentStart(writer.durable, server.segmentSize) };

@@ -14,6 +14,7 @@ import { shipFile } from './ship-file.ts';
 import { ShippingLane, type SpooledFile } from './shipping-lane.ts';
 import type { Spool, WalPosition } from './spool.ts';
 import { guard, spoolError } from './spool-error.ts';
+import type { TimesRecorder } from '../times/times-recorder.ts';
 
 export interface ShipperOptions {
   readonly spool: Spool;
@@ -26,6 +27,8 @@ export interface ShipperOptions {
   readonly concurrency: number;
   /** With several repositories: tells what one lacks that another has. */
   readonly holes?: HoleWatch;
+  /** Is given what is shipped, to keep when its transactions ended. */
+  readonly times?: TimesRecorder;
   readonly onEvent: EventSink;
   readonly logger: Logger;
   /** A repository has a file. */
@@ -121,6 +124,7 @@ export class Shipper {
     const queued: QueuedFile = { file, size, number, lacking: outlets.length };
     this.#files.set(name, queued);
     if (file.kind === 'history') this.#options.holes?.history(file, path);
+    this.#scan(queued);
     for (const outlet of outlets) this.#lanes.get(outlet)?.add(queued);
   }
 
@@ -135,16 +139,25 @@ export class Shipper {
     return this.#files.size;
   }
 
+  /** Segments are scanned in the order in which they come; of very many at once some only when they are shipped. */
+  #scan({ file, size, number }: QueuedFile): void {
+    if (number === undefined) return;
+    this.#options.times?.take({ name: file.name, segmentSize: size, to: size }, [this.#path(file)]);
+  }
+
   #lane(outlet: Outlet): ShippingLane<QueuedFile> {
     const { systemId, concurrency, holes, onShipped } = this.#options;
     return new ShippingLane<QueuedFile>({
       concurrency,
       ...(holes !== undefined && { prepare: (first, signal) => holes.check(outlet, first, signal) }),
-      ship: ({ file }, signal) =>
-        outlet.run(
+      ship: (queued, signal) => {
+        const { file } = queued;
+        this.#scan(queued);
+        return outlet.run(
           (repository, signal) => shipFile(repository.wal(systemId), { file, path: this.#path(file), signal }),
           { subject: file.name, signal },
-        ),
+        );
+      },
       onShipped: (file) => this.#shipped(outlet, file),
       onLeft: ({ file }) => onShipped?.(outlet, file),
       onKept: ({ file }, error) => {

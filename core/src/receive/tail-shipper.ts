@@ -82,6 +82,11 @@ export class TailShipper {
     this.#goOn();
   }
 
+  /** The end of what a repository has without a hole, if that is known. */
+  reached(outlet: Outlet): bigint | undefined {
+    return this.#lanes.find((lane) => lane.outlet === outlet)?.reached;
+  }
+
   /** The server waits for a report: the next slice is wanted now. */
   hurry(): void {
     this.#hurried = true;

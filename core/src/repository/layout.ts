@@ -45,8 +45,11 @@ export function newBackupId(time: Date, random: () => number = Math.random): str
 export const markerKey = (cluster: string): string => `${cluster}/pgark.json`;
 export const walPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/wal/`;
 export const backupsPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/backups/`;
-export const factsPrefix = (cluster: string, systemId: string, subject: string): string =>
-  `${cluster}/${systemId}/facts/${subject}/`;
+/** The folder of the facts of a subject, or of all of them. */
+export const factsPrefix = (cluster: string, systemId: string, subject?: string): string =>
+  `${cluster}/${systemId}/facts/${subject === undefined ? '' : `${subject}/`}`;
+
+export const timesPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/times/`;
 
 const hex8 = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0');
 
@@ -109,6 +112,32 @@ export function parseTailKey(key: string): { readonly segment: WalFile; readonly
   const slice = parseTailName(key.slice(slash + 1));
   if (segment?.kind !== 'segment' || slice === undefined) return undefined;
   return tailFolder(segment) === key.slice(0, slash + 1) ? { segment, slice } : undefined;
+}
+
+/** What the key of an object with commit times says: the names of the first and the last segment that it speaks of. */
+export interface TimesKey {
+  readonly timeline: number;
+  readonly first: string;
+  readonly last: string;
+  readonly digest: string;
+}
+
+/** The key of an object with commit times, below {@link timesPrefix}. */
+export function timesKey({ timeline, first, last, digest }: TimesKey): string {
+  return `${hex8(timeline)}/${first}-${last}-${digest}.json`;
+}
+
+/** Where the listing of commit times begins that may speak of a segment or a later one of a timeline, below {@link timesPrefix}. */
+export function timesFrom(timeline: number, segment: string): { readonly folder: string; readonly startAfter: string } {
+  return { folder: `${hex8(timeline)}/`, startAfter: `${hex8(timeline)}/${segment}` };
+}
+
+/** Reads a key below {@link timesPrefix}; undefined for anything else. */
+export function parseTimesKey(key: string): TimesKey | undefined {
+  const match = /^([0-9A-F]{8})\/([0-9A-F]{24})-([0-9A-F]{24})-([0-9a-f]{32})\.json$/.exec(key);
+  const [, folder = '', first = '', last = '', digest = ''] = match ?? [];
+  if (match === null || !first.startsWith(folder) || !last.startsWith(folder) || first > last) return undefined;
+  return { timeline: Number.parseInt(folder, 16), first, last, digest };
 }
 
 /** `['zst', 'age']` as `.zst.age`. */

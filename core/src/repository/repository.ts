@@ -3,6 +3,7 @@ import { isArchiveError, ArchiveError } from '../contracts/errors.ts';
 import type { Codec } from '../contracts/codec.ts';
 import type { CallOptions, Storage } from '../contracts/storage.ts';
 import { BackupCatalog } from './backups.ts';
+import { CommitTimes } from './commit-times.ts';
 import { Facts } from './facts.ts';
 import { checkCluster, FORMAT, isSystemId, markerKey } from './layout.ts';
 import { childNames, putBytes, readSmall } from './objects.ts';
@@ -116,6 +117,10 @@ export class Repository {
 
   facts(systemId: string): Facts {
     return new Facts(this.#context, checkSystemId(systemId));
+  }
+
+  times(systemId: string): CommitTimes {
+    return new CommitTimes(this.#context, checkSystemId(systemId));
   }
 
   async close(): Promise<void> {
