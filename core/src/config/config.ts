@@ -125,6 +125,19 @@ export interface AgentConfig {
   readonly prefetch: number;
 }
 
+/** Times in milliseconds; an absent one is never reached. */
+export interface StatusConfig {
+  /** Absolute path; absent: below the user's folder for caches. */
+  readonly cache?: string;
+  /** Absent: nothing is remembered. */
+  readonly cacheAge?: number;
+  readonly backupWarning?: number;
+  readonly backupCritical?: number;
+  readonly walWarning?: number;
+  readonly walCritical?: number;
+  readonly gaps: 'ignore' | 'warning' | 'critical';
+}
+
 export interface HookConfig {
   readonly hook: PluginSection;
   /** Absent: every event. */
@@ -151,6 +164,7 @@ export interface Config {
   readonly push: PushConfig;
   readonly agent: AgentConfig;
   readonly serve: ServeConfig;
+  readonly status: StatusConfig;
   /** Threads for codecs. */
   readonly concurrency: number;
   readonly hooks: readonly HookConfig[];

@@ -250,6 +250,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
   const { interval, ...policies } = guardian;
   const { folder: agentFolder, ...agent } = parsed.agent;
   const { tls, folder: serveFolder, ...serve } = parsed.serve;
+  const { cache, ...status } = parsed.status;
   return {
     ...parsed,
     concurrency: parsed.concurrency ?? availableParallelism(),
@@ -265,6 +266,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       ...(serveFolder === undefined ? {} : { folder: resolve(directory, serveFolder) }),
       ...(tls === undefined ? {} : { tls: mapValues(tls, (path) => resolve(directory, path)) }),
     },
+    status: { ...present(status), ...(cache === undefined ? {} : { cache: resolve(directory, cache) }) },
     repositories: parsed.repositories.map(({ storage, codecs, ...rest }, at) => ({
       ...rest,
       storage: section(storage, ['repositories', at, 'storage']),
@@ -275,6 +277,11 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       return { hook, policy, timeout, retries, ...(events === undefined ? {} : { events }) };
     }),
   };
+}
+
+/** The keys that have a value: one that was switched off is absent. */
+function present<Values extends object>(values: Values): Values {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Values;
 }
 
 /** The same keys with other values. */

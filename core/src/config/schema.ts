@@ -295,6 +295,36 @@ const agent = z.strictObject({
     .describe('Bytes of segments that it fetches ahead for a recovery; 0 fetches none.'),
 });
 
+const threshold = (fallback: string): z.ZodPrefault<z.ZodUnion<readonly z.ZodType<number | undefined, string>[]>> =>
+  z
+    .union([z.literal('off').transform(() => undefined), duration({ least: '1s' })], {
+      error: 'must be a duration such as 26h, or off',
+    })
+    .register(typeNames, { name: 'duration or `off`' })
+    .prefault(fallback);
+
+const status = z.strictObject({
+  cache: text('a path')
+    .optional()
+    .describe(
+      'Folder in which listings of repositories are remembered; without it, `pgark` in the folder for caches of the user. It can be deleted at any time.',
+    ),
+  cacheAge: threshold('1h').describe(
+    'Time after which everything is listed again, not only what is new; `off` remembers nothing.',
+  ),
+  backupWarning: threshold('26h').describe('Age of the newest good backup from which `--nagios` warns.'),
+  backupCritical: threshold('50h').describe('Age of the newest good backup that is critical.'),
+  walWarning: threshold('15m').describe(
+    'Time since the last WAL was archived, while the server has more, from which `--nagios` warns.',
+  ),
+  walCritical: threshold('1h').describe(
+    'Time since the last WAL was archived, while the server has more, that is critical.',
+  ),
+  gaps: choice(['ignore', 'warning', 'critical'])
+    .default('critical')
+    .describe('What WAL that is missing behind the oldest backup means for `--nagios`.'),
+});
+
 const hook = z.looseObject(
   {
     use,
@@ -336,6 +366,7 @@ const section = z
     push: push.prefault({}).describe('`pgark wal-push`.'),
     agent: agent.prefault({}).describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
+    status: status.prefault({}).describe('`pgark status` and `pgark map`.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
     log: z

@@ -38,12 +38,13 @@ export class BackupCatalog {
   async list(options: CallOptions = {}): Promise<readonly BackupEntry[]> {
     const entries: BackupEntry[] = [];
     for await (const id of childNames(this.#context.storage, this.#prefix, options)) {
-      if (isBackupId(id)) entries.push(await this.#entry(id, options));
+      if (isBackupId(id)) entries.push(await this.entry(id, options));
     }
     return entries;
   }
 
-  async #entry(id: string, options: CallOptions): Promise<BackupEntry> {
+  /** One backup, whatever its state. Errors: those of the storage. */
+  async entry(id: string, options: CallOptions = {}): Promise<BackupEntry> {
     try {
       return { id, state: 'complete', record: await this.read(id, options) };
     } catch (error) {
@@ -96,11 +97,31 @@ export class BackupCatalog {
 
   /** The names of what is stored of a backup, complete or not. */
   async objectNames(id: string, options: CallOptions = {}): Promise<ReadonlySet<string>> {
-    const names = new Set<string>();
+    return new Set((await this.objectSizes(id, options)).keys());
+  }
+
+  /** What is stored of a backup, complete or not: names, and bytes as stored. */
+  async objectSizes(id: string, options: CallOptions = {}): Promise<ReadonlyMap<string, number>> {
+    const sizes = new Map<string, number>();
     const folder = `${this.#prefix}${id}/`;
-    for await (const { key } of this.#context.storage.list(folder, signalOf(options)))
-      names.add(key.slice(folder.length));
-    return names;
+    for await (const { key, size } of this.#context.storage.list(folder, signalOf(options)))
+      sizes.set(key.slice(folder.length), size);
+    return sizes;
+  }
+
+  /** Every object of every backup, by id, which is by time, or of those after the one named. */
+  async *objects(
+    options: CallOptions & { readonly after?: string | undefined } = {},
+  ): AsyncGenerator<{ readonly id: string; readonly name: string; readonly size: number }> {
+    const { after } = options;
+    const startAfter = after === undefined ? {} : { startAfter: `${this.#prefix}${after}/\u{10ffff}` };
+    for await (const { key, size } of this.#context.storage.list(this.#prefix, {
+      ...signalOf(options),
+      ...startAfter,
+    })) {
+      const [, id = '', name = ''] = /^([^/]+)\/(.+)$/.exec(key.slice(this.#prefix.length)) ?? [];
+      if (isBackupId(id)) yield { id, name, size };
+    }
   }
 
   /** The key of an object of a backup, by its full name. */

@@ -12,6 +12,13 @@ export interface Fact {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** A fact and where it is. */
+export interface KeyedFact {
+  readonly key: string;
+  readonly subject: string;
+  readonly fact: Fact;
+}
+
 const NAME = /^([0-9]{8}T[0-9]{9}Z)-([a-z][a-z-]*)\.json$/;
 
 /** The facts of one system identifier: pins, results of drills, recorded gaps. */
@@ -45,6 +52,22 @@ export class Facts {
       }
     }
     return facts;
+  }
+
+  /** Facts of every subject, but for those whose key is known; one after the other by key. Errors: as for {@link list}. */
+  async *all(options: CallOptions & { readonly known?: ReadonlySet<string> } = {}): AsyncGenerator<KeyedFact> {
+    const { storage, cluster } = this.#context;
+    const prefix = factsPrefix(cluster, this.#systemId);
+    for await (const { key } of storage.list(prefix, signalOf(options))) {
+      const [, subject, name = ''] = /^([^/]+)\/([^/]+)$/.exec(key.slice(prefix.length)) ?? [];
+      if (subject === undefined || !NAME.test(name) || options.known?.has(key) === true) continue;
+      const text = Buffer.from(await readSmall(storage, key, options)).toString('utf8');
+      try {
+        yield { key, subject, fact: JSON.parse(text) as Fact };
+      } catch (error) {
+        throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
+      }
+    }
   }
 
   #prefix(subject: string): string {

@@ -143,7 +143,14 @@ function newest({ systemId, entries }: { readonly systemId: string; readonly ent
   return `${systemId} (newest backup ${times.at(-1) ?? 'unknown'})`;
 }
 
-/** Whether the backup's end lies on the line, so that the line's WAL continues it. */
-export function isOnLine(record: BackupRecord, lineage: Lineage): boolean {
-  return rangeOf(lineage, record.stopTimeline, parseLsn(record.stopLsn)) !== undefined;
+/**
+ * Whether the backup's end lies on the line, so that the line's WAL continues it. Where nothing is known of the line's ancestors the backup must
+ * have begun on it: PostgreSQL does not take a control file of another timeline.
+ */
+export function isOnLine(
+  record: Pick<BackupRecord, 'timeline' | 'stopTimeline' | 'stopLsn'>,
+  lineage: Lineage,
+): boolean {
+  const hasBegun = lineage.ranges.some(({ timeline }) => timeline === record.timeline);
+  return hasBegun && rangeOf(lineage, record.stopTimeline, parseLsn(record.stopLsn)) !== undefined;
 }

@@ -158,9 +158,11 @@ async function search(
   const run = await walkWal(archive, lineage, { ...context, start, segmentSize });
   const last = until === undefined ? undefined : segmentNumber(until, segmentSize);
   const pieces = run.pieces.filter(({ number }) => last === undefined || number <= last);
+  // What is not found may be in what cannot be used.
+  const unseen = run.fault !== undefined && (last === undefined || (pieces.at(-1)?.number ?? -1n) < last);
   let read = 0;
   onProgress(`looking for ${what} from ${formatLsn(start)} on`);
-  return findRecord(
+  const found = await findRecord(
     pieces,
     {
       ...context,
@@ -171,4 +173,6 @@ async function search(
     },
     wanted,
   );
+  if (found === undefined && unseen) throw run.fault;
+  return found;
 }

@@ -47,6 +47,8 @@ export interface PlanWal {
   readonly lastTransaction: bigint | undefined;
   /** The hole at which the WAL ends; what the target needs may lie before it. */
   readonly gap: WalGap | undefined;
+  /** Something in it or behind it cannot be used, or was found damaged: a server that reads ahead would fail before the target. */
+  readonly isDoubtful: boolean;
 }
 
 export interface RestorePlan {
@@ -62,6 +64,8 @@ export interface RestorePlan {
   readonly standby: boolean;
   /** The timeline that the recovery follows. */
   readonly timeline: number;
+  /** The archive has no history of this timeline: it can be followed as the backup's own only. */
+  readonly historyMissing: boolean;
   /** From the backup's timeline on, oldest first. */
   readonly path: readonly TimelineRange[];
   /** Where the target was found, for a transaction or a name; where it is, for an LSN. */

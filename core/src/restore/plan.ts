@@ -1,20 +1,23 @@
 /** Chooses the backup, follows the WAL to the target, and says whether it can be reached, before anything is written. */
-import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { lastSegmentNumber, parseWalFileName, segmentName, segmentNumber } from '../postgres/wal-file.ts';
 import { Spool } from '../receive/spool.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { BackupCopy } from './backup-source.ts';
 import { findBackups, isOnLine } from './choose-backup.ts';
 import { planFolders, type FolderOptions } from './folders.ts';
-import { resolveGoal, type Goal } from './goal.ts';
+import { resolveGoal, type Goal, type Resolved } from './goal.ts';
+import { findLacking } from './lacking-objects.ts';
 import { readLineage, type Lineage } from './lineage.ts';
 import type { PlanContext } from './plan-context.ts';
 import type { PlanProblem, RestorePlan } from './plan-types.ts';
 import { checkReach } from './reach.ts';
 import { recordedGaps } from './recorded-gaps.ts';
 import { RestoreSources } from './sources.ts';
+import { damagedKeys } from './verify-findings.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
 import { walkWal, type WalPiece, type WalRun } from './wal-pieces.ts';
 
@@ -85,13 +88,15 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   if (onLine.length === 0) throw noBackupOnLine(lineage, records, named);
 
   const context: PlanContext = { ...base, lineage };
-  const { backup, goal, warnings: found } = await resolveGoal(target, onLine, context);
+  const chosen = await chooseWhole(target, onLine, { context, copies, named: named !== undefined });
+  const { backup, goal, warnings: found } = chosen;
   const { segmentSize } = backup;
   const run = await walkWal(base.archive, lineage, { ...base, start: parseLsn(backup.startLsn), segmentSize });
   const reach = await checkReach({ target, goal, backup, run }, context);
   const { repositories } = sources;
   const lost = await recordedGaps({ repositories, run, goal, start: parseLsn(backup.startLsn), segmentSize }, context);
   const pieces = upTo(run.pieces, goal, backup);
+  const damaged = await damagedPieces(run.pieces, sources.repositories, context);
   const folders = await planFolders(backup, options);
   const others = await otherTimelines(lineage, context, segmentSize);
   return {
@@ -104,6 +109,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
     action: options.action ?? 'promote',
     standby: options.standby ?? false,
     timeline: lineage.timeline,
+    historyMissing: lineage.historyMissing,
     path: lineage.ranges.filter(({ timeline }) => timeline >= backup.timeline),
     goal,
     wal: {
@@ -112,10 +118,11 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       end: reach.frontier?.end,
       lastTransaction: reach.frontier?.lastTransaction,
       gap: run.gap,
+      isDoubtful: run.fault !== undefined || damaged.length > 0,
     },
     folders: folders.folders,
     tablespaces: folders.tablespaces,
-    problems: certain(reach.problems, { sources, target, run }),
+    problems: [...chosen.problems, ...certain(reach.problems, { sources, target, run })],
     warnings: [
       ...sources.warnings,
       ...warnings,
@@ -124,10 +131,56 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       ...found,
       ...reach.warnings,
       ...lost,
+      ...damaged,
       ...folders.warnings,
       ...(backup.suspect === undefined ? [] : [`backup ${backup.id} is suspect: ${backup.suspect.message}`]),
     ],
   };
+}
+
+interface ChooseOptions {
+  readonly context: PlanContext;
+  readonly copies: ReadonlyMap<string, readonly BackupCopy[]>;
+  readonly named: boolean;
+}
+
+/** The backup that leads to the target and whose objects are all there. One that was named is not passed over: it is a problem. */
+async function chooseWhole(
+  target: RecoveryTarget,
+  onLine: readonly BackupRecord[],
+  { context, copies, named }: ChooseOptions,
+): Promise<Resolved & { readonly problems: readonly PlanProblem[] }> {
+  const passedOver: string[] = [];
+  for (let candidates = onLine; ;) {
+    let resolved: Resolved;
+    try {
+      resolved = await resolveGoal(target, candidates, context);
+    } catch (error) {
+      if (passedOver.length === 0 || !isArchiveError(error, 'RESTORE_UNREACHABLE')) throw error;
+      const { hint, details } = error;
+      throw new ArchiveError('BACKUP_CORRUPT', [...passedOver, error.message].join('; '), {
+        hint,
+        details,
+        cause: error,
+      });
+    }
+    const { id } = resolved.backup;
+    const { objects, isListed } = await findLacking(copies.get(id) ?? [], context);
+    const [first] = objects;
+    if (first === undefined) return { ...resolved, warnings: [...passedOver, ...resolved.warnings], problems: [] };
+    const more = objects.length === 1 ? 'is' : `and ${objects.length - 1} more of its objects are`;
+    const message = `backup ${id} cannot be restored: ${first} ${more} ${isListed ? 'not there as stored' : 'damaged, as a verification found'}`;
+    if (named) {
+      const hint =
+        'Leave out --backup, so that another one is taken, or bring the objects back from a copy of the archive.';
+      // What was found damaged may be mended by now: then it is restored, and if it is not, that shows.
+      return isListed
+        ? { ...resolved, problems: [{ code: 'BACKUP_CORRUPT', message, hint }] }
+        : { ...resolved, warnings: [message, ...resolved.warnings], problems: [] };
+    }
+    passedOver.push(message);
+    candidates = candidates.filter((candidate) => candidate.id !== id);
+  }
 }
 
 /**
@@ -217,6 +270,26 @@ function noBackupOnLine(
   return new ArchiveError('RESTORE_UNREACHABLE', `${what} on the way to timeline ${lineage.timeline}${why}`, {
     hint: `Choose a timeline with --target-timeline, or a backup with --backup: ${shown.slice(-5).join(', ')}.`,
   });
+}
+
+/** Warnings of segments that a verification found damaged: they may be mended by now, else the recovery stops there. */
+async function damagedPieces(
+  pieces: readonly WalPiece[],
+  repositories: readonly Repository[],
+  context: PlanContext,
+): Promise<readonly string[]> {
+  const names = new Set(pieces.map(({ name }) => name));
+  const found: string[] = [];
+  for (const repository of repositories) {
+    for (const key of damagedKeys(await repository.facts(context.systemId).list('wal', context)).keys()) {
+      const name = /([0-9A-F]{24})-[^/]*$/.exec(key)?.[1];
+      if (name !== undefined && names.has(name))
+        found.push(
+          `${name} was found damaged in repository ${repository.name}: without another copy a recovery ends before it`,
+        );
+    }
+  }
+  return found;
 }
 
 /** The pieces up to the one that holds the goal; all of them without a goal. */

@@ -31,6 +31,7 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
   const last = pieces.at(-1);
   const own = lastSegmentNumber(parseLsn(backup.stopLsn), segmentSize);
   if (last === undefined || last.number < own) {
+    if (run.fault !== undefined) throw run.fault;
     const problem: PlanProblem = {
       code: 'RESTORE_UNREACHABLE',
       message: `the WAL of backup ${backup.id} itself is not complete: ${missing(gap) ?? `it ends with ${last?.name ?? 'nothing'}`}`,
@@ -42,6 +43,8 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
   // A position with a whole segment behind it needs no look at records: there is one after it.
   if (goal !== undefined && (target.kind !== 'lsn' || segmentNumber(goal.lsn, segmentSize) < last.number))
     return reached();
+  // What the rest would say nobody knows.
+  if (run.fault !== undefined && target.kind === 'latest') throw run.fault;
   context.onProgress(`looking for the end of the WAL in ${last.name}`);
   const frontier = await findFrontier(pieces, { ...context, segmentSize });
   const end = frontier === undefined ? 'nowhere' : formatLsn(frontier.end);
@@ -53,12 +56,15 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
     warnings: [],
     frontier,
   });
-  if (target.kind === 'lsn' && (frontier === undefined || frontier.lastRecord < target.lsn))
+  const isBehind = target.kind === 'lsn' && (frontier === undefined || frontier.lastRecord < target.lsn);
+  const isLate = target.kind === 'time' && !passes(frontier?.lastTransaction, target);
+  if (run.fault !== undefined && (isBehind || isLate)) throw run.fault;
+  if (isBehind)
     return unreachable(
       `the target ${describeTarget(target)} lies behind the last WAL record, which begins at ${formatLsn(frontier?.lastRecord ?? 0n)}`,
       `Everything there is gives "--target latest"; the last LSN that can be named is ${formatLsn(frontier?.lastRecord ?? 0n)}.`,
     );
-  if (target.kind === 'time' && !passes(frontier?.lastTransaction, target)) {
+  if (isLate) {
     const time = frontier?.lastTransaction;
     return unreachable(
       time === undefined

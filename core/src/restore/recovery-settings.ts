@@ -35,8 +35,11 @@ export function recoverySettings(
   }
   settings.push(
     ['synchronous_standby_names', ''],
-    ['recovery_target_timeline', String(plan.timeline)],
+    // A number is refused without its history file: the backup's own timeline needs none.
+    ['recovery_target_timeline', plan.historyMissing ? 'current' : String(plan.timeline)],
     ...target(plan),
+    // A server that reads ahead asks for segments behind the target, and ends when it cannot have one that is archived.
+    ...(plan.wal.isDoubtful ? [['recovery_prefetch', 'off'] as const] : []),
   );
   return settings;
 }

@@ -1,12 +1,15 @@
 /** Which WAL there is from a backup on, segment by segment along a line of timelines. */
 import { createReadStream, readdirSync, statSync } from 'node:fs';
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { parseWalFileName, segmentName, segmentNumber, segmentNumberOf } from '../postgres/wal-file.ts';
+import { parseWalFileName, segmentName, segmentNumberOf } from '../postgres/wal-file.ts';
+import { joinRuns } from '../repository/inventory.ts';
 import { bodyOf } from '../repository/objects.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
-import type { WalReader } from '../repository/wal.ts';
+import { isObjectFault } from '../repository/repository-failure.ts';
+import { walConflict, type WalReader } from '../repository/wal.ts';
 import { unfinishedSegment } from '../wal-command/unfinished-segment.ts';
+import { followSpan, spansOf, type Span } from './follow-runs.ts';
 import type { Lineage } from './lineage.ts';
 
 /** One segment of the line. */
@@ -36,8 +39,10 @@ export interface WalGap {
 /** WAL without a hole. */
 export interface WalRun {
   readonly pieces: readonly WalPiece[];
-  /** The hole with which it ends; undefined when it reaches the end of the archive. */
+  /** The hole with which it ends; undefined when it reaches the end of the archive, or something that cannot be used. */
   readonly gap: WalGap | undefined;
+  /** Why what follows cannot be used: a segment with two contents, a damaged end. The error of all that needs more than the pieces. */
+  readonly fault?: ArchiveError;
 }
 
 export interface WalRunOptions extends CallOptions {
@@ -55,52 +60,61 @@ const NAMED = 20;
 /**
  * Follows the WAL from `start` along the line as far as it goes without a hole.
  *
- * A segment in which the timeline changes counts on the newer one, whose file holds the older one's beginning too.
- * Errors: `WAL_CONFLICT` for a segment with two contents, those of the storage.
+ * Errors: `WAL_CONFLICT` for a segment that several repositories hold with different contents, those of the storage.
  */
 export async function walkWal(archive: WalReader, lineage: Lineage, options: WalRunOptions): Promise<WalRun> {
   const { start, segmentSize } = options;
   const pieces: WalPiece[] = [];
-  for (const range of lineage.ranges) {
-    if (range.end !== undefined && range.end <= start) continue;
-    const from = segmentNumber(range.start > start ? range.start : start, segmentSize);
-    const to = range.end === undefined ? undefined : segmentNumber(range.end, segmentSize);
-    const whole = await wholeSegments(archive, range.timeline, from, options);
-    const name = (number: bigint): string => segmentName(range.timeline, number, segmentSize);
-    let next = from;
-    for (; next !== to; next++) {
-      const piece = whole.get(next);
-      if (piece === undefined) break;
-      pieces.push(piece);
-    }
-    if (next === to) continue;
-    const behind = [...whole.values()].filter(({ number }) => number > next);
-    const [first] = behind;
-    const last = behind.at(-1);
-    if (to === undefined && first === undefined) {
-      const unfinished = await unfinishedPiece(archive, range.timeline, next, options);
+  for (const span of spansOf(lineage.ranges, start, segmentSize)) {
+    const { found, conflicts } = await wholeSegments(archive, span, options);
+    const numbers = [...found.keys()];
+    const runs = joinRuns(numbers.map((number) => ({ first: number, last: number })));
+    const end = followSpan(span, { runs, bad: [...conflicts.keys()].toSorted((one, other) => (one < other ? -1 : 1)) });
+    const next = end.kind === 'complete' ? span.to : end.next;
+    for (const [number, piece] of found) if (next === undefined || number < next) pieces.push(piece);
+    if (end.kind === 'complete') continue;
+    const { timeline, to } = span;
+    const name = (number: bigint): string => segmentName(timeline, number, segmentSize);
+    if (end.kind === 'bad') return endOfFault(pieces, conflicts.get(end.next));
+    if (end.kind === 'open') {
+      let unfinished: WalPiece | undefined;
+      try {
+        unfinished = await unfinishedPiece(archive, timeline, end.next, options);
+      } catch (error) {
+        if (!isArchiveError(error) || !isFaultOfWal(error)) throw error;
+        return endOfFault(pieces, error);
+      }
       if (unfinished !== undefined) return { pieces: [...pieces, unfinished], gap: undefined };
       // Slices of a later segment are no end of the WAL either.
-      const later = await archive.behind(name(next), options);
+      const later = await archive.behind(name(end.next), options);
       if (later === undefined) return { pieces, gap: undefined };
-      return { pieces, gap: holeBefore(later, next, pieces.at(-1)?.name, options) };
+      return { pieces, gap: holeBefore(later, end.next, pieces.at(-1)?.name, options) };
     }
-    const end = first?.number ?? to ?? next;
-    const limited = to !== undefined && to < end ? to : end;
-    const count = Number(limited - next);
-    const names = Array.from({ length: Math.min(count, NAMED) }, (_, at) => name(next + BigInt(at)));
-    const after = segmentName(lineage.timeline, to ?? next, segmentSize);
+    const behind = numbers.filter((number) => number > end.next);
+    const count = Number(end.until - end.next);
+    const names = Array.from({ length: Math.min(count, NAMED) }, (_, at) => name(end.next + BigInt(at)));
+    const after = segmentName(lineage.timeline, to ?? end.next, segmentSize);
+    const [first, last] = [behind[0], behind.at(-1)].map((number) => (number === undefined ? after : name(number)));
     return {
       pieces,
       gap: {
         names,
         count,
         after: pieces.at(-1)?.name,
-        behind: { from: first?.name ?? after, to: last?.name ?? after, count: behind.length },
+        behind: { from: first ?? after, to: last ?? after, count: behind.length },
       },
     };
   }
   return { pieces, gap: undefined };
+}
+
+function endOfFault(pieces: readonly WalPiece[], fault: ArchiveError | undefined): WalRun {
+  return { pieces, gap: undefined, ...(fault !== undefined && { fault }) };
+}
+
+/** Whether an error is about what the WAL holds, so that the WAL before it is as good as ever. */
+export function isFaultOfWal(error: ArchiveError): boolean {
+  return isObjectFault(error) || error.code === 'WAL_CONFLICT';
 }
 
 /** The hole before a segment of which there are only slices. */
@@ -114,26 +128,31 @@ function holeBefore(later: string, next: bigint, after: string | undefined, { se
   return { names, count, after, behind: { from: later, to: later, count: 1 } };
 }
 
-/** The whole segments of a timeline from a number on, in the archive and in the spool. */
+interface WholeSegments {
+  /** Ascending. */
+  readonly found: ReadonlyMap<bigint, WalPiece>;
+  /** Those with two contents. */
+  readonly conflicts: ReadonlyMap<bigint, ArchiveError>;
+}
+
+/** The whole segments of a span, in the archive and in the spool. */
 async function wholeSegments(
   archive: WalReader,
-  timeline: number,
-  from: bigint,
+  { timeline, from, to }: Span,
   options: WalRunOptions,
-): Promise<ReadonlyMap<bigint, WalPiece>> {
+): Promise<WholeSegments> {
   const { segmentSize, signal, spool } = options;
   const found = new Map<bigint, WalPiece & { readonly digest?: string }>();
+  const conflicts = new Map<bigint, ArchiveError>();
   const cancel = signal === undefined ? {} : { signal };
   for await (const object of archive.segments(timeline, { from, segmentSize, ...cancel })) {
     if (object.file.kind !== 'segment') continue;
     const number = segmentNumberOf(object.file, segmentSize);
+    if (to !== undefined && number >= to) break;
     const { digest, file, size } = object;
     const same = found.get(number);
     if (same?.digest !== undefined && same.digest !== digest)
-      throw new ArchiveError(
-        'WAL_CONFLICT',
-        `the archive holds ${file.name} twice, with digests ${same.digest} and ${digest}`,
-      );
+      conflicts.set(number, walConflict(file, same.digest, digest));
     found.set(number, {
       name: file.name,
       timeline,
@@ -149,7 +168,13 @@ async function wholeSegments(
     if (file?.kind !== 'segment' || file.timeline !== timeline) continue;
     const number = segmentNumberOf(file, segmentSize);
     const path = `${spool}/${name}`;
-    if (number < from || found.has(number) || statSync(path, { throwIfNoEntry: false })?.size !== segmentSize) continue;
+    if (
+      number < from ||
+      (to !== undefined && number >= to) ||
+      found.has(number) ||
+      statSync(path, { throwIfNoEntry: false })?.size !== segmentSize
+    )
+      continue;
     found.set(number, {
       name,
       timeline,
@@ -159,7 +184,7 @@ async function wholeSegments(
       read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }),
     });
   }
-  return new Map([...found].sort(([one], [other]) => (one < other ? -1 : 1)));
+  return { found: new Map([...found].sort(([one], [other]) => (one < other ? -1 : 1))), conflicts };
 }
 
 function spooled(folder: string): readonly string[] {

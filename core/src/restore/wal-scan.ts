@@ -23,6 +23,8 @@ export interface WalFrontier {
   readonly lastRecord: bigint;
   /** The latest time of the end of a transaction, microseconds since 1970; undefined when there was none. */
   readonly lastTransaction: bigint | undefined;
+  /** How many of the last segments had to be read for it. */
+  readonly segments: number;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface WalFrontier {
  * many, until a transaction is found. Errors: `WAL_INVALID` when the WAL ends before its last segment, those of the storage.
  */
 export async function findFrontier(
-  pieces: readonly WalPiece[],
+  pieces: Pick<readonly WalPiece[], 'length' | 'slice'>,
   options: WalScanOptions,
 ): Promise<WalFrontier | undefined> {
   for (let length = 1; ; length *= 2) {
@@ -44,7 +46,7 @@ export async function findFrontier(
     const { lastRecord, finish } = reader;
     const found = lastTransaction !== undefined && lastRecord !== undefined;
     if (!found && window.length < pieces.length) continue;
-    return { end: finish.lsn, lastRecord: lastRecord ?? finish.lsn, lastTransaction };
+    return { end: finish.lsn, lastRecord: lastRecord ?? finish.lsn, lastTransaction, segments: window.length };
   }
 }
 

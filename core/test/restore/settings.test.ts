@@ -37,7 +37,15 @@ test('a line break cannot be in a setting', () => {
 });
 
 function settingsFor(target: RecoveryTarget, more: Partial<RestorePlan> = {}): Record<string, string> {
-  const plan = { target, action: 'promote', standby: false, timeline: 3, ...more } as RestorePlan;
+  const plan = {
+    target,
+    action: 'promote',
+    standby: false,
+    timeline: 3,
+    historyMissing: false,
+    wal: { isDoubtful: false },
+    ...more,
+  } as RestorePlan;
   return Object.fromEntries(recoverySettings(plan, { restoreCommand: 'fetch' }));
 }
 

@@ -8,11 +8,13 @@ import { register as copy } from './copy.ts';
 import { register as init } from './init.ts';
 import { register as keys } from './keys.ts';
 import { register as list } from './list.ts';
+import { register as map } from './map.ts';
 import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
 import { register as restore } from './restore.ts';
 import { register as serve } from './serve.ts';
 import { register as show } from './show.ts';
+import { register as status } from './status.ts';
 import { register as walFetch } from './wal-fetch.ts';
 import { register as walPush } from './wal-push.ts';
 
@@ -23,6 +25,8 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   backup,
   list,
   show,
+  status,
+  map,
   keys,
   restore,
   copy,

@@ -1,0 +1,141 @@
+/** The state of one cluster: evidence, and what it comes to. */
+import type { Config } from '../config/config.ts';
+import { parseLsn } from '../postgres/lsn.ts';
+import type { RecoveryMap, MappedBackup, SystemMap } from '../map/recovery-map.ts';
+import type { MapWindow } from '../map/windows.ts';
+import type { ReceiverState } from './receiver-state.ts';
+import type { ServerState } from './server-state.ts';
+
+export interface ClusterStatus {
+  readonly cluster: string;
+  /** Epoch milliseconds. */
+  readonly time: number;
+  readonly receiver: ReceiverState;
+  readonly server: ServerState;
+  readonly map: RecoveryMap;
+  /** The system that counts: that of the server, else that with the newest backup; undefined when there is none. */
+  readonly system: SystemMap | undefined;
+  readonly archived: Archived | undefined;
+  readonly lastBackup: { readonly backup: MappedBackup; readonly ageSeconds: number } | undefined;
+  readonly lag: ArchiveLag;
+}
+
+/** The last whole segment that is archived. */
+export interface Archived {
+  readonly segment: string;
+  readonly timeline: number;
+  /** When the storage took it, epoch milliseconds. */
+  readonly time: number;
+  readonly ageSeconds: number;
+}
+
+/** How far the archive is behind the server. */
+export interface ArchiveLag {
+  /** Bytes of the server's WAL that no storage has; undefined when the server could not be asked and no receiver runs. */
+  readonly bytes: number | undefined;
+  /** For how long at most; 0 when it has all. */
+  readonly seconds: number | undefined;
+}
+
+export interface ClusterParts {
+  readonly config: Pick<Config, 'cluster'>;
+  readonly time: number;
+  readonly receiver: ReceiverState;
+  readonly server: ServerState;
+  readonly map: RecoveryMap;
+}
+
+/** Puts together what was found out. */
+export function clusterStatus({ config, time, receiver, server, map }: ClusterParts): ClusterStatus {
+  const system = systemOf(map, server);
+  const archived = archivedOf(system, time);
+  const good = system?.backups.filter(({ verdict }) => verdict.state === 'restorable') ?? [];
+  const backup = good.reduce<MappedBackup | undefined>(
+    (best, one) => (best === undefined || one.backup.stopTime > best.backup.stopTime ? one : best),
+    undefined,
+  );
+  return {
+    cluster: config.cluster,
+    time,
+    receiver,
+    server,
+    map,
+    system,
+    archived,
+    lastBackup: backup && { backup, ageSeconds: seconds(time - Date.parse(backup.backup.stopTime)) },
+    lag: lagOf({ system, archived, receiver, server }),
+  };
+}
+
+function systemOf({ systems }: RecoveryMap, server: ServerState): SystemMap | undefined {
+  if (server.state === 'answered') return systems.find(({ systemId }) => systemId === server.systemId);
+  const newest = (system: SystemMap): string =>
+    system.backups.reduce((best, { backup }) => (backup.stopTime > best ? backup.stopTime : best), '');
+  return systems.reduce<SystemMap | undefined>(
+    (best, one) => (best === undefined || newest(one) > newest(best) ? one : best),
+    undefined,
+  );
+}
+
+function archivedOf(system: SystemMap | undefined, time: number): Archived | undefined {
+  const last = system?.wal.timelines.findLast((one) => one.last !== undefined);
+  if (last?.last === undefined) return undefined;
+  const { name, modified } = last.last;
+  return { segment: name, timeline: last.timeline, time: modified, ageSeconds: seconds(time - modified) };
+}
+
+/** The window that reaches furthest on the line that a restore follows. */
+export function newestWindow(system: SystemMap): MapWindow | undefined {
+  return system.lines.find(({ timeline }) => timeline === system.latest)?.windows.at(-1);
+}
+
+/** The end of the WAL of the newest timeline that is archived without a look at records: a whole segment, or what was read. */
+function archivedEnd(system: SystemMap): bigint {
+  const read = newestWindow(system)?.walEnd ?? 0n;
+  const last = system.wal.timelines.findLast(({ runs }) => runs.length > 0)?.runs.at(-1)?.last;
+  const whole = last === undefined ? 0n : (last + 1n) * BigInt(system.segmentSize);
+  return read > whole ? read : whole;
+}
+
+function lagOf({
+  system,
+  archived,
+  receiver,
+  server,
+}: Pick<ClusterStatus, 'system' | 'archived' | 'receiver' | 'server'>): ArchiveLag {
+  const position = receiver.state === 'running' ? receiver.status.position : undefined;
+  const ends = [
+    ...(server.state === 'answered' ? [parseLsn(server.walEnd)] : []),
+    ...(position === undefined ? [] : [parseLsn(position.serverEnd)]),
+  ];
+  if (ends.length === 0) return { bytes: undefined, seconds: undefined };
+  const end = ends.reduce((most, one) => (one > most ? one : most));
+  const has = system === undefined ? 0n : archivedEnd(system);
+  if (has >= end) return { bytes: 0, seconds: 0 };
+  return { bytes: Number(end - has), seconds: archived?.ageSeconds };
+}
+
+function seconds(milliseconds: number): number {
+  return Math.max(0, Math.round(milliseconds / 1000));
+}
+
+/** What cannot be restored on the line that a restore follows: between windows, and behind the last one. */
+export interface StatusGap {
+  /** Between two windows, or at the end of all. */
+  readonly kind: 'between' | 'end';
+  readonly window: MapWindow;
+}
+
+export function gapsOf(system: SystemMap): readonly StatusGap[] {
+  const windows = system.lines.find(({ timeline }) => timeline === system.latest)?.windows ?? [];
+  return windows.flatMap((window, at): readonly StatusGap[] => {
+    if (at < windows.length - 1) return [{ kind: 'between', window }];
+    const ends = window.end.kind === 'end-of-archive' && (window.unreadable === undefined || isOwn(window));
+    return ends ? [] : [{ kind: 'end', window }];
+  });
+}
+
+/** That the end cannot be read here says nothing about the archive. */
+function isOwn({ unreadable }: MapWindow): boolean {
+  return unreadable?.code === 'CODEC_KEY' || unreadable?.code === 'CODEC_UNKNOWN';
+}
