@@ -6,6 +6,7 @@ import type { ConnectionTarget } from '../postgres/target.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import { formatFileList } from '../repository/file-list.ts';
 import { FORMAT, newBackupId } from '../repository/layout.ts';
+import { SharedLease } from '../repository/shared-lease.ts';
 import { repositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { VERSION } from '../version.ts';
@@ -121,6 +122,9 @@ class Run {
   /** The last look for WAL of each repository. */
   readonly #looks = new Map<Repository, { readonly awaited: string | undefined; readonly archived: number }>();
   #systemId = '';
+  readonly #lease: SharedLease;
+  /** It is taken beside the backup, which it never holds up. */
+  #leasing: Promise<unknown> = Promise.resolve();
   #connection: ReplicationConnection | undefined;
   #transfer: Transfer | undefined;
   /** Bytes of file lists that were stored. */
@@ -131,6 +135,11 @@ class Run {
     this.#options = options;
     this.#signal = options.signal === undefined ? {} : { signal: options.signal };
     this.#progress = { id: this.#id, stage: 'connecting', bytes: 0, totalBytes: undefined, storedBytes: 0 };
+    this.#lease = new SharedLease({
+      ...this.#signal,
+      command: 'backup',
+      onWarning: (warning) => options.logger.warn({ id: this.#id }, warning),
+    });
     this.#destinations = new Destinations(options.repositories, {
       ...this.#signal,
       logger: options.logger,
@@ -160,6 +169,8 @@ class Run {
       throw error;
     } finally {
       clearInterval(timer);
+      await this.#leasing;
+      await this.#lease.release();
     }
   }
 
@@ -207,6 +218,11 @@ class Run {
     const { systemId } = await connection.identifySystem();
     this.#systemId = systemId;
     const segmentSize = await connection.segmentSize();
+    this.#leasing = Promise.all(
+      this.#destinations.live.map(({ repository }) =>
+        this.#lease.takeOne(repository, systemId, { backups: [this.#id], wal: [] }),
+      ),
+    ).catch(() => undefined); // an abort, which the backup tells
     onEvent?.('backup.started', { id: this.#id });
     const times = { start: Date.now(), stop: 0 };
     const transfer = new Transfer(this.#destinations, {

@@ -138,6 +138,26 @@ export interface StatusConfig {
   readonly gaps: 'ignore' | 'warning' | 'critical';
 }
 
+/** What of it keeps a backup; of a {@link RetentionConfig} or of a label. */
+export interface KeepConfig {
+  /** Milliseconds. */
+  readonly window?: number;
+  readonly keep?: number;
+  readonly hourly?: number;
+  readonly daily?: number;
+  readonly weekly?: number;
+  readonly monthly?: number;
+  readonly yearly?: number;
+}
+
+export interface RetentionConfig extends KeepConfig {
+  readonly minimum: number;
+  readonly proven: number;
+  readonly wal: 'all' | 'consistent';
+  /** The first that fits counts. */
+  readonly labels: readonly (KeepConfig & { readonly label: string })[];
+}
+
 export interface HookConfig {
   readonly hook: PluginSection;
   /** Absent: every event. */
@@ -165,6 +185,8 @@ export interface Config {
   readonly agent: AgentConfig;
   readonly serve: ServeConfig;
   readonly status: StatusConfig;
+  /** Absent: nothing is ever removed. */
+  readonly retention?: RetentionConfig;
   /** Threads for codecs. */
   readonly concurrency: number;
   readonly hooks: readonly HookConfig[];

@@ -23,6 +23,8 @@ const EVENTS = Object.keys({
   'backup.started': true,
   'backup.finished': true,
   'backup.failed': true,
+  'expire.planned': true,
+  'expire.finished': true,
   'restore.finished': true,
 } satisfies Record<EventName, true>) as [EventName, ...EventName[]];
 
@@ -325,6 +327,40 @@ const status = z.strictObject({
     .describe('What WAL that is missing behind the oldest backup means for `--nagios`.'),
 });
 
+const keepRules = {
+  window: duration({ least: '1h' })
+    .optional()
+    .describe('Any moment of this time can be restored to: backups of it stay, and the one that leads to its beginning.'),
+  keep: count(1, 10_000).optional().describe('So many of the newest backups stay.'),
+  hourly: count(1, 10_000).optional().describe('The newest backup of each of the last so many hours stays, by UTC.'),
+  daily: count(1, 10_000).optional().describe('The same by days.'),
+  weekly: count(1, 1000).optional().describe('The same by weeks, which begin on Mondays.'),
+  monthly: count(1, 1000).optional().describe('The same by months.'),
+  yearly: count(1, 100).optional().describe('The same by years.'),
+};
+
+const retention = z.strictObject({
+  ...keepRules,
+  minimum: count(1, 1000).default(1).describe('So many good backups of each line of timelines stay whatever the rules say.'),
+  proven: count(1, 1000)
+    .default(1)
+    .describe('So many backups of each line stay of those that a drill or a verification found good.'),
+  wal: choice(['all', 'consistent'])
+    .default('all')
+    .describe(
+      'WAL from the oldest kept backup on; or, for backups that only `hourly` to `yearly`, a pin or a proof keeps, what makes them consistent.',
+    ),
+  labels: z
+    .array(
+      z.strictObject({
+        label: text().describe('Label of the backups; `*` stands for any text.'),
+        ...keepRules,
+      }),
+    )
+    .default([])
+    .describe('Rules for backups of a label, in place of those above; the first that fits counts. Without a limit they stay.'),
+});
+
 const hook = z.looseObject(
   {
     use,
@@ -367,6 +403,9 @@ const section = z
     agent: agent.prefault({}).describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
     status: status.prefault({}).describe('`pgark status` and `pgark map`.'),
+    retention: retention
+      .optional()
+      .describe('What `pgark expire` keeps: whatever any of the rules keeps. Without it, and without a limit in it, nothing is removed.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
     log: z

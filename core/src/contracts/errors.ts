@@ -279,6 +279,13 @@ const TABLE = {
     'Check that "pgark receive" runs or that archive_command succeeds.',
   ],
 
+  RETENTION_BUSY: [
+    'something else is at work in the repository that must not be disturbed, or must not disturb',
+    true,
+    2,
+    'Run the command again when the other one has ended; one that was killed is forgotten after a quarter of an hour.',
+  ],
+
   RESTORE_UNREACHABLE: [
     'the target cannot be reached from what the archive holds',
     false,

@@ -21,6 +21,16 @@ export interface ArchiveEvents {
   'backup.started': { readonly id: string };
   'backup.finished': { readonly id: string; readonly bytes: number; readonly suspect: boolean };
   'backup.failed': { readonly id: string; readonly code: string; readonly message: string };
+  /** `pgark expire --confirm` is about to remove this from a repository; a hook with the policy `fail` that fails keeps it from doing so. */
+  'expire.planned': { readonly repository: string; readonly backups: readonly string[]; readonly bytes: number };
+  /** `locked`: backups that go later, as the storage holds some of their objects under a lock. */
+  'expire.finished': {
+    readonly repository: string;
+    readonly backups: readonly string[];
+    readonly locked: readonly string[];
+    readonly objects: number;
+    readonly bytes: number;
+  };
   'restore.finished': { readonly backup: string; readonly directory: string };
 }
 

@@ -18,7 +18,7 @@ export interface ObjectInfo {
   readonly key: string;
   /** Bytes as stored. */
   readonly size: number;
-  /** When the storage took the object, epoch milliseconds. For people: nothing is decided by it. */
+  /** When the storage took the object, epoch milliseconds. For people; that it is recent may keep an object, nothing else is decided by it. */
   readonly modified: number;
   readonly metadata?: Readonly<Record<string, string>>;
 }

@@ -4,7 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { inspectObject } from '../keys/inspect-object.ts';
 import type { BackupObject, BackupPart, BackupRecord } from '../repository/backup-record.ts';
 import { splitObjectName } from '../repository/backups.ts';
-import type { Fact } from '../repository/facts.ts';
+import { EXPIRED, type Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import { atOnce } from './at-once.ts';
 import { streamWithin, within } from './failures.ts';
@@ -179,8 +179,8 @@ async function commit(copy: BackupRecord, target: Repository, call: CallOptions)
   }
 }
 
-/** Says that a repository had not got something, at a time of which nobody asks in another one. */
-const OF_ONE_REPOSITORY = 'behind';
+/** What is true of one repository alone: that it had not got something, at a time of which nobody asks in another one; that it removes something. */
+const OF_ONE_REPOSITORY: ReadonlySet<string> = new Set(['behind', EXPIRED]);
 
 /**
  * Adds the facts about a subject (a backup's id, or `wal`) that the target does not have; kind and millisecond tell one from another. Gives
@@ -193,7 +193,7 @@ export async function copyFacts(
 ): Promise<number> {
   const call: CallOptions = signal === undefined ? {} : { signal };
   const facts = await within(source, () => source.facts(systemId).list(subject, call));
-  const wanted = facts.filter(({ kind }) => kind !== OF_ONE_REPOSITORY);
+  const wanted = facts.filter(({ kind }) => !OF_ONE_REPOSITORY.has(kind));
   if (wanted.length === 0) return 0;
   const key = ({ kind, time }: Fact): string => `${time}-${kind}`;
   const there = new Set((await within(target, () => target.facts(systemId).list(subject, call))).map(key));

@@ -2,10 +2,12 @@
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
+import { SharedLease } from '../repository/shared-lease.ts';
 import { carryFollowing, carryNeeded, checkNeeded, type CarryOptions } from './carry-wal.ts';
 import { copyBackup, copyFacts } from './copy-backup.ts';
 import { failureOf, within, type CopyFailure } from './failures.ts';
 import type { CopyOptions, CopyPlan, PlannedBackup } from './plan.ts';
+import { checkQuiet } from './quiet-target.ts';
 import { neededWal } from './wal-scope.ts';
 
 /** How far a copy is. */
@@ -22,6 +24,8 @@ export interface CopyProgress {
 }
 
 export interface RunCopyOptions extends Pick<CopyOptions, 'source' | 'target'>, CallOptions {
+  /** Told where no lease could be written, so that what is copied is not protected there. */
+  readonly onWarning?: (warning: string) => void;
   /** Objects at once, default 4. */
   readonly concurrency?: number;
   readonly onProgress?: (progress: CopyProgress) => void;
@@ -86,10 +90,19 @@ class Copy {
   }
 
   async run(): Promise<CopyResult> {
-    const { target } = this.#options;
+    const { source, target, onWarning } = this.#options;
     let end: Pick<CopyResult, 'stopped'> = {};
+    const lease = new SharedLease({ ...this.#call, command: 'copy', onWarning: (text) => onWarning?.(text) });
     try {
       await within(target, () => target.open({ ...this.#call, create: true }));
+      for (const systemId of new Set(this.#plan.backups.map(({ record }) => record.systemId))) {
+        const own = this.#plan.backups.filter(({ record }) => record.systemId === systemId);
+        const scope = { backups: own.map(({ record }) => record.id), wal: 'all' } as const;
+        await lease.takeOne(source, systemId, scope);
+        const time = await lease.takeOne(target, systemId, scope);
+        const now = Math.min(Date.now(), time ?? Infinity);
+        await within(target, () => checkQuiet(target, systemId, { ...this.#call, now }));
+      }
       for (const planned of this.#plan.backups) this.#backups.push(await this.#backup(planned));
       for (const [systemId, scope] of this.#plan.following) {
         this.#begin({ stage: 'wal' });
@@ -99,6 +112,8 @@ class Copy {
       }
     } catch (error) {
       end = { stopped: error };
+    } finally {
+      await lease.release();
     }
     for (const { record } of this.#plan.backups.slice(this.#backups.length))
       this.#backups.push({ id: record.id, systemId: record.systemId, state: 'unfinished', ...NOTHING });

@@ -4,6 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { historyName } from '../postgres/wal-file.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import { splitObjectName } from '../repository/backups.ts';
+import { EXPIRED } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalObject } from '../repository/wal.ts';
 import { failureOf, within, type CopyFailure } from './failures.ts';
@@ -123,6 +124,10 @@ async function planBackup(
   const { id, systemId } = record;
   try {
     const there = await recordIn(target, record, call);
+    if (await isExpired(target, record, call))
+      throw new ArchiveError('RETENTION_BUSY', `repository ${target.name} has not finished removing backup ${id}`, {
+        hint: 'Let "pgark expire --confirm" finish there, then copy again, and pin it.',
+      });
     if (there !== undefined) {
       checkSame(record, there, target);
       return { record, state: 'present', held: 0, plainBytes: 0 };
@@ -138,6 +143,15 @@ async function planBackup(
   } catch (error) {
     return { record, state: 'failed', held: 0, plainBytes: 0, error: failureOf(id, error).error };
   }
+}
+
+/** Whether the removal of a backup has begun. */
+async function isExpired(target: Repository, { id, systemId }: BackupRecord, call: CallOptions): Promise<boolean> {
+  return within(target, async () => {
+    for await (const { kind } of target.facts(systemId).names({ ...call, subject: id }))
+      if (kind === EXPIRED) return true;
+    return false;
+  });
 }
 
 /** What both repositories call by this id must be one backup. Errors: `STORAGE_EXISTS`. */

@@ -121,8 +121,9 @@ class Survey {
     for (const entry of await catalog.list(this.#call)) {
       const { id, state } = entry;
       if (state === 'complete') await this.#backup(catalog, entry.record);
+      // Of one that is being removed nobody opens anything.
       else if (state === 'incomplete') await this.#incomplete(catalog, id);
-      else {
+      else if (state === 'unreadable') {
         const group: Group = { systemId, kind: 'backup' };
         this.#count(group, 1);
         const found: Found = { key: catalog.objectKey(id, 'backup.json'), suffixes: [], name: id };

@@ -7,7 +7,7 @@ import {
   segmentNumberOf,
   type WalFile,
 } from '../postgres/wal-file.ts';
-import type { KeyedFact } from '../repository/facts.ts';
+import { EXPIRED, type KeyedFact } from '../repository/facts.ts';
 import {
   holesOf,
   listWal,
@@ -59,7 +59,7 @@ async function listSystem(repository: Repository, systemId: string, options: Lis
   const facts: KeyedFact[] = [];
   for await (const fact of repository.facts(systemId).all(options)) facts.push(fact);
   const segmentSize = await sizeOfSegments(backups, archive, options);
-  return { systemId, backups, facts, wal: await listWal(archive, { ...options, segmentSize }) };
+  return { systemId, backups: withoutExpired(backups, facts), facts, wal: await listWal(archive, { ...options, segmentSize }) };
 }
 
 /** Segments before the end of a timeline that are listed again: shipping puts some at once, and holes may close there. */
@@ -94,7 +94,7 @@ async function refresh(repository: Repository, before: SystemState, options: Lis
   const archive = repository.wal(systemId);
   const segmentSize = segmentSizeOf(completeOf(backups)) ?? wal.segmentSize;
   if (segmentSize !== wal.segmentSize)
-    return { systemId, backups, facts, wal: await listWal(archive, { ...options, segmentSize }) };
+    return { systemId, backups: withoutExpired(backups, facts), facts, wal: await listWal(archive, { ...options, segmentSize }) };
   const parts: WalInventory[] = [];
   for (const timeline of await archive.timelines(options)) {
     const held = wal.timelines.find((one) => one.timeline === timeline);
@@ -102,7 +102,7 @@ async function refresh(repository: Repository, before: SystemState, options: Lis
   }
   const [first, ...more] = parts;
   const empty = { segmentSize, timelines: [], segments: 0 };
-  return { systemId, backups, facts, wal: first === undefined ? empty : mergeInventories([first, ...more]) };
+  return { systemId, backups: withoutExpired(backups, facts), facts, wal: first === undefined ? empty : mergeInventories([first, ...more]) };
 }
 
 /** Backups after the newest known one, and those that were not complete. */
@@ -167,6 +167,15 @@ function upTo(held: TimelineInventory, cut: bigint): TimelineInventory {
 function numberOf(entry: WalObject | WalSlice, segmentSize: number): bigint {
   const file: WalFile = 'segment' in entry ? entry.segment : entry.file;
   return file.kind === 'history' ? -1n : segmentNumberOf(file, segmentSize);
+}
+
+/** Without those whose removal has begun: they are no backups any more. */
+function withoutExpired(
+  backups: readonly MapBackupEntry[],
+  facts: readonly KeyedFact[],
+): readonly MapBackupEntry[] {
+  const expired = new Set(facts.filter(({ fact }) => fact.kind === EXPIRED).map(({ subject }) => subject));
+  return backups.filter(({ id }) => !expired.has(id));
 }
 
 /** The complete ones among some backups. */

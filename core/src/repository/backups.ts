@@ -4,6 +4,7 @@ import { load } from '../pipeline/load.ts';
 import { store, type StoredObject } from '../pipeline/store.ts';
 import { sameBytes } from '../storage/same-bytes.ts';
 import { parseBackupRecord, type BackupObject, type BackupRecord } from './backup-record.ts';
+import { EXPIRED, Facts } from './facts.ts';
 import { backupsPrefix, isBackupId, joinSuffixes, splitSuffixes } from './layout.ts';
 import { childNames, putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
@@ -13,6 +14,8 @@ export type BackupEntry =
   | { readonly id: string; readonly state: 'complete'; readonly record: BackupRecord }
   /** No `backup.json`: it runs still, or was interrupted. */
   | { readonly id: string; readonly state: 'incomplete' }
+  /** Its removal has begun, by `pgark expire`: nothing may be made of what is still there. */
+  | { readonly id: string; readonly state: 'expired' }
   | { readonly id: string; readonly state: 'unreadable'; readonly error: ArchiveError };
 
 export interface StoreOptions extends CallOptions {
@@ -37,14 +40,24 @@ export class BackupCatalog {
   /** Every backup that has any object, by id, which is by time. */
   async list(options: CallOptions = {}): Promise<readonly BackupEntry[]> {
     const entries: BackupEntry[] = [];
+    // First of all: what is marked behind this look is not removed before a lease that was there is seen.
+    const expired = await this.#expired(options);
     for await (const id of childNames(this.#context.storage, this.#prefix, options)) {
-      if (isBackupId(id)) entries.push(await this.entry(id, options));
+      if (expired.has(id)) entries.push({ id, state: 'expired' });
+      else if (isBackupId(id)) entries.push(await this.entry(id, options));
     }
     return entries;
   }
 
-  /** One backup, whatever its state. Errors: those of the storage. */
-  async entry(id: string, options: CallOptions = {}): Promise<BackupEntry> {
+  async #expired(options: CallOptions): Promise<ReadonlySet<string>> {
+    const expired = new Set<string>();
+    for await (const { subject, kind } of new Facts(this.#context, this.systemId).names(options))
+      if (kind === EXPIRED) expired.add(subject);
+    return expired;
+  }
+
+  /** One backup by its record alone: whether its removal has begun is for the caller to know. Errors: those of the storage. */
+  async entry(id: string, options: CallOptions = {}): Promise<Exclude<BackupEntry, { readonly state: 'expired' }>> {
     try {
       return { id, state: 'complete', record: await this.read(id, options) };
     } catch (error) {

@@ -1,6 +1,6 @@
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { factsPrefix } from './layout.ts';
+import { factsPrefix, formatStamp, parseFactKey } from './layout.ts';
 import { putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
 
@@ -19,7 +19,22 @@ export interface KeyedFact {
   readonly fact: Fact;
 }
 
-const NAME = /^([0-9]{8}T[0-9]{9}Z)-([a-z][a-z-]*)\.json$/;
+/** The kind that says of a backup that its removal has begun: from then on it is no backup any more. */
+export const EXPIRED = 'expired';
+
+/** A fact by its name alone. */
+export interface FactName {
+  readonly key: string;
+  /** A backup's id, or `wal`. */
+  readonly subject: string;
+  readonly kind: string;
+  /** Epoch milliseconds. */
+  readonly time: number;
+  /** As stored. */
+  readonly size: number;
+  /** When the storage took it, epoch milliseconds. */
+  readonly modified: number;
+}
 
 /** The facts of one system identifier: pins, results of drills, recorded gaps. */
 export class Facts {
@@ -33,40 +48,43 @@ export class Facts {
 
   /** Adds a fact. Two of one kind in the same millisecond are `STORAGE_EXISTS`. */
   async add(subject: string, fact: Fact, options: CallOptions = {}): Promise<void> {
-    const stamp = new Date(fact.time).toISOString().replaceAll(/[-:.]/g, '');
-    const key = `${this.#prefix(subject)}${stamp}-${fact.kind}.json`;
+    const key = `${this.#prefix(subject)}${formatStamp(fact.time)}-${fact.kind}.json`;
     await putBytes(this.#context.storage, key, Buffer.from(`${JSON.stringify(fact, undefined, 2)}\n`), options);
   }
 
   /** All facts of a subject, oldest first. One that cannot be read is `REPOSITORY_FORMAT`, not skipped. */
   async list(subject: string, options: CallOptions = {}): Promise<readonly Fact[]> {
     const facts: Fact[] = [];
-    const prefix = this.#prefix(subject);
-    for await (const { key } of this.#context.storage.list(prefix, signalOf(options))) {
-      if (!NAME.test(key.slice(prefix.length))) continue;
-      const text = Buffer.from(await readSmall(this.#context.storage, key, options)).toString('utf8');
-      try {
-        facts.push(JSON.parse(text) as Fact);
-      } catch (error) {
-        throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
-      }
-    }
+    for await (const name of this.names({ ...options, subject })) facts.push(await this.read(name, options));
     return facts;
   }
 
   /** Facts of every subject, but for those whose key is known; one after the other by key. Errors: as for {@link list}. */
   async *all(options: CallOptions & { readonly known?: ReadonlySet<string> } = {}): AsyncGenerator<KeyedFact> {
-    const { storage, cluster } = this.#context;
-    const prefix = factsPrefix(cluster, this.#systemId);
-    for await (const { key } of storage.list(prefix, signalOf(options))) {
-      const [, subject, name = ''] = /^([^/]+)\/([^/]+)$/.exec(key.slice(prefix.length)) ?? [];
-      if (subject === undefined || !NAME.test(name) || options.known?.has(key) === true) continue;
-      const text = Buffer.from(await readSmall(storage, key, options)).toString('utf8');
-      try {
-        yield { key, subject, fact: JSON.parse(text) as Fact };
-      } catch (error) {
-        throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
-      }
+    for await (const name of this.names(options)) {
+      const { key, subject } = name;
+      if (options.known?.has(key) !== true) yield { key, subject, fact: await this.read(name, options) };
+    }
+  }
+
+  /** The names of all facts, or of those of a subject, each subject's oldest first. What is no fact is skipped. */
+  async *names(options: CallOptions & { readonly subject?: string } = {}): AsyncGenerator<FactName> {
+    const { subject } = options;
+    const all = factsPrefix(this.#context.cluster, this.#systemId);
+    const below = subject === undefined ? all : this.#prefix(subject);
+    for await (const { key, size, modified } of this.#context.storage.list(below, signalOf(options))) {
+      const parsed = parseFactKey(key.slice(all.length));
+      if (parsed !== undefined) yield { ...parsed, key, size, modified };
+    }
+  }
+
+  /** What a fact says. Errors: `REPOSITORY_FORMAT`, those of the storage. */
+  async read({ key }: Pick<FactName, 'key'>, options: CallOptions = {}): Promise<Fact> {
+    const text = Buffer.from(await readSmall(this.#context.storage, key, options)).toString('utf8');
+    try {
+      return JSON.parse(text) as Fact;
+    } catch (error) {
+      throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
     }
   }
 

@@ -45,11 +45,32 @@ export function newBackupId(time: Date, random: () => number = Math.random): str
 export const markerKey = (cluster: string): string => `${cluster}/pgark.json`;
 export const walPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/wal/`;
 export const backupsPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/backups/`;
-/** The folder of the facts of a subject, or of all of them. */
+/** Of one subject, or of all. */
 export const factsPrefix = (cluster: string, systemId: string, subject?: string): string =>
   `${cluster}/${systemId}/facts/${subject === undefined ? '' : `${subject}/`}`;
-
+export const leasesPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/leases/`;
 export const timesPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/times/`;
+/** What `pgark check` tried a storage with, and could not delete. */
+export const probesPrefix = (cluster: string): string => `${cluster}/check/`;
+
+/** A moment as names of objects have it, to the millisecond: `20261121T064530123Z`. */
+export function formatStamp(time: number): string {
+  return new Date(time).toISOString().replaceAll(/[-:.]/g, '');
+}
+
+/** Reads {@link formatStamp}, epoch milliseconds; undefined for anything else. */
+export function parseStamp(text: string): number | undefined {
+  const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z$/.exec(text);
+  if (match === null) return undefined;
+  const [, year, month, day, hour, minute, second, milli] = match;
+  const time = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`);
+  return Number.isNaN(time) ? undefined : time;
+}
+
+/** When a backup began, by its id, epoch milliseconds. */
+export function backupIdTime(id: string): number | undefined {
+  return parseStamp(`${id.slice(0, 15)}000Z`);
+}
 
 const hex8 = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0');
 
@@ -112,6 +133,35 @@ export function parseTailKey(key: string): { readonly segment: WalFile; readonly
   const slice = parseTailName(key.slice(slash + 1));
   if (segment?.kind !== 'segment' || slice === undefined) return undefined;
   return tailFolder(segment) === key.slice(0, slash + 1) ? { segment, slice } : undefined;
+}
+
+const LEASE_ID = /^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$/;
+
+/** A new id of a lease: as that of a backup, with more chance in it. */
+export function newLeaseId(time: Date, random: () => number = Math.random): string {
+  const chance = Math.floor(random() * 0x100000000);
+  return `${newBackupId(time).slice(0, 17)}${chance.toString(16).padStart(8, '0')}`;
+}
+
+/** The key of a lease below {@link leasesPrefix}. */
+export function leaseKey(id: string, until: number): string {
+  return `${id}/${formatStamp(until)}.json`;
+}
+
+/** Reads a key below {@link leasesPrefix}; undefined for anything that is no lease in its place. */
+export function parseLeaseKey(key: string): { readonly id: string; readonly until: number } | undefined {
+  const [id = '', name = '', ...more] = key.split('/');
+  const until = name.endsWith('.json') ? parseStamp(name.slice(0, -'.json'.length)) : undefined;
+  return more.length === 0 && until !== undefined && LEASE_ID.test(id) ? { id, until } : undefined;
+}
+
+/** Reads a key below {@link factsPrefix} of all subjects; undefined for anything that is no fact in its place. */
+export function parseFactKey(
+  key: string,
+): { readonly subject: string; readonly time: number; readonly kind: string } | undefined {
+  const match = /^([A-Za-z0-9-]+)\/([0-9]{8}T[0-9]{9}Z)-([a-z][a-z-]*)\.json$/.exec(key);
+  const time = parseStamp(match?.[2] ?? '');
+  return match === null || time === undefined ? undefined : { subject: match[1] ?? '', time, kind: match[3] ?? '' };
 }
 
 /** What the key of an object with commit times says: the names of the first and the last segment that it speaks of. */

@@ -6,6 +6,7 @@ import { BackupCatalog } from './backups.ts';
 import { CommitTimes } from './commit-times.ts';
 import { Facts } from './facts.ts';
 import { checkCluster, FORMAT, isSystemId, markerKey } from './layout.ts';
+import { Leases } from './lease.ts';
 import { childNames, putBytes, readSmall } from './objects.ts';
 import { WalArchive } from './wal.ts';
 
@@ -121,6 +122,10 @@ export class Repository {
 
   times(systemId: string): CommitTimes {
     return new CommitTimes(this.#context, checkSystemId(systemId));
+  }
+
+  leases(systemId: string): Leases {
+    return new Leases(this.#context, checkSystemId(systemId));
   }
 
   async close(): Promise<void> {

@@ -50,6 +50,8 @@ export interface WalSlice extends TailSlice {
   readonly segment: WalFile;
   /** Bytes as stored. */
   readonly size: number;
+  /** When the storage took it, epoch milliseconds. */
+  readonly modified: number;
 }
 
 /** What reading the WAL of one system identifier takes: that of one repository, or of several as if they were one. */
@@ -188,9 +190,10 @@ export class WalArchive {
       if ('segment' in entry || entry.file.kind !== 'history') yield entry;
   }
 
-  /** Everything of every timeline in the order of the keys: files of every kind, and slices. */
-  everything(options: CallOptions = {}): AsyncGenerator<WalObject | WalSlice> {
-    return this.#entries('', options);
+  /** Everything of every timeline in the order of the keys, behind the key `after` if one is given: files of every kind, and slices. */
+  everything(options: CallOptions & { readonly after?: string } = {}): AsyncGenerator<WalObject | WalSlice> {
+    const { after } = options;
+    return this.#entries('', options, after?.slice(this.#prefix.length));
   }
 
   async *#entries(below: string, options: CallOptions, startAfter?: string): AsyncGenerator<WalObject | WalSlice> {
@@ -200,7 +203,7 @@ export class WalArchive {
       const file = parseWalKey(key.slice(this.#prefix.length));
       const tail = parseTailKey(key.slice(this.#prefix.length));
       if (file !== undefined) yield { ...file, key, size, modified };
-      else if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size };
+      else if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size, modified };
     }
   }
 
@@ -218,6 +221,20 @@ export class WalArchive {
       if (last !== undefined) return last;
     }
     return undefined;
+  }
+
+  /**
+   * When the storage took the last of a timeline, epoch milliseconds: what is in its WAL is not younger, as long as the storage's clock is
+   * right. Undefined when the archive holds nothing of it.
+   */
+  async lastStored(timeline: number, options: CallOptions = {}): Promise<number | undefined> {
+    const last = await this.last(timeline, options);
+    let newest = last?.modified;
+    const after = last === undefined ? {} : { startAfter: last.key };
+    const folder = `${this.#prefix}${historyName(timeline).slice(0, 8)}/`;
+    for await (const { modified } of this.#context.storage.list(folder, { ...signalOf(options), ...after }))
+      newest = Math.max(newest ?? modified, modified);
+    return newest;
   }
 
   /**

@@ -76,13 +76,11 @@ export async function findBackups(
     records: records.sort((one, other) => (parseLsn(one.stopLsn) < parseLsn(other.stopLsn) ? -1 : 1)),
     copies,
     warnings: [
-      ...entries.flatMap(({ repository, entry }) =>
-        entry.state === 'unreadable'
-          ? [
-              `backup ${entry.id}${several ? ` in repository ${repository.name}` : ''} is passed over: ${entry.error.message}`,
-            ]
-          : [],
-      ),
+      ...entries.flatMap(({ repository, entry }) => {
+        if (entry.state !== 'unreadable' && entry.state !== 'expired') return [];
+        const why = entry.state === 'expired' ? 'it is being removed by "pgark expire"' : entry.error.message;
+        return [`backup ${entry.id}${several ? ` in repository ${repository.name}` : ''} is passed over: ${why}`];
+      }),
       ...warnings,
     ],
     empty: held.filter(({ entries: own }) => !own.has(systemId)).map(({ repository }) => repository.name),

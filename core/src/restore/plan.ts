@@ -38,6 +38,8 @@ export interface PlanOptions extends FolderOptions, CallOptions {
   readonly systemId?: string;
   /** `receive.spool`: WAL that was received but not shipped. */
   readonly spool?: string;
+  /** Told of the repositories that answer before a backup is chosen: a lease from then on keeps what is chosen. */
+  readonly onSources?: (repositories: readonly Repository[]) => Promise<void>;
   /** Told what is being read, for a search through much WAL. */
   readonly onProgress?: (text: string) => void;
 }
@@ -54,6 +56,7 @@ export interface PlanOptions extends FolderOptions, CallOptions {
  */
 export async function planRestore(options: PlanOptions): Promise<RestorePlan> {
   const sources = await RestoreSources.open(options.repositories, options);
+  await options.onSources?.(sources.repositories);
   for (;;) {
     try {
       return await planFrom(sources, options);

@@ -45,7 +45,7 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: CopyFlags, { output, config, signal, archive }: CommandContext): Promise<void> {
+async function run(flags: CopyFlags, { output, config, logger, signal, archive }: CommandContext): Promise<void> {
   if (flags.all === true && flags.backup.length > 0)
     throw new ArchiveError('USAGE', '--all and --backup were both given', { hint: 'Leave one of them out.' });
   const [{ planCopy }, { runCopy }, { CopyProgressText, printPlan, printResult }] = await Promise.all([
@@ -76,6 +76,7 @@ async function run(flags: CopyFlags, { output, config, signal, archive }: Comman
     ...sides,
     signal,
     concurrency: config.restore.concurrency,
+    onWarning: (warning) => logger.warn({}, warning),
     onProgress: (progress) => {
       text.update(progress);
       output.progress(() => text.toString());

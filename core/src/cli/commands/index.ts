@@ -5,10 +5,13 @@ import { register as backup } from './backup.ts';
 import { register as check } from './check.ts';
 import { register as config } from './config.ts';
 import { register as copy } from './copy.ts';
+import { register as expire } from './expire.ts';
+import { register as gc } from './gc.ts';
 import { register as init } from './init.ts';
 import { register as keys } from './keys.ts';
 import { register as list } from './list.ts';
 import { register as map } from './map.ts';
+import { register as pin } from './pin.ts';
 import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
 import { register as restore } from './restore.ts';
@@ -27,6 +30,9 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   show,
   status,
   map,
+  pin,
+  expire,
+  gc,
   keys,
   restore,
   copy,

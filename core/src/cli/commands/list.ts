@@ -3,6 +3,7 @@ import { ArchiveError } from '../../contracts/errors.ts';
 import type { BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
 import { gapDocument, type FoundGap } from '../backup-gaps.ts';
+import { pinDocument, pinOn, pinText, type FoundPin } from '../backup-pins.ts';
 import { formatRatio, storedSize } from '../backup-view.ts';
 import type { FoundBackup } from '../backups.ts';
 import { formatBytes, formatTime } from '../format.ts';
@@ -24,13 +25,16 @@ export function register(program: Command): void {
         const { backups, failures } = await findBackups(opened.repositories, { signal });
         const { findGaps } = await import('../backup-gaps.ts');
         const found = await findGaps(opened.repositories, { backups, failures }, { signal });
-        if (output.isJson) output.json(backups.map((backup) => entryOf(backup, found.gaps)));
-        else if (backups.length > 0) output.table(backups, columns(backups, opened.repositories.length > 1));
+        const { findPins } = await import('../backup-pins.ts');
+        const pinned = await findPins(opened.repositories, { backups, failures }, { signal });
+        if (output.isJson) output.json(backups.map((backup) => entryOf(backup, found.gaps, pinned.pins)));
+        else if (backups.length > 0)
+          output.table(backups, columns(backups, pinned.pins, opened.repositories.length > 1));
         for (const gap of found.gaps) {
           const message = `WAL is lost from ${describeGap(gap)} (repository ${gap.repository}): backups from before it end there`;
           logger.warn({ repository: gap.repository }, message);
         }
-        throwFailures([...failures, ...found.failures]);
+        throwFailures([...failures, ...found.failures, ...pinned.failures]);
         if (!backups.some(({ state }) => state === 'complete')) {
           const which = backups.length === 0 ? 'are no backups' : 'is no complete backup';
           throw new ArchiveError('BACKUP_NOT_FOUND', `there ${which} of cluster "${config.cluster}"`, {
@@ -46,21 +50,36 @@ export function register(program: Command): void {
 }
 
 /** A backup for programs. */
-function entryOf(backup: FoundBackup, gaps: readonly FoundGap[]): Record<string, unknown> {
+function entryOf(
+  backup: FoundBackup,
+  gaps: readonly FoundGap[],
+  pins: readonly FoundPin[],
+): Record<string, unknown> {
   const { id, state, systemId } = backup;
   const { name } = backup.repository;
   const place = { id, state, repository: name, systemId };
   if (backup.state === 'complete') {
     const { record } = backup;
     const own = gaps.filter((gap) => gap.repository === name && gap.systemId === systemId);
-    return { ...place, storedSize: storedSize(record), record, gaps: gapsInTheWayOf(record, own).map(gapDocument) };
+    const pin = pinOn(backup, pins);
+    return {
+      ...place,
+      storedSize: storedSize(record),
+      record,
+      gaps: gapsInTheWayOf(record, own).map(gapDocument),
+      ...(pin === undefined ? {} : { pin: pinDocument(pin) }),
+    };
   }
   if (backup.state === 'unreadable')
     return { ...place, error: { code: backup.error.code, message: backup.error.message } };
   return place;
 }
 
-function columns(backups: readonly FoundBackup[], named: boolean): readonly Column<FoundBackup>[] {
+function columns(
+  backups: readonly FoundBackup[],
+  pins: readonly FoundPin[],
+  named: boolean,
+): readonly Column<FoundBackup>[] {
   const several = (of: (backup: FoundBackup) => string): boolean => new Set(backups.map(of)).size > 1;
   const fact =
     (of: (record: BackupRecord) => string | number): Column<FoundBackup>['value'] =>
@@ -83,6 +102,17 @@ function columns(backups: readonly FoundBackup[], named: boolean): readonly Colu
     { title: 'STORED', value: fact((record) => formatBytes(storedSize(record))), align: 'right' },
     { title: 'RATIO', value: fact(formatRatio), align: 'right' },
     { title: 'LABEL', value: fact(({ label }) => label) },
+    ...(pins.length === 0
+      ? []
+      : [
+          {
+            title: 'PINNED',
+            value: (backup: FoundBackup) => {
+              const pin = pinOn(backup, pins);
+              return pin && pinText(pin);
+            },
+          },
+        ]),
   ];
 }
 

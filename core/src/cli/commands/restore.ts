@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
+import type { SharedLease } from '../../repository/shared-lease.ts';
 import type { PlanOptions } from '../../restore/plan.ts';
 import type { RestorePlan } from '../../restore/plan-types.ts';
 import type { Setting } from '../../restore/recovery-settings.ts';
@@ -91,13 +92,29 @@ export function register(program: Command): void {
 }
 
 async function run(directory: string | undefined, flags: RestoreFlags, context: CommandContext): Promise<number> {
-  const { output, config, logger, signal } = context;
+  const { config, logger, signal } = context;
   if (directory === undefined && flags.plan !== true)
     throw new ArchiveError('USAGE', 'no directory to restore into was given', {
       hint: 'Name the new data directory, or use --plan to see the plan only.',
     });
   const { warnOfDropped } = await import('../dropped-warning.ts');
   warnOfDropped(config, logger);
+  const { SharedLease } = await import('../../repository/shared-lease.ts');
+  const lease = new SharedLease({ command: 'restore', signal, onWarning: (warning) => logger.warn({}, warning) });
+  try {
+    return await planAndRestore(directory, flags, context, lease);
+  } finally {
+    await lease.release();
+  }
+}
+
+async function planAndRestore(
+  directory: string | undefined,
+  flags: RestoreFlags,
+  context: CommandContext,
+  lease: SharedLease,
+): Promise<number> {
+  const { output, config, logger, signal } = context;
   const [{ planRestore }, { restore }, { recoverySettings }, { RestoreProgressText }, { planDocument, planLines }] =
     await Promise.all([
       import('../../restore/plan.ts'),
@@ -112,9 +129,12 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
     repositories: opened.repositories,
     spool: config.receive.spool,
     signal,
+    ...(flags.plan === true ? {} : { onSources: (sources) => lease.take(sources, { backups: 'all', wal: 'all' }) }),
     onProgress: (text) => output.progress(() => text),
   });
   output.progressDone();
+  const { backup, systemId } = plan;
+  await lease.narrow(systemId, { backups: [backup.id], wal: [{ timeline: backup.timeline, from: backup.startLsn }] });
   const { repositories } = plan.sources;
   // What was not named, or the plan leaves out, must not be asked in the recovery either: it could not answer.
   const used = repositories.length === config.repositories.length ? [] : repositories.map(({ name }) => name);

@@ -33,15 +33,28 @@ export function register(program: Command): void {
             hint: 'It runs still, or it was interrupted; only a complete one can be restored.',
           });
         }
+        if (backup.state === 'expired') {
+          throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${backup.id} is being removed by "pgark expire"`, {
+            hint: 'The next "pgark expire --confirm" finishes that; see "pgark list" for others.',
+          });
+        }
         const { record, repository } = backup;
         const wal = await lookAtWal(record, opened.repositories, found, { signal });
         const { findGaps } = await import('../backup-gaps.ts');
         const known = await findGaps(opened.repositories, found, { signal });
         const own = known.gaps.filter(({ systemId }) => systemId === record.systemId);
         const gaps = gapsInTheWayOf(record, own);
-        if (output.isJson) output.json({ ...documentOf(record, repository.name, wal), gaps: gaps.map(gapDocument) });
-        else print(output, record, wal, gaps);
-        throwFailures([...wal.failures, ...known.failures]);
+        const { findPins, pinDocument, pinText } = await import('../backup-pins.ts');
+        const pinned = await findPins(opened.repositories, found, { signal });
+        const pins = pinned.pins.filter((pin) => pin.id === record.id && pin.systemId === record.systemId);
+        if (output.isJson)
+          output.json({
+            ...documentOf(record, repository.name, wal),
+            gaps: gaps.map(gapDocument),
+            pins: pins.map(pinDocument),
+          });
+        else print(output, record, wal, { gaps, pins: pins.map(pinText) });
+        throwFailures([...wal.failures, ...known.failures, ...pinned.failures]);
         if (wal.missing.length > 0) {
           throw new ArchiveError(
             'WAL_NOT_FOUND',
@@ -80,8 +93,13 @@ function documentOf(record: BackupRecord, repository: string, wal: BackupWal): R
   };
 }
 
-function print(output: Output, record: BackupRecord, wal: BackupWal, gaps: readonly FoundGap[]): void {
-  const facts = factLines(record, wal, gaps);
+interface Told {
+  readonly gaps: readonly FoundGap[];
+  readonly pins: readonly string[];
+}
+
+function print(output: Output, record: BackupRecord, wal: BackupWal, told: Told): void {
+  const facts = factLines(record, wal, told);
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
   if (record.tablespaces.length > 0) {
@@ -107,7 +125,7 @@ function print(output: Output, record: BackupRecord, wal: BackupWal, gaps: reado
 function factLines(
   record: BackupRecord,
   wal: BackupWal,
-  gaps: readonly FoundGap[],
+  { gaps, pins }: Told,
 ): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
@@ -118,6 +136,7 @@ function factLines(
     ['type', record.kind],
     ['state', suspect === undefined ? 'complete' : 'SUSPECT: the server found damaged pages'],
     ...(suspect?.files ?? []).map((file) => ['damaged', file] as const),
+    ...pins.map((pin) => ['pinned', pin] as const),
     ['cluster', `${record.cluster}, system ${record.systemId}`],
     ...wal.holders.map(({ repository, missing }) => {
       const lacks = missing.map((run) => `${firstOf(run, record)} to ${lastOf(run, record)}`).join(', ');
