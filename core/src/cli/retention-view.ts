@@ -97,7 +97,10 @@ export function printGarbage(output: Output, repository: string, result: ShownGa
       ...systemColumn(found),
       { title: 'OBJECTS', value: (garbage) => garbage.objects },
       { title: 'STORED', value: (garbage) => formatBytes(garbage.bytes), align: 'right' },
-      { title: 'DECISION', value: ({ action, reason }) => `${action === 'keep' ? 'kept' : 'removed'} because ${reason}` },
+      {
+        title: 'DECISION',
+        value: ({ action, reason }) => `${action === 'keep' ? 'kept' : 'removed'} because ${reason}`,
+      },
     ]);
   if (objects !== undefined && bytes !== undefined)
     output.line(`removed: ${count(objects, 'object')}, ${formatBytes(bytes)} freed`);
@@ -105,7 +108,10 @@ export function printGarbage(output: Output, repository: string, result: ShownGa
 }
 
 /** The same for programs. */
-export function garbageDocument(repository: string, { found, ...done }: ShownGarbage): Readonly<Record<string, unknown>> {
+export function garbageDocument(
+  repository: string,
+  { found, ...done }: ShownGarbage,
+): Readonly<Record<string, unknown>> {
   const { objects, bytes, retained } = done;
   return {
     repository,

@@ -330,7 +330,9 @@ const status = z.strictObject({
 const keepRules = {
   window: duration({ least: '1h' })
     .optional()
-    .describe('Any moment of this time can be restored to: backups of it stay, and the one that leads to its beginning.'),
+    .describe(
+      'Any moment of this time can be restored to: backups of it stay, and the one that leads to its beginning.',
+    ),
   keep: count(1, 10_000).optional().describe('So many of the newest backups stay.'),
   hourly: count(1, 10_000).optional().describe('The newest backup of each of the last so many hours stays, by UTC.'),
   daily: count(1, 10_000).optional().describe('The same by days.'),
@@ -341,7 +343,9 @@ const keepRules = {
 
 const retention = z.strictObject({
   ...keepRules,
-  minimum: count(1, 1000).default(1).describe('So many good backups of each line of timelines stay whatever the rules say.'),
+  minimum: count(1, 1000)
+    .default(1)
+    .describe('So many good backups of each line of timelines stay whatever the rules say.'),
   proven: count(1, 1000)
     .default(1)
     .describe('So many backups of each line stay of those that a drill or a verification found good.'),
@@ -358,7 +362,9 @@ const retention = z.strictObject({
       }),
     )
     .default([])
-    .describe('Rules for backups of a label, in place of those above; the first that fits counts. Without a limit they stay.'),
+    .describe(
+      'Rules for backups of a label, in place of those above; the first that fits counts. Without a limit they stay.',
+    ),
 });
 
 const hook = z.looseObject(
@@ -405,7 +411,9 @@ const section = z
     status: status.prefault({}).describe('`pgark status` and `pgark map`.'),
     retention: retention
       .optional()
-      .describe('What `pgark expire` keeps: whatever any of the rules keeps. Without it, and without a limit in it, nothing is removed.'),
+      .describe(
+        'What `pgark expire` keeps: whatever any of the rules keeps. Without it, and without a limit in it, nothing is removed.',
+      ),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
     log: z

@@ -69,7 +69,11 @@ export async function holdLease(
   };
   const storageTime = await write(signalOf(options));
   let writing: Promise<unknown> = Promise.resolve();
-  const renew = (): Promise<unknown> => (writing = writing.then(() => write(), () => write()));
+  const renew = (): Promise<unknown> =>
+    (writing = writing.then(
+      () => write(),
+      () => write(),
+    ));
   const timer = setInterval(() => {
     renew().catch((error: unknown) => onFailure?.(error));
   }, LEASE_TIME / RENEWALS);

@@ -114,8 +114,9 @@ export class Leases {
   /** Those that hold at `now`, by the clock of the storage or an earlier one; of one that was renewed only the object that ends last. */
   async active(now: number, options: CallOptions = {}): Promise<readonly FoundLease[]> {
     const latest = new Map<string, FoundLease>();
+    // In the order of their names: of two that the storage took in one second the one that was written later.
     for (const lease of await this.list(options))
-      if (lease.until > (latest.get(lease.id)?.until ?? -Infinity)) latest.set(lease.id, lease);
+      if (lease.until >= (latest.get(lease.id)?.until ?? -Infinity)) latest.set(lease.id, lease);
     return [...latest.values()].filter(({ until }) => until + LEASE_MARGIN > now);
   }
 

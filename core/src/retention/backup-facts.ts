@@ -9,7 +9,10 @@ export interface Pin {
 
 /** The pin that holds at `now`: the newest word counts. */
 export function pinOf(facts: readonly Fact[], now: number): Pin | undefined {
-  const last = facts.filter(({ kind }) => kind === 'pin' || kind === 'unpin').toSorted(byTime).at(-1);
+  const last = facts
+    .filter(({ kind }) => kind === 'pin' || kind === 'unpin')
+    .toSorted(byTime)
+    .at(-1);
   if (last?.kind !== 'pin') return undefined;
   const { reason, until } = last.data;
   const end = typeof until === 'string' ? Date.parse(until) : undefined;
@@ -19,7 +22,10 @@ export function pinOf(facts: readonly Fact[], now: number): Pin | undefined {
 
 /** When a drill or a verification last found the backup good, epoch milliseconds; undefined when none did, or the newest found it bad. */
 export function provenAt(facts: readonly Fact[]): number | undefined {
-  const last = facts.filter(({ kind }) => kind === 'drill' || kind === 'verify').toSorted(byTime).at(-1);
+  const last = facts
+    .filter(({ kind }) => kind === 'drill' || kind === 'verify')
+    .toSorted(byTime)
+    .at(-1);
   return last !== undefined && last.data['ok'] === true ? last.time : undefined;
 }
 

@@ -274,7 +274,7 @@ function asItIs(system: SystemState): (decision: BackupDecision) => BackupDecisi
 /** The ids of all that a backup builds on. */
 function parentsOf(id: string, { backups }: SystemState): readonly string[] {
   const parents: string[] = [];
-  for (let at = backups.find((one) => one.id === id); ; ) {
+  for (let at = backups.find((one) => one.id === id); ;) {
     const parent = at?.record?.parent;
     if (parent === undefined || parents.includes(parent)) return parents;
     parents.push(parent);

@@ -1,7 +1,14 @@
 /** Finds what nothing accounts for, and removes it: what was interrupted, or is there twice. */
 import type { CallOptions, ObjectInfo } from '../contracts/storage.ts';
 import { EXPIRED } from '../repository/facts.ts';
-import { backupIdTime, backupsPrefix, isBackupId, parseTimesKey, probesPrefix, timesPrefix } from '../repository/layout.ts';
+import {
+  backupIdTime,
+  backupsPrefix,
+  isBackupId,
+  parseTimesKey,
+  probesPrefix,
+  timesPrefix,
+} from '../repository/layout.ts';
 import { describeLease, LEASE_MARGIN } from '../repository/lease.ts';
 import { signalOf } from '../repository/objects.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -182,14 +189,10 @@ class Look {
         remove: (removal) =>
           removal.removeFrom(
             (after) => archive.everything({ ...this.#call, ...(after === undefined ? {} : { after }) }),
-            (entry) =>
-              isCoveredAgain(entry) && fileOf(entry).timeline === timeline && !this.#isYoung(entry.modified),
+            (entry) => isCoveredAgain(entry) && fileOf(entry).timeline === timeline && !this.#isYoung(entry.modified),
           ),
       };
-      return [
-        ...(objects > 0 ? [gone] : []),
-        ...(young > 0 ? [{ garbage: kept, remove: async () => undefined }] : []),
-      ];
+      return [...(objects > 0 ? [gone] : []), ...(young > 0 ? [{ garbage: kept, remove: async () => undefined }] : [])];
     });
     const unused = times.unused().filter(({ modified }) => !this.#isYoung(modified));
     return [...found, ...group('times', systemId, unused, 'none of the WAL that they are of is there')];
@@ -223,7 +226,12 @@ class Look {
     const ended = (await this.#repository.leases(systemId).list(this.#call)).filter(
       ({ until }) => until + LEASE_MARGIN < this.#now,
     );
-    return group('lease', systemId, ended.map(({ key }) => ({ key, size: 0, modified: 0 })), 'they have ended');
+    return group(
+      'lease',
+      systemId,
+      ended.map(({ key }) => ({ key, size: 0, modified: 0 })),
+      'they have ended',
+    );
   }
 
   async #probes(): Promise<readonly Found[]> {

@@ -88,7 +88,10 @@ class Planner {
       this.#keep(backup, { rule: 'unreadable', text: `the fact ${key} cannot be read, it may be a pin` });
     if (backup.state === 'expired' || asked) return;
     if (backup.state === 'unreadable')
-      this.#keep(backup, { rule: 'unreadable', text: 'its backup.json cannot be read, which is not the same as expired' });
+      this.#keep(backup, {
+        rule: 'unreadable',
+        text: 'its backup.json cannot be read, which is not the same as expired',
+      });
     if (backup.state === 'incomplete')
       this.#keep(backup, { rule: 'incomplete', text: 'it has no backup.json: it runs still, or is for "pgark gc"' });
     if (backup.state !== 'complete') return;
@@ -108,7 +111,7 @@ class Planner {
     for (const backup of system.backups) {
       if (backup.state === 'incomplete' || !this.#reasons.has(backup)) continue;
       const seen = new Set([backup]);
-      for (let child = backup; ; ) {
+      for (let child = backup; ;) {
         const parent = child.record === undefined ? child.broken?.parent : (child.record.parent ?? 'none');
         if (child.record === undefined && child.state === 'unreadable' && parent === undefined) {
           for (const older of system.backups)
@@ -164,11 +167,7 @@ class LineageJudge {
   readonly #keep: (record: PlannedRecord, reason: KeepReason) => void;
   readonly #proven: ReadonlySet<PlannedRecord>;
 
-  constructor(
-    input: PlanInput,
-    all: readonly Lineage[],
-    keep: (record: PlannedRecord, reason: KeepReason) => void,
-  ) {
+  constructor(input: PlanInput, all: readonly Lineage[], keep: (record: PlannedRecord, reason: KeepReason) => void) {
     this.#input = input;
     this.#all = all;
     this.#keep = keep;
@@ -213,7 +212,10 @@ class LineageJudge {
         const newest = new Map(whole(group).map((record) => [periodOf(rule, stopOf(record)), record]));
         for (const [period, record] of newest) {
           if (period <= periodOf(rule, now) - count) continue;
-          this.#keep(record, { rule, text: `it is the newest of ${periodName(rule, stopOf(record))} (${rule}: ${count})` });
+          this.#keep(record, {
+            rule,
+            text: `it is the newest of ${periodName(rule, stopOf(record))} (${rule}: ${count})`,
+          });
         }
       }
     }
@@ -264,7 +266,10 @@ function byRules(records: readonly PlannedRecord[], policy: RetentionPolicy): re
 }
 
 export function timeText(time: number): string {
-  return new Date(time).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+  return new Date(time)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
 }
 
 /** Milliseconds as a policy has them: `14d`, `36h`, `5m`. */

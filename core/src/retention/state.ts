@@ -15,8 +15,8 @@ export type PlannedRecord = Pick<
 
 /** What can be made out of a record that cannot be read as a whole. */
 export type BrokenRecord = Partial<Pick<PlannedRecord, 'timeline' | 'startLsn' | 'segmentSize'>> & {
-  /** Undefined when not even that can be told: it may build on any older one. */
-  readonly parent?: string | 'none' | undefined;
+  /** An id, or `none`. Undefined when not even that can be told: it may build on any older one. */
+  readonly parent?: string | undefined;
 };
 
 /** One backup as a repository holds it. */

@@ -16,7 +16,8 @@ export class TimelineTree {
     // What a later history says of those before it holds for them too.
     for (const line of this.#lines.values()) {
       for (const [at, { timeline, start }] of line.entries()) {
-        if (!this.#lines.has(timeline)) this.#lines.set(timeline, [...line.slice(0, at), { timeline, start, end: undefined }]);
+        if (!this.#lines.has(timeline))
+          this.#lines.set(timeline, [...line.slice(0, at), { timeline, start, end: undefined }]);
       }
     }
   }
@@ -46,6 +47,8 @@ export class TimelineTree {
 
   /** The timelines from which one comes; undefined when that is not known. */
   ancestors(timeline: number): readonly number[] | undefined {
-    return this.line(timeline)?.slice(0, -1).map((range) => range.timeline);
+    return this.line(timeline)
+      ?.slice(0, -1)
+      .map((range) => range.timeline);
   }
 }

@@ -112,10 +112,15 @@ export class WalScope {
     );
     [this.#segmentSize] = sizes;
     // After pg_resetwal --wal-segsize the names of segments say two things.
-    if (sizes.size > 1) this.#all = 'its backups have segments of several sizes, so that the names of segments say nothing';
+    if (sizes.size > 1)
+      this.#all = 'its backups have segments of several sizes, so that the names of segments say nothing';
   }
 
-  #addBackup(backup: BackupState, reasons: readonly { rule: KeepRule; line?: number }[], policy: RetentionPolicy | undefined): void {
+  #addBackup(
+    backup: BackupState,
+    reasons: readonly { rule: KeepRule; line?: number }[],
+    policy: RetentionPolicy | undefined,
+  ): void {
     const { id, record, broken, state } = backup;
     if (record === undefined) {
       if (state !== 'unreadable') return; // it has none that is known, and is protected as a whole by its lease
@@ -218,7 +223,8 @@ export class WalScope {
     const runs = this.#runs.get(timeline) ?? [];
     // One that another one covers says nothing of its own.
     if (run.last === undefined && runs.some(({ first, last }) => last === undefined && first <= run.first)) return;
-    const rest = run.last === undefined ? runs.filter(({ first, last }) => last !== undefined || first < run.first) : runs;
+    const rest =
+      run.last === undefined ? runs.filter(({ first, last }) => last !== undefined || first < run.first) : runs;
     this.#runs.set(timeline, [...rest, run]);
   }
 }

@@ -5,6 +5,7 @@ import type { Storage } from '../../src/contracts/storage.ts';
 import { holdLease } from '../../src/repository/held-lease.ts';
 import { leasesPrefix, newLeaseId, leaseKey } from '../../src/repository/layout.ts';
 import { LEASE_MARGIN, LEASE_TIME } from '../../src/repository/lease.ts';
+import { readSmall } from '../../src/repository/objects.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { planExpire, runExpire, type ExpireOptions, type ExpireResult } from '../../src/retention/expire.ts';
 import { changePin } from '../../src/retention/pin.ts';
@@ -189,7 +190,8 @@ describe('H-72', () => {
       stat: (...call) => storage.stat(...call),
       list: (...call) => storage.list(...call),
       remove: async (keys, options) => {
-        if (keys.some((key) => key.includes('/backups/') || key.includes('/wal/'))) looks.push(await complete(repository));
+        if (keys.some((key) => key.includes('/backups/') || key.includes('/wal/')))
+          looks.push(await complete(repository));
         return storage.remove(keys, options);
       },
       close: () => storage.close(),
@@ -260,7 +262,7 @@ describe('H-72', () => {
       const marked: string[] = [];
       for (const id of there) {
         const { parent } = JSON.parse(
-          Buffer.concat(await Array.fromAsync(storage.get(`main/${SYSTEM}/backups/${id}/backup.json`))).toString(),
+          Buffer.from(await readSmall(storage, `main/${SYSTEM}/backups/${id}/backup.json`)).toString(),
         ) as { parent?: string };
         if (parent === undefined) continue;
         await storage.stat(`main/${SYSTEM}/backups/${parent}/backup.json`); // throws when it is gone
@@ -310,7 +312,7 @@ describe('H-73', () => {
     expect(await segmentsIn(repository)).toEqual(range(21, 40));
     clock.time += 10 * DAY;
     await expire(repository, clock);
-    expect((await keysIn(storage)).filter((left) => left.includes(String(ids[0])))).toEqual([]);
+    expect((await keysIn(storage)).filter((left) => left.includes(ids[0] ?? '-'))).toEqual([]);
   });
 
   test('a hook that refuses keeps everything', async () => {
@@ -358,11 +360,13 @@ describe('H-74', () => {
         for (const id of await complete(repository)) {
           expect((await keysIn(storage)).filter((key) => key.includes(`/backups/${id}/`))).toHaveLength(5);
           const first = ids.indexOf(id) * 2 + 1;
-          expect(await segmentsIn(repository)).toEqual(expect.arrayContaining(range(first, 8)));
+          expect(await segmentsIn(repository)).toEqual(expect.arrayContaining([...range(first, 8)]));
         }
         clock.time += LEASE_TIME + LEASE_MARGIN + 1;
         // Whatever the policy says by now: what was begun is finished, and the rest stays.
-        const begun = (await repository.backups(SYSTEM).list()).flatMap(({ id, state }) => (state === 'expired' ? [id] : []));
+        const begun = (await repository.backups(SYSTEM).list()).flatMap(({ id, state }) =>
+          state === 'expired' ? [id] : [],
+        );
         await expire(repository, clock, { policy: { ...POLICY, keep: 10 } });
         expect((await keysIn(storage)).filter((key) => begun.some((id) => key.includes(id)))).toEqual([]);
         await expire(repository, clock);
@@ -384,16 +388,18 @@ describe('H-74', () => {
     expect(result.removed).toEqual([ids[2]]);
     expect(result.plan.backups.map(({ action }) => action)).toEqual(['keep', 'keep', 'remove', 'keep']);
     expect(await segmentsIn(repository)).toEqual(range(1, 40));
-    expect(result.plan.wal).toMatchObject([{ action: 'keep', reason: `backup ${ids[1]}, which cannot be read, may need it` }]);
+    expect(result.plan.wal).toMatchObject([
+      { action: 'keep', reason: `backup ${ids[1]}, which cannot be read, may need it` },
+    ]);
     // It goes when it is named.
-    expect((await expire(repository, clock, { policy: { ...POLICY, keep: 1 }, remove: [String(ids[1])] })).removed).toEqual(
-      ids.slice(0, 2),
-    );
+    expect(
+      (await expire(repository, clock, { policy: { ...POLICY, keep: 1 }, remove: ids.slice(1, 2) })).removed,
+    ).toEqual(ids.slice(0, 2));
   });
 
   test('a storage that cannot be asked is no answer: nothing is removed', async () => {
     const clock = new Clock();
-    const { repository, storage, ids } = await fourBackups(clock);
+    const { storage, ids } = await fourBackups(clock);
     const before = await keysIn(storage);
     let denied = 0;
     const failing: Storage = {
@@ -421,7 +427,12 @@ describe('pins', () => {
     const { repository, ids } = await fourBackups(clock);
     const [first = '', second = ''] = ids;
     const until = clock.time + DAY;
-    await changePin(repository, { systemId: SYSTEM, id: first }, { kind: 'pin', reason: 'audit', until }, { time: clock.time });
+    await changePin(
+      repository,
+      { systemId: SYSTEM, id: first },
+      { kind: 'pin', reason: 'audit', until },
+      { time: clock.time },
+    );
     const result = await runExpire(repository, {
       policy: POLICY,
       now: clock.now,

@@ -162,7 +162,7 @@ export class RetentionModel {
       }
       case 'lock':
         // From now on new backups are locked for some days.
-        this.#lockedUntil = first % 2 === 0 ? this.#clock.time + (second % 4) * DAY : 0;
+        this.#lockedUntil = first % 2 === 0 ? this.#clock.time + (second % 20) * DAY : 0;
         return;
       case 'expire':
         return this.#expire(step);
@@ -204,8 +204,20 @@ export class RetentionModel {
     await putBytes(this.#storage, walPrefix('main', system.id) + walKey(file, digest, []), bytes);
   }
 
-  #place(timeline = this.#system.living): { systemId: string; timeline: number; from: number; to: number; parts: number } {
-    return { systemId: this.#system.id, timeline: timeline.number, from: timeline.head, to: timeline.head + 1, parts: 1 };
+  #place(timeline = this.#system.living): {
+    systemId: string;
+    timeline: number;
+    from: number;
+    to: number;
+    parts: number;
+  } {
+    return {
+      systemId: this.#system.id,
+      timeline: timeline.number,
+      from: timeline.head,
+      to: timeline.head + 1,
+      parts: 1,
+    };
   }
 
   async #backup(parent: Backup | undefined, timeline = this.#system.living): Promise<void> {
@@ -217,7 +229,17 @@ export class RetentionModel {
     const id = newBackupId(new Date(time));
     await putBackup(this.#repository, { ...place, ...lock, id, time, parent: parent?.id });
     const { from, to } = place;
-    this.#backups.push({ id, system: this.#system, timeline, from, to, time, parent, pinned: undefined, leases: new Set() });
+    this.#backups.push({
+      id,
+      system: this.#system,
+      timeline,
+      from,
+      to,
+      time,
+      parent,
+      pinned: undefined,
+      leases: new Set(),
+    });
     if (parent !== undefined) this.#count('incrementals');
   }
 
@@ -259,7 +281,9 @@ export class RetentionModel {
     if (backup === undefined) return;
     const until = second % 2 === 0 ? this.#clock.time + (second % 7) * DAY + 1 : undefined;
     const change = { kind: 'pin', reason: 'audit', ...(until === undefined ? {} : { until }) } as const;
-    await changePin(this.#repository, { systemId: backup.system.id, id: backup.id }, change, { time: this.#clock.time });
+    await changePin(this.#repository, { systemId: backup.system.id, id: backup.id }, change, {
+      time: this.#clock.time,
+    });
     backup.pinned = until ?? Infinity;
   }
 
@@ -323,7 +347,11 @@ export class RetentionModel {
       });
       this.#count('removed', result.removed.length);
       if (result.retained.length > 0) this.#count('retained');
-      this.#count('removedWal', [...begun.keys].filter((key) => key.includes('/wal/')).length - [...(await this.#hold()).keys].filter((key) => key.includes('/wal/')).length);
+      this.#count(
+        'removedWal',
+        [...begun.keys].filter((key) => key.includes('/wal/')).length -
+          [...(await this.#hold()).keys].filter((key) => key.includes('/wal/')).length,
+      );
     } catch (error) {
       if (!(error instanceof Died) && !isArchiveError(error, 'RETENTION_BUSY')) throw error;
       if (error instanceof Died) this.#count('crashed');
@@ -360,7 +388,7 @@ export class RetentionModel {
     // Half of the runs die, at any of their calls.
     if (at % 2 === 0) return { storage: this.#storage };
     const kinds = ['before', 'after', { half: 1 }] as const;
-    return dyingStorage(this.#storage, 1 + (at >> 1) % 60, kinds[at % 3]);
+    return dyingStorage(this.#storage, 1 + ((at >> 1) % 60), kinds[at % 3]);
   }
 
   async #hold(): Promise<Held> {
@@ -378,7 +406,7 @@ export class RetentionModel {
 
   /** Whether WAL of a backup leads on along the line that lives. */
   #isOnLiving({ timeline, to, system }: Backup): boolean {
-    for (let at: Timeline | undefined = system.living, end = Infinity; at !== undefined; ) {
+    for (let at: Timeline | undefined = system.living, end = Infinity; at !== undefined;) {
       // It stops in `to`, and the next timeline begins a little before the end of that.
       if (at === timeline) return to < end || end === Infinity;
       end = at.from?.segment ?? 0;
@@ -410,7 +438,7 @@ export class RetentionModel {
     const pinned = there.filter((backup) => (backup.pinned ?? 0) > now);
     const from = [...promised, ...held];
     const backups = new Set([...from, ...pinned]);
-    for (const backup of [...backups]) for (const parent of parentsOf(backup)) backups.add(parent);
+    for (const backup of [from, pinned].flat()) for (const parent of parentsOf(backup)) backups.add(parent);
     // Of each system that had any, one at least.
     const systems = new Set(there.map(({ system }) => system));
     return { backups, from, systems };
@@ -438,7 +466,8 @@ export class RetentionModel {
       const { id, timeline, from, to, parent } = backup;
       if (!complete.has(id)) continue;
       this.#checkObjects(backup, { keys });
-      if (parent !== undefined && !complete.has(parent.id)) throw new Error(`backup ${id} lacks its parent ${parent.id}`);
+      if (parent !== undefined && !complete.has(parent.id))
+        throw new Error(`backup ${id} lacks its parent ${parent.id}`);
       for (let segment = from; segment <= to; segment++) this.#checkSegment(keys, backup, timeline, segment);
     }
   }
@@ -456,7 +485,7 @@ export class RetentionModel {
   /** Everything comes to rest: then each object is accounted for by a backup that is there. */
   async end(): Promise<void> {
     for (const { lease } of this.#leases.splice(0)) await lease.release();
-    this.#clock.time += GRACE + LEASE_TIME + LEASE_MARGIN + 10 * DAY;
+    this.#clock.time += GRACE + LEASE_TIME + LEASE_MARGIN + 30 * DAY;
     const now = this.#clock.now;
     await runExpire(this.#repository, { policy: POLICIES[0], now });
     await runGarbage(this.#repository, { now });
@@ -483,7 +512,7 @@ export class RetentionModel {
         (other) => isFrom(other, timeline) && there.some((backup) => firstNeeded(backup, other) !== undefined),
       );
     const segment = file.log * 4096 + file.index;
-    if (tail !== undefined && [...keys].some((other) => other.includes(`/${tail}-`))) return false;
+    if (tail !== undefined && keys.has(segmentKey(system, timeline, segment))) return false;
     return there.some((backup) => {
       const first = firstNeeded(backup, timeline);
       return first !== undefined && segment >= first;

@@ -72,7 +72,9 @@ function system({ systemId = '7', backups, histories = {}, wal = { 1: 0 }, lease
     systemId,
     backups: [...backups].sort((one, other) => (one.id < other.id ? -1 : 1)),
     wal: Object.entries(wal).map(([timeline, age]) => ({ timeline: Number(timeline), modified: NOW - age * DAY })),
-    tree: new TimelineTree(new Map(Object.entries(histories).map(([timeline, history]) => [Number(timeline), history]))),
+    tree: new TimelineTree(
+      new Map(Object.entries(histories).map(([timeline, history]) => [Number(timeline), history])),
+    ),
     leases,
     retired: false,
   };
@@ -84,7 +86,11 @@ function lease(scope: LeaseScope): FoundLease {
   return { id: 'x', key: 'x', until: NOW, content };
 }
 
-function plan(systems: readonly SystemState[], policy: Partial<RetentionPolicy> | undefined, more: Partial<PlanInput> = {}): readonly BackupDecision[] {
+function plan(
+  systems: readonly SystemState[],
+  policy: Partial<RetentionPolicy> | undefined,
+  more: Partial<PlanInput> = {},
+): readonly BackupDecision[] {
   return planBackups({ systems, policy: policy && { ...POLICY, ...policy }, now: NOW, ...more });
 }
 
@@ -143,7 +149,9 @@ describe('rules', () => {
     expect(kept(plan([system({ backups: days })], { daily: 3 }))).toEqual([2, 1, 0.1].map(idOf));
     // 21 November 2026 is a Saturday: its week began 5.5 days ago.
     expect(kept(plan([system({ backups: daily([1, 6, 7, 13, 20]) })], { weekly: 2 }))).toEqual([6, 1].map(idOf));
-    expect(kept(plan([system({ backups: daily([1, 25, 45, 330, 400, 800]) })], { yearly: 2 }))).toEqual([330, 1].map(idOf).sort());
+    expect(kept(plan([system({ backups: daily([1, 25, 45, 330, 400, 800]) })], { yearly: 2 }))).toEqual(
+      [330, 1].map(idOf).sort(),
+    );
     const decisions = plan([system({ backups: daily([1, 25]) })], { monthly: 12 });
     expect(why(decisions, idOf(25))).toBe('kept because it is the newest of 2026-10 (monthly: 12)');
   });
@@ -340,7 +348,11 @@ describe('WAL', () => {
   });
 
   test('consistent: backups that the calendar alone keeps have the WAL of their own', () => {
-    const backups = [backup({ age: 60, from: 10, to: 12 }), backup({ age: 30, from: 20 }), backup({ age: 1, from: 40 })];
+    const backups = [
+      backup({ age: 60, from: 10, to: 12 }),
+      backup({ age: 30, from: 20 }),
+      backup({ age: 1, from: 40 }),
+    ];
     const policy = { keep: 1, monthly: 12 };
     expect(walKept(system({ backups }), policy)).toEqual(range(1, 10, 99));
     expect(walKept(system({ backups }), { ...policy, wal: 'consistent' })).toEqual([

@@ -34,6 +34,8 @@ const CHUNK = 1024 * 1024;
 export class MemoryStorage implements Storage {
   readonly capabilities: StorageCapabilities = { conditionalPut: true, retention: true, metadata: true };
   readonly #objects = new Map<string, StoredBytes>();
+  /** The keys in order; never changed, as a listing may be reading it. */
+  #sorted: readonly string[] = [];
   readonly #now: () => number;
   #closed = false;
 
@@ -50,6 +52,7 @@ export class MemoryStorage implements Storage {
     }
     this.#begin(options.signal, `storing ${key}`);
     this.#assertReplaceable(key, options.ifAbsent);
+    if (!this.#objects.has(key)) this.#sorted = this.#sorted.toSpliced(firstAfter(this.#sorted, key), 0, key);
     this.#objects.set(key, {
       bytes: Buffer.concat(chunks),
       modified: this.#now(),
@@ -79,10 +82,9 @@ export class MemoryStorage implements Storage {
     const what = `listing ${prefix}`;
     this.#begin(options.signal, what);
     const { startAfter } = options;
-    const keys = [...this.#objects.keys()]
-      .filter((key) => key.startsWith(prefix) && (startAfter === undefined || compareKeys(key, startAfter) > 0))
-      .sort(compareKeys);
-    for (const key of keys) {
+    const keys = this.#sorted;
+    for (let at = firstAfter(keys, prefix, startAfter); keys[at]?.startsWith(prefix) === true; at++) {
+      const key = keys[at] ?? '';
       throwIfAborted(options.signal, what);
       const object = this.#objects.get(key);
       if (object !== undefined) yield describe(key, object);
@@ -93,7 +95,8 @@ export class MemoryStorage implements Storage {
     this.#begin(options.signal, 'removing objects');
     for (const key of keys) checkKey(key);
     const retained = keys.filter((key) => (this.#objects.get(key)?.retainUntil ?? 0) > this.#now());
-    for (const key of keys) if (!retained.includes(key)) this.#objects.delete(key);
+    const gone = new Set(keys.filter((key) => !retained.includes(key) && this.#objects.delete(key)));
+    if (gone.size > 0) this.#sorted = this.#sorted.filter((key) => !gone.has(key));
     return { retained };
   }
 
@@ -120,6 +123,19 @@ export class MemoryStorage implements Storage {
       throw new ArchiveError('STORAGE_DENIED', `the object ${key} is under retention and cannot be replaced`);
     }
   }
+}
+
+/** Where in the sorted keys those of a prefix begin that lie behind another key. */
+function firstAfter(keys: readonly string[], prefix: string, startAfter?: string): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const key = keys[middle] ?? '';
+    const isBefore = compareKeys(key, prefix) < 0 || (startAfter !== undefined && compareKeys(key, startAfter) <= 0);
+    if (isBefore) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function describe(key: string, object: StoredBytes): ObjectInfo {

@@ -18,7 +18,9 @@ const several = (value: string, before: readonly string[]): readonly string[] =>
 export function register(program: Command): void {
   const expire = program
     .command('expire')
-    .description('say which backups and WAL the retention policy keeps and removes, each with its reason; removes with --confirm')
+    .description(
+      'say which backups and WAL the retention policy keeps and removes, each with its reason; removes with --confirm',
+    )
     .option('--confirm', 'remove what the plan says; without it nothing is changed')
     .addOption(
       new Option(
@@ -38,13 +40,17 @@ export function register(program: Command): void {
 }
 
 async function run(flags: ExpireFlags, { config, output, logger, signal, archive }: CommandContext): Promise<void> {
-  const [{ planExpire, runExpire }, { printExpirePlan, printExpireResult, expireDocument }, { repositoryFailure }, backups] =
-    await Promise.all([
-      import('../../retention/expire.ts'),
-      import('../retention-view.ts'),
-      import('../../repository/repository-failure.ts'),
-      import('../backups.ts'),
-    ]);
+  const [
+    { planExpire, runExpire },
+    { printExpirePlan, printExpireResult, expireDocument },
+    { repositoryFailure },
+    backups,
+  ] = await Promise.all([
+    import('../../retention/expire.ts'),
+    import('../retention-view.ts'),
+    import('../../repository/repository-failure.ts'),
+    import('../backups.ts'),
+  ]);
   const opened = await archive({ ...backups.showingOptions(config), repositories: flags.repository });
   const { events } = opened;
   const repositories = flags.confirm === true ? opened.writable : opened.repositories;

@@ -25,14 +25,19 @@ export function register(program: Command): void {
 }
 
 async function run(flags: GarbageFlags, { config, output, logger, signal, archive }: CommandContext): Promise<void> {
-  const [{ planGarbage, runGarbage }, { garbageDocument, printGarbage }, { repositoryFailure }, backups, { parseDuration }] =
-    await Promise.all([
-      import('../../retention/gc.ts'),
-      import('../retention-view.ts'),
-      import('../../repository/repository-failure.ts'),
-      import('../backups.ts'),
-      import('../../config/units.ts'),
-    ]);
+  const [
+    { planGarbage, runGarbage },
+    { garbageDocument, printGarbage },
+    { repositoryFailure },
+    backups,
+    { parseDuration },
+  ] = await Promise.all([
+    import('../../retention/gc.ts'),
+    import('../retention-view.ts'),
+    import('../../repository/repository-failure.ts'),
+    import('../backups.ts'),
+    import('../../config/units.ts'),
+  ]);
   const options = { signal, ...(flags.grace === undefined ? {} : { grace: parseDuration(flags.grace) }) };
   const opened = await archive({ ...backups.showingOptions(config), repositories: flags.repository });
   const repositories = flags.confirm === true ? opened.writable : opened.repositories;
@@ -58,7 +63,6 @@ async function run(flags: GarbageFlags, { config, output, logger, signal, archiv
     }
   }
   if (output.isJson) output.json(documents);
-  else if (flags.confirm !== true)
-    output.line('nothing was removed: this was the plan; --confirm carries it out');
+  else if (flags.confirm !== true) output.line('nothing was removed: this was the plan; --confirm carries it out');
   backups.throwFailures(failures);
 }

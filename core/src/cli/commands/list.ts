@@ -50,11 +50,7 @@ export function register(program: Command): void {
 }
 
 /** A backup for programs. */
-function entryOf(
-  backup: FoundBackup,
-  gaps: readonly FoundGap[],
-  pins: readonly FoundPin[],
-): Record<string, unknown> {
+function entryOf(backup: FoundBackup, gaps: readonly FoundGap[], pins: readonly FoundPin[]): Record<string, unknown> {
   const { id, state, systemId } = backup;
   const { name } = backup.repository;
   const place = { id, state, repository: name, systemId };

@@ -59,7 +59,9 @@ async function run(id: string, flags: PinFlags, { config, output, signal, archiv
     throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${chosen.id} is not complete`);
   if (output.isJson) output.json({ id: chosen.id, repositories: names, ...documentOf(change) });
   else if (names.length > 0)
-    output.line(`${change.kind === 'pin' ? `pinned ${untilText(change)}` : 'not pinned any more'}: ${chosen.id} in ${names.join(', ')}`);
+    output.line(
+      `${change.kind === 'pin' ? `pinned ${untilText(change)}` : 'not pinned any more'}: ${chosen.id} in ${names.join(', ')}`,
+    );
   throwFailures(failures);
 }
 
