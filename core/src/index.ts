@@ -13,12 +13,14 @@ export type {
   Config,
   GuardianConfig,
   HookConfig,
+  KeepConfig,
   LogFormat,
   LogLevel,
   PluginSection,
   ReceiveConfig,
   RepositoryConfig,
   RestoreConfig,
+  RetentionConfig,
   SecretSource,
   ServeConfig,
 } from './config/config.ts';
@@ -51,6 +53,25 @@ export {
   type TargetInput,
   type TimelineChoice,
 } from './restore/target.ts';
+export { SharedLease, type SharedLeaseOptions } from './repository/shared-lease.ts';
+export type { LeaseScope } from './repository/lease.ts';
+export {
+  planExpire,
+  runExpire,
+  type ExpireOptions,
+  type ExpirePlan,
+  type ExpireResult,
+  type RunExpireOptions,
+} from './retention/expire.ts';
+export {
+  planGarbage,
+  runGarbage,
+  type Garbage,
+  type GarbageOptions,
+  type GarbageResult,
+  type RunGarbageOptions,
+} from './retention/gc.ts';
+export { changePin, type PinChange, type PinOptions } from './retention/pin.ts';
 export { serveWal, type WalServer, type WalServerOptions } from './server/wal-server.ts';
 export type { StorageCall } from './storage/observe.ts';
 export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
