@@ -2,14 +2,14 @@
  * A model of the repository: random sequences of what may happen to one, and after each removal the question whether what a kept backup
  * promised is there. What must stay is worked out here, from the story, and not by the code that decides.
  *
- * `PGARK_RETENTION_STEPS` sets how many steps there are (default 100,000), `PGARK_RETENTION_SEED` replays; a failure names it.
+ * `PGARK_TEST_RETENTION_STEPS` sets how many steps there are (default 100,000), `PGARK_TEST_RETENTION_SEED` replays; a failure names it.
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseStep, RetentionModel, type Step } from './model.ts';
 
-const STEPS = Number(process.env['PGARK_RETENTION_STEPS'] || 100_000);
-const SEED = Number(process.env['PGARK_RETENTION_SEED'] || Date.now() % 0x7fffffff);
+const STEPS = Number(process.env['PGARK_TEST_RETENTION_STEPS'] || 100_000);
+const SEED = Number(process.env['PGARK_TEST_RETENTION_SEED'] || Date.now() % 0x7fffffff);
 /** Steps of one story. */
 const LENGTH = 400;
 
@@ -56,13 +56,13 @@ test(
           await model.end();
         } catch (error) {
           const told = story.slice(0, model.steps).join(', ');
-          throw new Error(`PGARK_RETENTION_SEED=${SEED}, step ${model.steps} of: ${told}`, { cause: error });
+          throw new Error(`PGARK_TEST_RETENTION_SEED=${SEED}, step ${model.steps} of: ${told}`, { cause: error });
         } finally {
           done += model.steps;
           for (const [name, count] of model.counts) total.set(name, (total.get(name) ?? 0) + count);
         }
       }),
-      { numRuns: Math.ceil(STEPS / LENGTH), seed: SEED, endOnFailure: process.env['PGARK_RETENTION_SHRINK'] !== '1' },
+      { numRuns: Math.ceil(STEPS / LENGTH), seed: SEED, endOnFailure: process.env['PGARK_TEST_RETENTION_SHRINK'] !== '1' },
     );
     expect(done).toBeGreaterThanOrEqual(STEPS);
     // What it is about did happen.
