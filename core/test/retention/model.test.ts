@@ -62,7 +62,11 @@ test(
           for (const [name, count] of model.counts) total.set(name, (total.get(name) ?? 0) + count);
         }
       }),
-      { numRuns: Math.ceil(STEPS / LENGTH), seed: SEED, endOnFailure: process.env['PGARK_TEST_RETENTION_SHRINK'] !== '1' },
+      {
+        numRuns: Math.ceil(STEPS / LENGTH),
+        seed: SEED,
+        endOnFailure: process.env['PGARK_TEST_RETENTION_SHRINK'] !== '1',
+      },
     );
     expect(done).toBeGreaterThanOrEqual(STEPS);
     // What it is about did happen.
