@@ -28,6 +28,8 @@ export interface OpenArchiveOptions {
    * way of waiting, such as receiving.
    */
   readonly retry?: RetryOptions;
+  /** Bytes a second out of each storage, where the config does not allow less. */
+  readonly maxDownloadRate?: number;
   /** Told of every attempt of every call of a storage, for metrics. */
   readonly onStorageCall?: (repository: string, call: StorageCall) => void;
   readonly signal?: AbortSignal;
@@ -102,6 +104,7 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
         name,
         storage: storageStack(storage, {
           ...limits,
+          ...lowest(limits.maxDownloadRate, options.maxDownloadRate),
           logger,
           ...(onStorageCall === undefined ? {} : { onCall: (call) => onStorageCall(name, call) }),
           ...(options.retry === undefined ? {} : { retry: options.retry }),
@@ -138,6 +141,11 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
     await close();
     throw error;
   }
+}
+
+function lowest(...rates: readonly (number | undefined)[]): { readonly maxDownloadRate?: number } {
+  const known = rates.filter((rate) => rate !== undefined);
+  return known.length === 0 ? {} : { maxDownloadRate: Math.min(...known) };
 }
 
 /** The sections of the repositories of these names; all without a name. */

@@ -37,7 +37,9 @@ export interface CommandContext extends PlainContext {
    * Opens the archive at the first call; it is closed when the command ends. A command that waits for a storage in its own way
    * gives `{ retry: { deadline: 0 } }`, one that needs some of the repositories only their names.
    */
-  readonly archive: (options?: Pick<OpenArchiveOptions, 'retry' | 'repositories'>) => Promise<Archive>;
+  readonly archive: (
+    options?: Pick<OpenArchiveOptions, 'retry' | 'repositories' | 'maxDownloadRate'>,
+  ) => Promise<Archive>;
 }
 
 /** A handler's number is the exit code; nothing is 0. */

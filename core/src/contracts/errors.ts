@@ -285,6 +285,18 @@ const TABLE = {
     2,
     'Run the command again when the other one has ended; one that was killed is forgotten after a quarter of an hour.',
   ],
+  VERIFY_DAMAGED: [
+    'a verification found what is missing, damaged or in conflict',
+    false,
+    4,
+    'See above what cannot be restored; with several repositories "pgark verify --heal" mends one from another, else take a new backup.',
+  ],
+  VERIFY_INCOMPLETE: [
+    'a verification could not look at everything: of that, nothing is known',
+    true,
+    2,
+    'Mend what the message names, and run it again; "--resume" goes on where it ended.',
+  ],
 
   RESTORE_UNREACHABLE: [
     'the target cannot be reached from what the archive holds',

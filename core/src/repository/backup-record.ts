@@ -128,6 +128,21 @@ export function parseBackupRecord(content: Uint8Array, key: string): BackupRecor
   return result.data;
 }
 
+/** The path of the first key in the bytes of a record that {@link parseBackupRecord} made nothing of; undefined without one. */
+export function unknownKey(content: Uint8Array, record: BackupRecord): string | undefined {
+  return unknownIn(JSON.parse(Buffer.from(content).toString('utf8')), record, '');
+}
+
+function unknownIn(given: unknown, known: unknown, path: string): string | undefined {
+  if (typeof given !== 'object' || given === null || typeof known !== 'object' || known === null) return undefined;
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(known, key)) return path + key;
+    const unknown = unknownIn(value, (known as Readonly<Record<string, unknown>>)[key], `${path}${key}.`);
+    if (unknown !== undefined) return unknown;
+  }
+  return undefined;
+}
+
 /** The start and stop LSN of a backup as numbers. */
 export function backupRange(backup: BackupRecord): { readonly start: bigint; readonly stop: bigint } {
   return { start: parseLsn(backup.startLsn), stop: parseLsn(backup.stopLsn) };

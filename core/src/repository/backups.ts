@@ -8,6 +8,7 @@ import { EXPIRED, Facts } from './facts.ts';
 import { backupsPrefix, isBackupId, joinSuffixes, splitSuffixes } from './layout.ts';
 import { childNames, putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
+import { sealed } from './seal.ts';
 
 /** A backup as a listing finds it. What cannot be read is shown as such, never left out. */
 export type BackupEntry =
@@ -174,7 +175,7 @@ export class BackupCatalog {
   /** Makes the backup exist. Written last, when everything it names is stored and its WAL is archived. */
   async commit(record: BackupRecord, options: CallOptions = {}): Promise<void> {
     const key = `${this.#prefix}${record.id}/backup.json`;
-    const content = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
+    const content = sealed(record);
     parseBackupRecord(content, key); // what could not be read back must not be written
     await putBytes(this.#context.storage, key, content, options);
   }

@@ -3,6 +3,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { factsPrefix, formatStamp, parseFactKey } from './layout.ts';
 import { putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
+import { sealed, withoutSeal } from './seal.ts';
 
 /** Something that was found out about a backup or about the WAL (`subject` `wal`), added once and never changed. */
 export interface Fact {
@@ -36,7 +37,7 @@ export interface FactName {
   readonly modified: number;
 }
 
-/** The facts of one system identifier: pins, results of drills, recorded gaps. */
+/** The facts of one system identifier: pins, results of drills and verifications, recorded gaps. */
 export class Facts {
   readonly #context: RepositoryContext;
   readonly #systemId: string;
@@ -49,7 +50,7 @@ export class Facts {
   /** Adds a fact. Two of one kind in the same millisecond are `STORAGE_EXISTS`. */
   async add(subject: string, fact: Fact, options: CallOptions = {}): Promise<void> {
     const key = `${this.#prefix(subject)}${formatStamp(fact.time)}-${fact.kind}.json`;
-    await putBytes(this.#context.storage, key, Buffer.from(`${JSON.stringify(fact, undefined, 2)}\n`), options);
+    await putBytes(this.#context.storage, key, sealed(fact), options);
   }
 
   /** All facts of a subject, oldest first. One that cannot be read is `REPOSITORY_FORMAT`, not skipped. */
@@ -78,11 +79,18 @@ export class Facts {
     }
   }
 
+  /** The newest fact of a kind; undefined without any. Errors: `REPOSITORY_FORMAT`, those of the storage. */
+  async newest(subject: string, kind: string, options: CallOptions = {}): Promise<Fact | undefined> {
+    let last: FactName | undefined;
+    for await (const found of this.names({ ...options, subject })) if (found.kind === kind) last = found;
+    return last && this.read(last, options);
+  }
+
   /** What a fact says. Errors: `REPOSITORY_FORMAT`, those of the storage. */
   async read({ key }: Pick<FactName, 'key'>, options: CallOptions = {}): Promise<Fact> {
     const text = Buffer.from(await readSmall(this.#context.storage, key, options)).toString('utf8');
     try {
-      return JSON.parse(text) as Fact;
+      return withoutSeal(JSON.parse(text) as Fact);
     } catch (error) {
       throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
     }

@@ -8,6 +8,7 @@ import { Facts } from './facts.ts';
 import { checkCluster, FORMAT, isSystemId, markerKey } from './layout.ts';
 import { Leases } from './lease.ts';
 import { childNames, putBytes, readSmall } from './objects.ts';
+import { sealed } from './seal.ts';
 import { WalArchive } from './wal.ts';
 
 export interface RepositoryOptions {
@@ -82,7 +83,7 @@ export class Repository {
     const id = randomUUID();
     const content = { format: FORMAT, cluster: this.cluster, id, created: new Date().toISOString() };
     try {
-      await putBytes(this.storage, key, Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`), options);
+      await putBytes(this.storage, key, sealed(content), options);
       return { id };
     } catch (error) {
       // Another process created it in the meantime: its marker must hold as ours would.

@@ -18,6 +18,7 @@ import { register as restore } from './restore.ts';
 import { register as serve } from './serve.ts';
 import { register as show } from './show.ts';
 import { register as status } from './status.ts';
+import { register as verify } from './verify.ts';
 import { register as walFetch } from './wal-fetch.ts';
 import { register as walPush } from './wal-push.ts';
 
@@ -35,6 +36,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   gc,
   keys,
   restore,
+  verify,
   copy,
   walPush,
   walFetch,

@@ -4,6 +4,7 @@ import type { BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
 import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import { pinDocument, pinOn, pinText, type FoundPin } from '../backup-pins.ts';
+import { verifiedText, type Verified } from '../backup-verified.ts';
 import { formatRatio, storedSize } from '../backup-view.ts';
 import type { FoundBackup } from '../backups.ts';
 import { formatBytes, formatTime } from '../format.ts';
@@ -27,9 +28,11 @@ export function register(program: Command): void {
         const found = await findGaps(opened.repositories, { backups, failures }, { signal });
         const { findPins } = await import('../backup-pins.ts');
         const pinned = await findPins(opened.repositories, { backups, failures }, { signal });
-        if (output.isJson) output.json(backups.map((backup) => entryOf(backup, found.gaps, pinned.pins)));
-        else if (backups.length > 0)
-          output.table(backups, columns(backups, pinned.pins, opened.repositories.length > 1));
+        const { findVerified } = await import('../backup-verified.ts');
+        const verified = await findVerified(backups, { signal });
+        const known: OnRecord = { gaps: found.gaps, pins: pinned.pins, verified };
+        if (output.isJson) output.json(backups.map((backup) => entryOf(backup, known)));
+        else if (backups.length > 0) output.table(backups, columns(backups, known, opened.repositories.length > 1));
         for (const gap of found.gaps) {
           const message = `WAL is lost from ${describeGap(gap)} (repository ${gap.repository}): backups from before it end there`;
           logger.warn({ repository: gap.repository }, message);
@@ -49,31 +52,40 @@ export function register(program: Command): void {
   ]);
 }
 
+/** What is on record of the backups. */
+interface OnRecord {
+  readonly gaps: readonly FoundGap[];
+  readonly pins: readonly FoundPin[];
+  readonly verified: ReadonlyMap<FoundBackup, Verified>;
+}
+
 /** A backup for programs. */
-function entryOf(backup: FoundBackup, gaps: readonly FoundGap[], pins: readonly FoundPin[]): Record<string, unknown> {
+function entryOf(backup: FoundBackup, known: OnRecord): Record<string, unknown> {
   const { id, state, systemId } = backup;
   const { name } = backup.repository;
   const place = { id, state, repository: name, systemId };
+  const verified = known.verified.get(backup);
   if (backup.state === 'complete') {
     const { record } = backup;
-    const own = gaps.filter((gap) => gap.repository === name && gap.systemId === systemId);
-    const pin = pinOn(backup, pins);
+    const own = known.gaps.filter((gap) => gap.repository === name && gap.systemId === systemId);
+    const pin = pinOn(backup, known.pins);
     return {
       ...place,
       storedSize: storedSize(record),
       record,
       gaps: gapsInTheWayOf(record, own).map(gapDocument),
+      verified,
       ...(pin === undefined ? {} : { pin: pinDocument(pin) }),
     };
   }
   if (backup.state === 'unreadable')
-    return { ...place, error: { code: backup.error.code, message: backup.error.message } };
+    return { ...place, error: { code: backup.error.code, message: backup.error.message }, verified };
   return place;
 }
 
 function columns(
   backups: readonly FoundBackup[],
-  pins: readonly FoundPin[],
+  { pins, verified }: OnRecord,
   named: boolean,
 ): readonly Column<FoundBackup>[] {
   const several = (of: (backup: FoundBackup) => string): boolean => new Set(backups.map(of)).size > 1;
@@ -97,6 +109,7 @@ function columns(
     { title: 'SIZE', value: fact(({ dataSize }) => formatBytes(dataSize)), align: 'right' },
     { title: 'STORED', value: fact((record) => formatBytes(storedSize(record))), align: 'right' },
     { title: 'RATIO', value: fact(formatRatio), align: 'right' },
+    { title: 'VERIFIED', value: (backup) => verifiedText(verified.get(backup)) },
     { title: 'LABEL', value: fact(({ label }) => label) },
     ...(pins.length === 0
       ? []

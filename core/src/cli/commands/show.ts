@@ -5,6 +5,7 @@ import { segmentName } from '../../postgres/wal-file.ts';
 import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
 import { gapDocument, type FoundGap } from '../backup-gaps.ts';
+import { verifiedText, type Verified } from '../backup-verified.ts';
 import type { BackupWal } from '../backup-wal.ts';
 import { count, formatRatio, storedSize } from '../backup-view.ts';
 import { formatBytes, formatTime } from '../format.ts';
@@ -47,13 +48,20 @@ export function register(program: Command): void {
         const { findPins, pinDocument, pinText } = await import('../backup-pins.ts');
         const pinned = await findPins(opened.repositories, found, { signal });
         const pins = pinned.pins.filter((pin) => pin.id === record.id && pin.systemId === record.systemId);
+        const { findVerified } = await import('../backup-verified.ts');
+        const copies = found.backups.filter((one) => one.id === record.id && one.state === 'complete');
+        const verified = [...(await findVerified(copies, { signal }))].map(([copy, last]) => ({
+          repository: copy.repository.name,
+          last,
+        }));
         if (output.isJson)
           output.json({
             ...documentOf(record, repository.name, wal),
             gaps: gaps.map(gapDocument),
             pins: pins.map(pinDocument),
+            verified,
           });
-        else print(output, record, wal, { gaps, pins: pins.map(pinText) });
+        else print(output, record, wal, { gaps, pins: pins.map(pinText), verified });
         throwFailures([...wal.failures, ...known.failures, ...pinned.failures]);
         if (wal.missing.length > 0) {
           throw new ArchiveError(
@@ -93,13 +101,15 @@ function documentOf(record: BackupRecord, repository: string, wal: BackupWal): R
   };
 }
 
-interface Told {
+/** What is on record of a backup. */
+interface OnRecord {
   readonly gaps: readonly FoundGap[];
   readonly pins: readonly string[];
+  readonly verified: readonly { readonly repository: string; readonly last: Verified }[];
 }
 
-function print(output: Output, record: BackupRecord, wal: BackupWal, told: Told): void {
-  const facts = factLines(record, wal, told);
+function print(output: Output, record: BackupRecord, wal: BackupWal, known: OnRecord): void {
+  const facts = factLines(record, wal, known);
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
   if (record.tablespaces.length > 0) {
@@ -125,7 +135,7 @@ function print(output: Output, record: BackupRecord, wal: BackupWal, told: Told)
 function factLines(
   record: BackupRecord,
   wal: BackupWal,
-  { gaps, pins }: Told,
+  { gaps, pins, verified }: OnRecord,
 ): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
@@ -161,6 +171,10 @@ function factLines(
     ['WAL state', walState(wal)],
     ...gaps.map(
       (gap) => ['GAP', `${describeGap(gap)} (repository ${gap.repository}): it can be restored up to there`] as const,
+    ),
+    ...verified.map(
+      ({ repository, last }) =>
+        ['verified', verifiedText(last) + (wal.isShared ? ` (repository ${repository})` : '')] as const,
     ),
     ['tool', `pgark ${record.tool}`],
   ];

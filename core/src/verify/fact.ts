@@ -1,0 +1,118 @@
+/** The result of a verification as a fact of the repository. */
+import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import type { Fact } from '../repository/facts.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { Finding, VerifyLevel } from './finding.ts';
+import type { TimelineEnd, VerifiedSubject, VerifyResult } from './result.ts';
+
+/** The kind of such a fact. */
+export const VERIFY = 'verify';
+
+/** Findings that a fact holds, and objects that it says were skipped. */
+const TOLD = 50;
+const LONGEST = 500;
+
+/** What a fact of a verification says of its subject, a backup or the WAL. Times are ISO 8601 in UTC. */
+export interface VerifyFact {
+  readonly level: VerifyLevel;
+  readonly started: string;
+  readonly finished: string;
+  /** By which a sample was drawn. */
+  readonly seed: number;
+  /** Objects that were looked at, and their bytes as stored. */
+  readonly checked: { readonly objects: number; readonly bytes: number };
+  /** How many objects could not be looked at, and some of them. */
+  readonly skipped: {
+    readonly objects: number;
+    readonly some: readonly { readonly key: string; readonly message: string }[];
+  };
+  /** How many findings there were, healed ones among them; the first of them are told. */
+  readonly findingCount: number;
+  readonly findings: readonly Finding[];
+  /** Of the WAL: what there was of each timeline. */
+  readonly timelines?: readonly TimelineEnd[];
+}
+
+/** What there is to say of a backup or the WAL by its last verification. */
+export type Verdict = 'good' | 'damaged' | 'unknown';
+
+/** `unknown` when something could not be looked at, and nothing that was is damaged. */
+export function verdictOf({
+  findings,
+  findingCount,
+  skipped,
+}: Pick<VerifyFact, 'findings' | 'findingCount' | 'skipped'>): Verdict {
+  const healed = findings.filter(({ healedFrom }) => healedFrom !== undefined).length;
+  if (findingCount > healed) return 'damaged';
+  return skipped.objects > 0 ? 'unknown' : 'good';
+}
+
+/** Adds the results of a run to the repository. Gives why that was not possible, or undefined. Errors: `ABORTED`. */
+export async function recordResults(
+  repository: Repository,
+  result: VerifyResult,
+  options: CallOptions = {},
+): Promise<ArchiveError | undefined> {
+  for (const subject of result.subjects) {
+    const { systemId, finished } = subject;
+    // One that has no record may run still: that it was looked at once must not make it one that has lost its record.
+    if (systemId === undefined || subject.isIncomplete === true) continue;
+    const data = { ...factOf(subject, result) };
+    try {
+      await repository.facts(systemId).add(subject.subject, { kind: VERIFY, time: finished, data }, options);
+    } catch (error) {
+      if (!isArchiveError(error) || error.code === 'ABORTED') throw error;
+      return error;
+    }
+  }
+  return undefined;
+}
+
+/** What a fact says, bounded in its size. */
+export function factOf(
+  { report, started, finished, timelines }: VerifiedSubject,
+  { level, seed }: Pick<VerifyResult, 'level' | 'seed'>,
+): VerifyFact {
+  const cut = (message: string): string => (message.length > LONGEST ? `${message.slice(0, LONGEST)}...` : message);
+  return {
+    level,
+    started: new Date(started).toISOString(),
+    finished: new Date(finished).toISOString(),
+    seed,
+    checked: { objects: report.objects, bytes: report.bytes },
+    skipped: {
+      objects: report.skippedCount,
+      some: report.skipped.slice(0, TOLD).map(({ key, message }) => ({ key, message: cut(message) })),
+    },
+    findingCount: report.findingCount,
+    // Those that were not healed first: they are what counts.
+    findings: [...report.findings]
+      .sort((one, other) => Number(one.healedFrom !== undefined) - Number(other.healedFrom !== undefined))
+      .slice(0, TOLD)
+      .map((finding) => ({
+        ...finding,
+        message: cut(finding.message),
+        unrestorable: { ...finding.unrestorable, backups: finding.unrestorable.backups.slice(0, TOLD) },
+      })),
+    ...(timelines === undefined ? {} : { timelines }),
+  };
+}
+
+/** Reads a fact; undefined for one that says something else than this version writes. */
+export function parseVerifyFact({ kind, data }: Fact): VerifyFact | undefined {
+  const fact = data as Partial<VerifyFact>;
+  const isOne =
+    kind === VERIFY &&
+    (fact.level === 'chain' || fact.level === 'sample' || fact.level === 'full') &&
+    typeof fact.finished === 'string' &&
+    Array.isArray(fact.findings) &&
+    typeof fact.findingCount === 'number' &&
+    typeof fact.skipped?.objects === 'number';
+  return isOne ? (fact as VerifyFact) : undefined;
+}
+
+/** How far the WAL went by the last of these facts. */
+export function timelineEndsOf(facts: readonly Fact[]): readonly TimelineEnd[] {
+  return facts.flatMap((fact) => parseVerifyFact(fact) ?? []).at(-1)?.timelines ?? [];
+}
