@@ -74,6 +74,14 @@ export {
 export { changePin, type PinChange, type PinOptions } from './retention/pin.ts';
 export { serveWal, type WalServer, type WalServerOptions } from './server/wal-server.ts';
 export type { StorageCall } from './storage/observe.ts';
+export { recordResults, verdictOf, type Verdict, type VerifyFact } from './verify/fact.ts';
+export type { Finding, Problem, Skipped, Unrestorable, VerifyLevel } from './verify/finding.ts';
+export { heal } from './verify/heal.ts';
+export { FileJournal, type Journal, type JournalRun } from './verify/journal.ts';
+export type { HealOptions, HealOutcome } from './verify/replace.ts';
+export type { Checked } from './verify/report.ts';
+export type { TimelineEnd, VerifiedSubject, VerifyResult } from './verify/result.ts';
+export { verify, type VerifyOptions, type VerifyProgress } from './verify/verify.ts';
 export { walFetch, type WalFetchOptions, type WalFetchResult } from './wal-command/fetch.ts';
 export { fetchFromServer, type ServerFetchOptions, type ServerFetchResult } from './wal-command/fetch-from-server.ts';
 export { walPush, type WalPushOptions, type WalPushResult } from './wal-command/push.ts';

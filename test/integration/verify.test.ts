@@ -75,7 +75,7 @@ function damaged(
   }
   const bit = Math.floor(random() * bytes.byteLength * 8);
   const flipped = Buffer.from(bytes);
-  flipped[bit >> 3]! ^= 1 << (bit & 7);
+  flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
   return { what: `bit ${bit} of ${bytes.byteLength * 8} flipped`, bytes: flipped };
 }
 
@@ -158,7 +158,8 @@ function copyOf(chain: ChainName, name: string): string {
 
 function flipIn(path: string): void {
   const bytes = readFileSync(path);
-  bytes[bytes.byteLength >> 1]! ^= 1;
+  const at = bytes.byteLength >> 1;
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
   writeFileSync(path, bytes);
 }
 

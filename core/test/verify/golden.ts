@@ -23,7 +23,6 @@ const CODECS: readonly Codec[] = [
 /** The archive of golden backups. */
 export const SYSTEM = '7710757348763862782';
 export const BACKUP = '20261121T223639Z-c953';
-export const SEGMENT_SIZE: number = 1 << 20;
 
 export interface GoldenOptions {
   readonly name?: string;
@@ -96,10 +95,15 @@ export async function replace({ storage }: Golden, key: string, bytes: Uint8Arra
   await putBytes(storage, key, bytes);
 }
 
+/** Flips bits of one byte. */
+export function invert(bytes: Buffer, at: number, bits: number): void {
+  bytes.writeUInt8(bytes.readUInt8(at) ^ bits, at);
+}
+
 /** Flips a bit in the middle of an object. */
 export async function flip(one: Golden, key: string): Promise<void> {
   const bytes = await bytesOf(one, key);
-  bytes[bytes.byteLength >> 1]! ^= 1;
+  invert(bytes, bytes.byteLength >> 1, 1);
   await replace(one, key, bytes);
 }
 

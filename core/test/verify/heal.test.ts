@@ -4,7 +4,7 @@ import type { Storage } from '../../src/contracts/storage.ts';
 import { heal } from '../../src/verify/heal.ts';
 import type { HealOutcome } from '../../src/verify/replace.ts';
 import { verify } from '../../src/verify/verify.ts';
-import { BACKUP, bytesOf, flip, golden, keyLike, look, type Golden } from './golden.ts';
+import { BACKUP, bytesOf, flip, golden, invert, keyLike, look, type Golden } from './golden.ts';
 
 /** The segment that the backup needs. */
 const NEEDED = /00000001000000000000000D-/;
@@ -172,7 +172,7 @@ test('what is whole when it is read again is not removed: it was the way to it t
 async function* altered(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {
     const bytes = Buffer.from(chunk);
-    bytes[bytes.byteLength >> 1]! ^= 1;
+    invert(bytes, bytes.byteLength >> 1, 1);
     yield bytes;
   }
 }

@@ -128,7 +128,5 @@ test('a file of another run is refused, and so is one that cannot be written', (
     [path, { ...RUN, repositories: ['primary', 'far'] }],
     ['/proc/none', RUN],
   ] as const)
-    expect(() => new FileJournal(place, run)).toThrow(
-      expect.toSatisfy((error) => isArchiveError(error, 'USAGE')) as unknown as Error,
-    );
+    expect(() => new FileJournal(place, run)).toThrow(expect.toSatisfy((error) => isArchiveError(error, 'USAGE')));
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { sealed } from '../../src/repository/seal.ts';
 import { checkRecord } from '../../src/verify/record-check.ts';
-import { BACKUP, bytesOf, golden, SYSTEM } from './golden.ts';
+import { BACKUP, bytesOf, golden, invert, SYSTEM } from './golden.ts';
 
 const KEY = `main/${SYSTEM}/backups/${BACKUP}/backup.json`;
 const PLACE = { key: KEY, id: BACKUP, systemId: SYSTEM, cluster: 'main' };
@@ -10,7 +10,7 @@ const PLACE = { key: KEY, id: BACKUP, systemId: SYSTEM, cluster: 'main' };
 function* flips(bytes: Buffer): Generator<readonly [bit: number, flipped: Buffer]> {
   for (let bit = 0; bit < bytes.byteLength * 8; bit++) {
     const flipped = Buffer.from(bytes);
-    flipped[bit >> 3]! ^= 1 << (bit & 7);
+    invert(flipped, bit >> 3, 1 << (bit & 7));
     yield [bit, flipped];
   }
 }
@@ -52,6 +52,7 @@ test('without a digest just those values can be altered that neither the form no
     'startTime',
     'stopLsn',
     'stopTime',
+    'stopTimeline',
     'storedSha256',
     'storedSize',
     'tool',

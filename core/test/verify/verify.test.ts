@@ -4,7 +4,7 @@ import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { bodyOf, collect } from '../../src/repository/objects.ts';
 import type { Problem } from '../../src/verify/finding.ts';
-import { BACKUP, bytesOf, flip, golden, keyLike, look, reseal, SYSTEM, type Golden } from './golden.ts';
+import { BACKUP, bytesOf, flip, golden, invert, keyLike, look, reseal, SYSTEM, type Golden } from './golden.ts';
 
 const WAL = `main/${SYSTEM}/wal/`;
 const FOLDER = `main/${SYSTEM}/backups/${BACKUP}/`;
@@ -133,15 +133,13 @@ test('H-50 what the storage refuses is not checked, and neither missing nor dama
   const { findings, skipped, stopped } = await look(one);
   expect(stopped).toBeUndefined();
   expect(findings).toEqual([]);
-  const names = skipped.map(({ key, code }) => [key.slice(key.lastIndexOf('/') + 1).slice(0, 16), code]);
-  expect(names.toSorted()).toEqual(
-    [
-      ['0001.tar.zst', 'STORAGE_DENIED'],
-      ['0000000100000000', 'STORAGE_DENIED'],
-      ['0000000100000000', 'STORAGE_DENIED'],
-      ['00000002.history', 'STORAGE_DENIED'],
-    ].toSorted(),
-  );
+  const names = skipped.map(({ key, code }) => `${code} ${key.slice(key.lastIndexOf('/') + 1).slice(0, 16)}`);
+  expect(names.toSorted()).toEqual([
+    'STORAGE_DENIED 0000000100000000',
+    'STORAGE_DENIED 0000000100000000',
+    'STORAGE_DENIED 00000002.history',
+    'STORAGE_DENIED 0001.tar.zst',
+  ]);
 });
 
 test('H-50 a storage that is away ends the run: what was not looked at is among no subjects', async () => {
@@ -200,7 +198,7 @@ describe('what was stored wrong is found although every digest is right:', () =>
     'a file with other bytes': {
       change: (tar) => {
         const at = headerOf(tar, 'global/pg_control') + 512 + 300;
-        tar[at]! ^= 1;
+        invert(tar, at, 1);
         return tar;
       },
       says: /global\/pg_control in the backup has checksum/,
@@ -252,7 +250,7 @@ function inRecord(bytes: Buffer): number {
 
 test('a record that was broken before it was archived is told apart from damage of the archive', async () => {
   const one = await golden();
-  const key = await rewriteSegment(one, NEEDED, (bytes) => void (bytes[inRecord(bytes)]! ^= 0x10));
+  const key = await rewriteSegment(one, NEEDED, (bytes) => invert(bytes, inRecord(bytes), 0x10));
   const { findings } = await look(one);
   expect(findings.length).toBeGreaterThan(0);
   for (const finding of findings) expect(finding).toMatchObject({ key, problem: 'invalid' });
