@@ -57,7 +57,8 @@ export async function recordResults(
   for (const subject of result.subjects) {
     const { systemId, finished } = subject;
     // One that has no record may run still: that it was looked at once must not make it one that has lost its record.
-    if (systemId === undefined || subject.isIncomplete === true) continue;
+    const isUnknown = subject.isIncomplete === true && subject.report.findingCount === 0;
+    if (systemId === undefined || isUnknown) continue;
     const data = { ...factOf(subject, result) };
     try {
       await repository.facts(systemId).add(subject.subject, { kind: VERIFY, time: finished, data }, options);

@@ -105,7 +105,16 @@ export class Report implements Checked {
     for (const { key, problem, message, unrestorable, stretch } of findings)
       this.found(key, problem, message, unrestorable, stretch === undefined ? {} : { stretch });
     this.#skippedCount += skipped.length;
-    this.skipped.push(...skipped);
+    this.skipped.push(...skipped.slice(0, KEPT - this.skipped.length));
+  }
+
+  /** Takes back what was found: there is nothing any more of which it could be true. */
+  withdraw(note: string): void {
+    this.findings.length = 0;
+    this.skipped.length = 0;
+    this.#findingCount = 0;
+    this.#skippedCount = 0;
+    this.note(note);
   }
 
   /** A finding was mended, with a copy of this repository. */

@@ -45,7 +45,7 @@ export interface VerifyOptions extends CallOptions {
   readonly concurrency?: number;
   /** What an interrupted run has looked at. */
   readonly journal?: Journal;
-  /** Backups that other repositories have complete: one that is not here lacks its record. */
+  /** Backups that other repositories have complete, for what is said of one that is not here. */
   readonly elsewhere?: ReadonlySet<string>;
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
@@ -138,7 +138,7 @@ class Verification {
     const wal = repository.wal(systemId);
     const backups: FoundRecord[] = [];
     for (const { id, state } of entries)
-      backups.push(state === 'incomplete' ? { id } : { id, ...(await this.#record(systemId, id)) });
+      backups.push({ id, ...(state === 'incomplete' ? undefined : await this.#record(systemId, id)) });
     // One that is damaged would make holes where none are.
     const records = backups.flatMap(({ checked }) =>
       checked?.record === undefined || checked.faults.length > 0 ? [] : [checked.record],
@@ -187,12 +187,12 @@ class Verification {
         const lost = { backups: [id] };
         if (error !== undefined) return report.failed(key, error, lost);
         if (checked === undefined) {
-          const was = facts.some(({ kind }) => kind === VERIFY) || this.#options.elsewhere?.has(id) === true;
+          const was = facts.some(({ kind }) => kind === VERIFY);
+          const there =
+            this.#options.elsewhere?.has(id) === true ? '; another repository has it, see "pgark copy"' : '';
+          const text = `backup ${id} is incomplete: it runs still, or was interrupted, or its backup.json was removed`;
           if (was) report.found(key, 'missing', `${key} is not there, although the backup was complete`, lost);
-          else
-            report.note(
-              `backup ${id} is incomplete: it runs still, or was interrupted, or its backup.json was removed`,
-            );
+          else report.note(text + there);
           return;
         }
         const listed = new Map<string, number>();
@@ -215,6 +215,9 @@ class Verification {
           );
         } else await this.#ownWal(record, { wal, impact, report });
         await checkBackup({ record, vouched: sealed && faults.length === 0, catalog, listed }, report, this.#settings);
+        const isMissing = report.findings.some(({ problem }) => problem === 'missing');
+        if (isMissing && (await this.#record(systemId, id)) === undefined)
+          report.withdraw(`backup ${id} was removed while it was verified`);
       },
       isThere ? {} : { isIncomplete: true },
     );
@@ -233,14 +236,18 @@ class Verification {
     for (const run of need?.wal.runs ?? []) await check.stretch({ ...run, segmentSize }, { isWhole: false });
   }
 
-  /** Reads the record of a backup. What keeps it from being read is its own. Errors: those of the storage as a whole; `ABORTED`. */
-  async #record(systemId: string, id: string): Promise<Omit<FoundRecord, 'id'>> {
+  /**
+   * Reads the record of a backup; undefined without one. What keeps it from being read is its own. Errors: those of the storage as a whole;
+   * `ABORTED`.
+   */
+  async #record(systemId: string, id: string): Promise<Omit<FoundRecord, 'id'> | undefined> {
     const { repository, call } = this.#settings;
     const key = repository.backups(systemId).objectKey(id, 'backup.json');
     try {
       const bytes = await readSmall(repository.storage, key, call);
       return { checked: checkRecord(bytes, { key, id, systemId, cluster: repository.cluster }) };
     } catch (error) {
+      if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return undefined;
       if (!isArchiveError(error) || error.retriable || error.code === 'ABORTED') throw error;
       return { error };
     }

@@ -66,16 +66,16 @@ export class WalCheck {
     const switches = parseHistory(content, name);
     const parent = switches.at(-1)?.timeline ?? 1;
     if (parent === 1) return;
-    let own: Uint8Array | undefined;
+    const line = (one: { readonly timeline: number; readonly end: bigint }): string => `${one.timeline} ${one.end}`;
+    let theirs: readonly string[] | undefined;
     try {
-      own = (await wal.history(parent, call))?.content;
+      const own = await wal.history(parent, call);
+      theirs = own && parseHistory(own.content, historyName(parent)).map(line);
     } catch (error) {
       if (isArchiveError(error) && !error.retriable && error.code !== 'ABORTED') return; // told where it is looked at itself
       throw error;
     }
-    if (own === undefined) return;
-    const line = (one: { readonly timeline: number; readonly end: bigint }): string => `${one.timeline} ${one.end}`;
-    const theirs = parseHistory(own, historyName(parent)).map(line);
+    if (theirs === undefined) return;
     if (switches.slice(0, -1).map(line).join('\n') !== theirs.join('\n'))
       throw new ArchiveError('WAL_INVALID', `${name} does not lead to the ancestors that ${historyName(parent)} names`);
   }
@@ -102,7 +102,7 @@ export class WalCheck {
       timeline: stretch.timeline,
       segments: listing.segments,
       ...(listing.first === undefined ? {} : { first: this.#name(stretch, listing.first) }),
-      ...(end === undefined ? {} : { end: formatLsn(this.#latest(end, stretch)) }),
+      ...this.#latest(end, stretch),
     };
   }
 
@@ -166,10 +166,19 @@ export class WalCheck {
     const { timeline, segmentSize } = stretch;
     const before = this.#options.before.find((one) => one.timeline === timeline)?.end;
     if (before === undefined || parseLsn(before) <= (end ?? 0n)) return;
-    if (end === undefined)
-      return this.#report.note(
-        `timeline ${timeline} had WAL up to ${before} when it was last verified, and has none now`,
+    if (end === undefined) {
+      const number = lastSegmentNumber(parseLsn(before), segmentSize);
+      const lost = this.#options.impact.ofTail(timeline, number, segmentSize, 0);
+      const text = `timeline ${timeline} had WAL up to ${before} when it was last verified, and has none now`;
+      if (lost.wal === undefined) return this.#report.note(text);
+      const from = this.#options.impact.expected(timeline, segmentSize).first ?? number;
+      return this.#report.found(
+        this.#nameKey(this.#name(stretch, from)),
+        'missing',
+        text,
+        this.#options.impact.ofRun({ timeline, first: from, last: number }, segmentSize),
       );
+    }
     const number = segmentNumber(end, segmentSize);
     const offset = Number(end % BigInt(segmentSize));
     const last = lastSegmentNumber(parseLsn(before), segmentSize);
@@ -182,9 +191,10 @@ export class WalCheck {
   }
 
   /** What was there once and is not any more stays a finding until more has come, or it is back. */
-  #latest(end: bigint, { timeline }: WalStretch): bigint {
-    const before = parseLsn(this.#options.before.find((one) => one.timeline === timeline)?.end ?? '0/0');
-    return before > end ? before : end;
+  #latest(end: bigint | undefined, { timeline }: WalStretch): Pick<TimelineEnd, 'end'> {
+    const before = this.#options.before.find((one) => one.timeline === timeline)?.end;
+    if (before !== undefined && parseLsn(before) > (end ?? 0n)) return { end: before };
+    return end === undefined ? {} : { end: formatLsn(end) };
   }
 
   #ofSegment({ timeline, segmentSize }: WalStretch, number: bigint): Unrestorable {

