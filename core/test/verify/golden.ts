@@ -81,8 +81,10 @@ export async function reseal({ storage }: Golden, change: (record: BackupRecord)
 export async function keyLike({ storage }: Golden, pattern: RegExp): Promise<string> {
   const found: string[] = [];
   for await (const { key } of storage.list('')) if (pattern.test(key)) found.push(key);
-  if (found.length !== 1) throw new Error(`${found.length} keys match ${String(pattern)}: ${found.join(', ')}`);
-  return found[0] as string;
+  const [key, ...others] = found;
+  if (key === undefined || others.length > 0)
+    throw new Error(`${found.length} keys match ${String(pattern)}: ${found.join(', ')}`);
+  return key;
 }
 
 export async function bytesOf({ storage }: Golden, key: string): Promise<Buffer> {
