@@ -30,6 +30,10 @@ export interface OpenArchiveOptions {
   readonly retry?: RetryOptions;
   /** Bytes a second out of each storage, where the config does not allow less. */
   readonly maxDownloadRate?: number;
+  /** Reads the repositories as they were at this moment, by the clock of their storages, and writes to none; see `Storage.asOf`. */
+  readonly asOf?: Date;
+  /** With `asOf`: the repositories that it concerns. Default: all. */
+  readonly asOfRepositories?: readonly string[];
   /** Told of every attempt of every call of a storage, for metrics. */
   readonly onStorageCall?: (repository: string, call: StorageCall) => void;
   readonly signal?: AbortSignal;
@@ -56,7 +60,7 @@ export interface Archive {
  * reason, and the others work. It is tried again while it is used.
  *
  * Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`) when no repository can be made; `PLUGIN_OPTIONS` of any repository, and
- * all of hooks; `USAGE` for an unknown name. Without a configured codec nothing is ever written.
+ * all of hooks; `USAGE` for an unknown name; `STORAGE_UNSUPPORTED` for a `lock` or an `asOf` that a storage cannot do. Without a configured codec nothing is ever written.
  */
 export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOptions): Promise<Archive> {
   const { config, directory, env } = loaded;
@@ -87,7 +91,12 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
 
   try {
     const alone = sections.length === 1;
-    const making = await Promise.allSettled(sections.map((section) => makeParts(section, registry, { alone })));
+    const { asOf, asOfRepositories } = options;
+    const past = (name: string): { readonly asOf?: Date } =>
+      asOf === undefined || asOfRepositories?.includes(name) === false ? {} : { asOf };
+    const making = await Promise.allSettled(
+      sections.map((section) => makeParts(section, registry, { alone, ...past(section.name) })),
+    );
     const parts = making.flatMap((made) => (made.status === 'fulfilled' ? [made.value] : []));
     opened.push(...parts.map(({ storage }) => storage));
     for (const made of making) if (made.status === 'rejected') throw made.reason;
@@ -105,6 +114,7 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
         storage: storageStack(storage, {
           ...limits,
           ...lowest(limits.maxDownloadRate, options.maxDownloadRate),
+          ...('asOf' in past(name) && { readOnly: true }),
           logger,
           ...(onStorageCall === undefined ? {} : { onCall: (call) => onStorageCall(name, call) }),
           ...(options.retry === undefined ? {} : { retry: options.retry }),
@@ -115,6 +125,7 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
           [...working(codecs), ...configured].find((codec) => codec.suffix === suffix) ??
           registry.codecForSuffix(suffix),
         concurrency: config.concurrency,
+        ...(limits.lock !== undefined && { lock: limits.lock }),
       });
     });
     opened.splice(0, opened.length, ...repositories);

@@ -1,7 +1,7 @@
 /** Makes the storage and the codecs of a repository, as its section of the config says. */
 import type { RepositoryConfig } from './config/config.ts';
 import type { Codec } from './contracts/codec.ts';
-import { isArchiveError, type ArchiveError, type ErrorCode } from './contracts/errors.ts';
+import { ArchiveError, isArchiveError, type ErrorCode } from './contracts/errors.ts';
 import type { Storage } from './contracts/storage.ts';
 import type { Registry } from './plugins/registry.ts';
 import { LateCodec, LateStorage } from './repository/late-parts.ts';
@@ -21,6 +21,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set([
   'CONFIG_INVALID',
   'CONFIG_NOT_FOUND',
   'USAGE',
+  'STORAGE_UNSUPPORTED',
   'ABORTED',
 ]);
 
@@ -28,12 +29,14 @@ const FATAL: ReadonlySet<ErrorCode> = new Set([
  * The parts of one of several repositories: a secret that cannot be read, or a plugin that is not installed, is a failure of this
  * repository and of no other. With `alone` it is thrown.
  *
- * Errors: `PLUGIN_OPTIONS`, which is a mistake in the config; with `alone` `PLUGIN_*`, `SECRET_UNAVAILABLE`, those of the plugin.
+ * With `asOf` the storage is read as it was then.
+ *
+ * Errors: `PLUGIN_OPTIONS` and `STORAGE_UNSUPPORTED`, which are mistakes in the config; with `alone` `PLUGIN_*`, `SECRET_UNAVAILABLE`, those of the plugin.
  */
 export async function makeParts(
   section: RepositoryConfig,
   registry: Registry,
-  { alone }: { readonly alone: boolean },
+  { alone, asOf }: { readonly alone: boolean; readonly asOf?: Date },
 ): Promise<RepositoryParts> {
   let failure: ArchiveError | undefined;
   const failed = (error: unknown): ArchiveError => {
@@ -62,10 +65,32 @@ export async function makeParts(
     const make = (): Promise<never> => Promise.reject(reason);
     return { storage: new LateStorage({ error: reason, make }), codecs: [], failure };
   }
-  const make = (): Promise<Storage> => registry.createStorage(section.storage);
+  const make = async (): Promise<Storage> => {
+    const storage = await registry.createStorage(section.storage);
+    try {
+      return checked(section, storage, asOf);
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+  };
   try {
     return { storage: await make(), codecs, failure };
   } catch (error) {
     return { storage: new LateStorage({ error: failed(error), make }), codecs, failure };
   }
+}
+
+/** The storage as it is to be used. A lock that nobody enforces is refused before anything is written without it (H-62). */
+function checked({ name, lock }: RepositoryConfig, storage: Storage, asOf: Date | undefined): Storage {
+  if (lock !== undefined && !storage.capabilities.retention)
+    throw new ArchiveError('STORAGE_UNSUPPORTED', `repository ${name} has a "lock", and its storage locks nothing`, {
+      hint: 'Give the storage its option for locks (objectLock of s3, immutability of azure, retention of gcs), or take "lock" out of the repository.',
+    });
+  if (asOf === undefined) return storage;
+  if (storage.asOf === undefined)
+    throw new ArchiveError('STORAGE_UNSUPPORTED', `the storage of repository ${name} cannot be read as of a moment`, {
+      hint: 'Only a storage that keeps versions can; name the repositories whose storage does with --repository.',
+    });
+  return storage.asOf(asOf);
 }

@@ -1,5 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test, vi } from 'vitest';
 import { openArchive, type Archive, type OpenArchiveOptions } from '../src/archive.ts';
 import { API_VERSION, type Plugin } from '../src/contracts/plugin.ts';
@@ -12,7 +14,7 @@ import { memoryStorage } from './repository/repository.ts';
 
 async function open(
   text: string,
-  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall' | 'repositories'> & {
+  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall' | 'repositories' | 'asOf' | 'asOfRepositories'> & {
     readonly env?: NodeJS.ProcessEnv;
     readonly directory?: string;
   } = {},
@@ -81,6 +83,64 @@ describe('openArchive', () => {
     };
     expect(await names(repository('old', true), repository('new', false))).toEqual([['old', 'new'], ['new']]);
     expect(await names(repository('old', true))).toEqual([['old'], ['old']]);
+  });
+
+  test.each(['lock: 14d', 'lock: 14d, readOnly: true'])(
+    'H-62 { %s } on a storage that locks nothing is refused',
+    async (more) => {
+      const section = `{ storage: { use: fs, path: . }, ${more} }`;
+      const refusal = { code: 'STORAGE_UNSUPPORTED', message: expect.stringContaining('"lock"') as string };
+      await expect(open(`cluster: c\nrepositories: [ ${section} ]\n`)).rejects.toMatchObject(refusal);
+      // One that works beside it does not make it a repository that is merely away.
+      const other = '{ name: other, storage: { use: memory } }';
+      await expect(open(`cluster: c\nrepositories: [ ${other}, ${section} ]\n`)).rejects.toMatchObject(refusal);
+    },
+  );
+
+  test('with a lock all that is stored is locked', async () => {
+    const archive = await open('cluster: c\nrepositories: [ { storage: { use: memory }, lock: 1h } ]\n');
+    const [repository] = archive.repositories;
+    expect(repository.lock).toBe(3_600_000);
+    await repository.open({ create: true });
+    await repository.wal(SYSTEM).push('00000002.history', { bytes: HISTORY });
+    const keys: string[] = [];
+    for await (const { key } of repository.storage.list('')) keys.push(key);
+    expect(keys).toHaveLength(2);
+    expect(await repository.storage.remove(keys)).toEqual({ retained: keys });
+    await archive.close();
+  });
+
+  test('as of a moment a storage with versions is read as it was, and the others of the config as they are', async () => {
+    const memory = new MemoryStorage({ versions: true });
+    const plugin: Plugin<'storage'> = {
+      name: 'versioned',
+      kind: 'storage',
+      apiVersion: API_VERSION,
+      options: { '~standard': { version: 1, vendor: 'test', validate: () => ({ value: {} }) } },
+      create: () => memory,
+    };
+    const config =
+      'cluster: c\nrepositories: [ { storage: { use: versioned } }, { name: b, storage: { use: memory } } ]\n';
+    const before = await open(config, { plugins: [plugin] });
+    await before.repositories[0].open({ create: true });
+    await before.repositories[0].wal(SYSTEM).push('00000002.history', { bytes: HISTORY });
+    const asOf = new Date();
+    await sleep(5);
+    const keys: string[] = [];
+    for await (const { key } of memory.list('')) keys.push(key);
+    await memory.remove(keys);
+    const past = await open(config, { plugins: [plugin], asOf, asOfRepositories: ['primary'] });
+    const [first, second] = past.repositories;
+    await first.open();
+    expect(await readHistory(past)).toBe(HISTORY.toString());
+    const push = first.wal(SYSTEM).push('00000003.history', { bytes: HISTORY });
+    await expect(push).rejects.toMatchObject({ code: 'STORAGE_DENIED' });
+    await second?.open({ create: true });
+    await expect(
+      open('cluster: c\nrepositories: [ { storage: { use: fs, path: . } } ]\n', { asOf }),
+    ).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
+    await past.close();
+    await before.close();
   });
 
   test('H-62 a configured codec that cannot be had is fatal, and nothing stays open', async () => {

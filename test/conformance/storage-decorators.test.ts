@@ -5,7 +5,9 @@ import { describeStorage, Random } from '@pgark/sdk/testing';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
 import { withLimit } from '../../core/src/storage/limit.ts';
+import { withLock } from '../../core/src/storage/lock.ts';
 import { withObserver } from '../../core/src/storage/observe.ts';
+import { withRetain } from '../../core/src/storage/optional.ts';
 import { withPrefix } from '../../core/src/storage/prefix.ts';
 import { readOnly } from '../../core/src/storage/read-only.ts';
 import { withRetry } from '../../core/src/storage/retry.ts';
@@ -28,6 +30,7 @@ const wrap = (storage: Storage): Storage => ({
   list: (prefix, options) => storage.list(prefix, options),
   remove: (keys, options) => storage.remove(keys, options),
   close: () => storage.close(),
+  ...withRetain(storage, (retain) => retain),
 });
 
 /** Written to behind its back, so that all that reads runs through it. */
@@ -35,6 +38,7 @@ const readThroughReadOnly = (storage: Storage): Storage => ({
   ...readOnly(storage),
   put: (key, body, options) => storage.put(key, body, options),
   remove: (keys, options) => storage.remove(keys, options),
+  ...withRetain(storage, (retain) => retain),
 });
 
 /** The storage of one that has room for 8 MiB and no more. */
@@ -64,6 +68,7 @@ const DECORATORS: Readonly<Record<string, Decorate>> = {
   limit: (storage) => withLimit(storage, 3),
   throttle: (storage) => withThrottle(storage, { upload: 1e9, download: 1e9 }),
   prefix: (storage) => withPrefix(storage, 'some/prefix'),
+  lock: (storage) => withLock(storage, { lock: -1 }),
   'read-only': readThroughReadOnly,
   stack: (storage) =>
     storageStack(storage, { logger: silentLogger, prefix: 'p', retry: impatient, maxCalls: 8, maxUploadRate: 1e9 }),
@@ -89,8 +94,8 @@ for (const [name, decorate] of Object.entries(DECORATORS)) {
 
 test('no decorator is left out', () => {
   const files = readdirSync(new URL('../../core/src/storage', import.meta.url), { recursive: true });
-  // One compares two streams, the other is a queue of calls.
-  const others = ['same-bytes.ts', 'line.ts'];
+  // They compare two streams, queue calls, and wrap a method.
+  const others = ['same-bytes.ts', 'line.ts', 'optional.ts'];
   const expected = files.map(String).filter((file) => file.endsWith('.ts') && !others.includes(file));
   const covered = Object.keys(DECORATORS).map((name) => `${name}.ts`);
   expect(expected.filter((file) => !covered.includes(file))).toEqual([]);

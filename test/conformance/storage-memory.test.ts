@@ -4,7 +4,7 @@ import { gaps, LOCAL_GAPS } from '../support/known-gaps.ts';
 import { SCALE } from '../support/scale.ts';
 
 describeStorage('memory', {
-  create: async () => new MemoryStorage(),
+  create: async () => new MemoryStorage({ versions: true }),
   scale: SCALE,
   listLength: 10_000,
   knownGaps: [

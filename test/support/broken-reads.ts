@@ -9,6 +9,7 @@ import {
   type ObjectInfo,
   type RemoveResult,
   type PutOptions,
+  type RetainOptions,
   type Storage,
 } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
@@ -196,6 +197,95 @@ export const BROKEN_READS: readonly BrokenStorage[] = [
           return super.put(key, body, options);
         }
       })(),
+  },
+  {
+    fault: 'says that it locks, and does not',
+    fails: ['STOR-19/extend'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async retain(key: string, until: Date, options?: RetainOptions): Promise<Date> {
+          const held = await super.retain(key, new Date(0));
+          return held >= (options?.ifBefore ?? until) || held >= until ? held : until;
+        }
+      })(),
+  },
+  {
+    fault: 'says that it has shortened a lock',
+    fails: ['STOR-19/shorten'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async retain(key: string, until: Date, options?: RetainOptions): Promise<Date> {
+          await super.retain(key, until, options);
+          return until;
+        }
+      })(),
+  },
+  {
+    fault: 'locks what is not there',
+    fails: ['STOR-19/missing'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override async retain(key: string, until: Date, options?: RetainOptions): Promise<Date> {
+          return super.retain(key, until, options).catch(() => until);
+        }
+      })(),
+  },
+  {
+    fault: 'shows the present as the past',
+    fails: ['STOR-20/past', 'STOR-20/read-only'],
+    create: () =>
+      new (class extends MemoryStorage {
+        override asOf(): Storage {
+          return this;
+        }
+      })(),
+  },
+  {
+    fault: 'shows what was removed as gone for ever',
+    fails: ['STOR-20/past'],
+    create: () => {
+      const storage = new MemoryStorage({ versions: true });
+      return new (class extends MemoryStorage {
+        override put(...call: Parameters<Storage['put']>): Promise<void> {
+          return storage.put(...call);
+        }
+        override get(...call: Parameters<Storage['get']>): AsyncGenerator<Uint8Array, void, undefined> {
+          return storage.get(...call);
+        }
+        override stat(...call: Parameters<Storage['stat']>): Promise<ObjectInfo> {
+          return storage.stat(...call);
+        }
+        override list(...call: Parameters<Storage['list']>): AsyncGenerator<ObjectInfo, void, undefined> {
+          return storage.list(...call);
+        }
+        override remove(...call: Parameters<Storage['remove']>): Promise<RemoveResult> {
+          return storage.remove(...call);
+        }
+        override asOf(moment: Date): Storage {
+          const past = storage.asOf(moment);
+          const present = storage;
+          return {
+            capabilities: past.capabilities,
+            put: (...call) => past.put(...call),
+            get: (...call) => past.get(...call),
+            stat: (...call) => past.stat(...call),
+            async *list(...call) {
+              for await (const info of past.list(...call)) {
+                if (
+                  await present.stat(info.key).then(
+                    () => true,
+                    () => false,
+                  )
+                )
+                  yield info;
+              }
+            },
+            remove: (...call) => past.remove(...call),
+            close: () => past.close(),
+          };
+        }
+      })();
+    },
   },
   {
     fault: 'removes at most 100 keys',

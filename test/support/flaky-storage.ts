@@ -1,4 +1,5 @@
 import { ArchiveError, type Storage } from '@pgark/sdk';
+import { withRetain } from '../../core/src/storage/optional.ts';
 
 /** Counts the faults by call. */
 export type Faults = Record<'put' | 'get' | 'stat' | 'list' | 'remove', number>;
@@ -37,5 +38,9 @@ export function flakyStorage(storage: Storage, unlucky: () => boolean, faults: F
       return storage.remove(keys, options);
     },
     close: () => storage.close(),
+    ...withRetain(storage, (retain) => async (key, until, options) => {
+      if (unlucky()) throw new ArchiveError('STORAGE_UNAVAILABLE', 'retain failed by chance');
+      return retain(key, until, options);
+    }),
   };
 }

@@ -11,7 +11,8 @@ const MODULE = 'github.com/fsouza/fake-gcs-server@v1.56.1';
 export interface GcsServer {
   readonly port: number;
   readonly endpoint: string;
-  createBucket(name: string): Promise<void>;
+  /** `more` are further fields of the bucket, as the JSON API names them. */
+  createBucket(name: string, more?: object): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -41,11 +42,11 @@ export async function startGcsServer(): Promise<GcsServer> {
   return {
     port,
     endpoint,
-    async createBucket(name) {
+    async createBucket(name, more = {}) {
       const reply = await fetch(`${endpoint}/storage/v1/b?project=test`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ name }),
+        body: JSON.stringify({ name, ...more }),
       });
       if (!reply.ok) throw new Error(`the bucket ${name} could not be made: ${await reply.text()}`);
     },

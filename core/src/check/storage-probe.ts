@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions, Storage } from '../contracts/storage.ts';
 import type { Finding } from './finding.ts';
+import { tryLock, type LockProbeOptions } from './lock-probe.ts';
 
-export interface ProbeOptions extends CallOptions {
+export interface ProbeOptions extends LockProbeOptions {
   /** The repository's name. */
   readonly name: string;
   /** Folder of the probe's objects, with a final slash: a policy that allows the archive allows it too. */
@@ -124,7 +125,11 @@ class Probe {
     const key = `${this.#folder}probe`;
     let refused: ArchiveError | undefined;
     try {
-      await this.#storage.put(key, bodyOf(Buffer.from('another')), { ifAbsent: true, ...this.#call });
+      await this.#storage.put(key, bodyOf(Buffer.from('another')), {
+        ifAbsent: true,
+        ...this.#unlocked(),
+        ...this.#call,
+      });
     } catch (error) {
       if (!isArchiveError(error) || error.code === 'ABORTED') throw error;
       refused = error;
@@ -155,7 +160,9 @@ class Probe {
     const contents = Array.from({ length: writers }, (_, at) => Buffer.from(`writer ${at}`));
     this.#made.push(key);
     const results = await Promise.allSettled(
-      contents.map((content) => this.#storage.put(key, bodyOf(content), { ifAbsent: true, ...this.#call })),
+      contents.map((content) =>
+        this.#storage.put(key, bodyOf(content), { ifAbsent: true, ...this.#unlocked(), ...this.#call }),
+      ),
     );
     const winners = results.flatMap(({ status }, at) => (status === 'fulfilled' ? [at] : []));
     const strange = results.find(
@@ -184,21 +191,8 @@ class Probe {
     const retainUntil = new Date(this.#now() + (this.#options.lockFor ?? 60_000));
     await this.#storage.put(key, bodyOf(this.#content), { ifAbsent: true, retainUntil, ...this.#call });
     this.#locked = key;
-    const until = `until ${retainUntil.toISOString()}`;
-    try {
-      const { retained } = await this.#storage.remove([key], this.#call);
-      if (retained.includes(key))
-        return { state: 'ok', message: `a locked object is not deleted; ${key} stays ${until}` };
-    } catch (error) {
-      if (!isArchiveError(error, 'STORAGE_DENIED')) throw error;
-      return { state: 'ok', message: `${key} is locked ${until}; these credentials may not delete anyway` };
-    }
-    // A versioned bucket hides the object and keeps it; one without a lock has lost it.
-    return {
-      state: 'warning',
-      message: 'the locked object could be deleted, or hidden by a delete marker',
-      hint: 'Check that object lock is on for the bucket; where versions are kept, a locked version survives its marker.',
-    };
+    const { message, ...outcome } = await tryLock(this.#storage, key, this.#content, this.#options);
+    return { ...outcome, message: `${message}; ${key} stays until ${retainUntil.toISOString()}` };
   }
 
   async clock(): Promise<Outcome> {
@@ -220,8 +214,9 @@ class Probe {
 
   async remove(): Promise<Outcome> {
     const keys = this.#made.filter((key) => key !== this.#locked);
+    let kept: ReadonlySet<string>;
     try {
-      await this.#storage.remove(keys, this.#call);
+      kept = new Set((await this.#storage.remove(keys, this.#call)).retained);
     } catch (error) {
       if (!isArchiveError(error, 'STORAGE_DENIED')) throw error;
       return {
@@ -230,7 +225,13 @@ class Probe {
       };
     }
     const left: string[] = [];
-    for await (const { key } of this.#storage.list(this.#folder, this.#call)) if (key !== this.#locked) left.push(key);
+    for await (const { key } of this.#storage.list(this.#folder, this.#call))
+      if (key !== this.#locked && !kept.has(key)) left.push(key);
+    if (left.length === 0 && kept.size > 0)
+      return {
+        state: 'ok',
+        message: `the storage locks every object by itself: those of the probe stay in ${this.#folder}`,
+      };
     if (left.length === 0) return { state: 'ok', message: 'the objects of the probe are gone' };
     return { state: 'failed', message: `still there after they were deleted: ${left.join(', ')}` };
   }
@@ -242,7 +243,13 @@ class Probe {
   async #put(name: string, bytes: Uint8Array): Promise<void> {
     const key = `${this.#folder}${name}`;
     this.#made.push(key);
-    await this.#storage.put(key, bodyOf(bytes), { ifAbsent: true, size: bytes.byteLength, ...this.#call });
+    const size = bytes.byteLength;
+    await this.#storage.put(key, bodyOf(bytes), { ifAbsent: true, size, ...this.#unlocked(), ...this.#call });
+  }
+
+  /** Not locked as the repository's own objects are: they are to be deleted again. */
+  #unlocked(): { readonly retainUntil?: Date } {
+    return this.#storage.capabilities.retention ? { retainUntil: new Date(0) } : {};
   }
 
   async #read(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {

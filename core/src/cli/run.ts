@@ -38,7 +38,7 @@ export interface CommandContext extends PlainContext {
    * gives `{ retry: { deadline: 0 } }`, one that needs some of the repositories only their names.
    */
   readonly archive: (
-    options?: Pick<OpenArchiveOptions, 'retry' | 'repositories' | 'maxDownloadRate'>,
+    options?: Pick<OpenArchiveOptions, 'retry' | 'repositories' | 'maxDownloadRate' | 'asOf' | 'asOfRepositories'>,
   ) => Promise<Archive>;
 }
 

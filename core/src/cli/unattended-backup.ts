@@ -3,6 +3,7 @@ import { takeBackup } from '../backup/backup.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
+import { extendLocksOf } from './extend-locks.ts';
 
 /** The server takes rates in units of this many bytes. */
 const RATE_UNIT = 1024;
@@ -30,6 +31,8 @@ export async function unattendedBackup(
       logger,
       onEvent,
     });
+    const unlocked = await extendLocksOf(opened.writable, { systemId: record.systemId, logger, signal });
+    if (unlocked !== undefined) logger.error({ code: unlocked.code }, unlocked.message);
     return record.id;
   } finally {
     await opened.close();

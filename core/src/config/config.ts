@@ -29,6 +29,8 @@ export interface RepositoryConfig {
   /** Keys are below it. */
   readonly prefix?: string;
   readonly readOnly: boolean;
+  /** Milliseconds; absent: nothing is locked. */
+  readonly lock?: number;
   /** Milliseconds without progress after which a call is tried again. */
   readonly stallTimeout: number;
   /** Calls at once. */

@@ -128,6 +128,11 @@ const repository = z.strictObject({
     .optional()
     .describe('All keys of the archive begin with it and a slash: for a storage that others use too.'),
   readOnly: flag().default(false).describe('Never written to, only read: for hosts that restore from it.'),
+  lock: duration({ least: '1s', most: '3650d' })
+    .optional()
+    .describe(
+      'How long the storage is to refuse to change or delete an object, from when it is stored; without it, nothing is locked. The storage must be set up for it.',
+    ),
   stallTimeout: duration({ least: '1s', most: '1h' })
     .prefault('2m')
     .describe('Time without progress after which a call of the storage is cancelled and tried again.'),

@@ -93,6 +93,12 @@ const TABLE = {
     4,
     'Read the object from another repository and check the storage.',
   ],
+  STORAGE_UNSUPPORTED: [
+    'the storage cannot do what is asked of it',
+    false,
+    3,
+    'Use a storage that can, set it up for it, or leave it out.',
+  ],
   STORAGE_INVALID_KEY: ['a key or range is not valid', false, 3, 'Report it: keys are made by pgark.'],
 
   CODEC_CORRUPT: [

@@ -29,10 +29,13 @@ export type {
   CallOptions,
   GetOptions,
   ListOptions,
+  LockAnswer,
+  LockProof,
   ObjectInfo,
   PutOptions,
   PutStep,
   RemoveResult,
+  RetainOptions,
   Storage,
   StorageCapabilities,
 } from './storage.ts';

@@ -7,7 +7,7 @@
 export interface StorageCapabilities {
   /** `put` with `ifAbsent` is atomic against other writers (STOR-05). */
   readonly conditionalPut: boolean;
-  /** `retainUntil` is enforced by the storage (STOR-14). */
+  /** `retainUntil` is enforced by the storage (STOR-14), and there is `retain` (STOR-19). */
   readonly retention: boolean;
   /** `metadata` given to `put` comes back from `stat`. */
   readonly metadata: boolean;
@@ -60,7 +60,7 @@ export interface PutOptions extends CallOptions {
   /** Bytes in the body, if known. A body of another length is an error and leaves nothing (STOR-03). */
   readonly size?: number;
   readonly metadata?: Readonly<Record<string, string>>;
-  /** The storage should refuse to change or delete the object until then. */
+  /** The storage should refuse to change or delete the object until then. A time that has passed asks for no lock. */
   readonly retainUntil?: Date;
   /** How steps of the call are run (STOR-18); given by the stack. Default: each once. */
   readonly attempt?: Attempt;
@@ -74,6 +74,22 @@ export interface GetOptions extends CallOptions {
 export interface ListOptions extends CallOptions {
   /** Only keys greater than this one. */
   readonly startAfter?: string;
+}
+
+export interface RetainOptions extends CallOptions {
+  /** Only a lock that ends before this is extended; default: before the new end. */
+  readonly ifBefore?: Date;
+}
+
+/**
+ * What became of an attempt to break a lock: `refused` by the service, whether for the lock or for want of a permission; `kept`: the service
+ * took the request and still has what was locked, as an older version that can be read; `lost`.
+ */
+export type LockAnswer = 'refused' | 'kept' | 'lost';
+
+export interface LockProof {
+  readonly replace: LockAnswer;
+  readonly remove: LockAnswer;
 }
 
 export interface RemoveResult {
@@ -142,4 +158,26 @@ export interface Storage {
 
   /** Frees connections. STOR-16 May be called twice; calls after it fail. */
   close(): Promise<void>;
+
+  /**
+   * Sees to it that the lock of an object ends at `until` or later, and gives the end that holds now. Only with `capabilities.retention`.
+   *
+   * - STOR-19 A lock is never shortened; an object without one gets one. A missing key is `STORAGE_NOT_FOUND`.
+   */
+  retain?(key: string, until: Date, options?: RetainOptions): Promise<Date>;
+
+  /**
+   * The objects as they were at a moment, in a storage that keeps versions: what was deleted or replaced since is there, what came since is
+   * not. For reading only; closing it closes the storage. Called on the back end itself: what is wrapped around a storage does not have it.
+   *
+   * - STOR-20 `get`, `stat` and `list` agree, and keep their promises; `put` and `remove` are `STORAGE_DENIED`. A place that keeps no
+   *   versions is `STORAGE_UNSUPPORTED` at the first call, never one that looks as it does now.
+   */
+  asOf?(moment: Date): Storage;
+
+  /**
+   * Tries for real to replace and to delete a locked object, past whatever this back end would ask before; for `pgark check`, with an
+   * object of its own. Needed only where `put` and `remove` would not let the service decide. Called on the back end itself.
+   */
+  proveLock?(key: string, options?: CallOptions): Promise<LockProof>;
 }

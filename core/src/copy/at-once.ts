@@ -21,7 +21,7 @@ export async function atOnce<Item>(
   const worker = async (): Promise<void> => {
     try {
       for (;;) {
-        throwIfAborted(either, 'the copy');
+        throwIfAborted(either, 'the work');
         const step = await source.next();
         if (step.done === true) return;
         await work(step.value, either);

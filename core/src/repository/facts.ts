@@ -53,8 +53,11 @@ export class Facts {
     await putBytes(this.#context.storage, key, sealed(fact), options);
   }
 
-  /** All facts of a subject, oldest first. One that cannot be read is `REPOSITORY_FORMAT`, not skipped. */
-  async list(subject: string, options: CallOptions = {}): Promise<readonly Fact[]> {
+  /**
+   * All facts of a subject, or those that were added since a moment (epoch milliseconds), oldest first. One that cannot be read is
+   * `REPOSITORY_FORMAT`, not skipped.
+   */
+  async list(subject: string, options: CallOptions & { readonly since?: number } = {}): Promise<readonly Fact[]> {
     const facts: Fact[] = [];
     for await (const name of this.names({ ...options, subject })) facts.push(await this.read(name, options));
     return facts;
@@ -68,12 +71,18 @@ export class Facts {
     }
   }
 
-  /** The names of all facts, or of those of a subject, each subject's oldest first. What is no fact is skipped. */
-  async *names(options: CallOptions & { readonly subject?: string } = {}): AsyncGenerator<FactName> {
-    const { subject } = options;
+  /**
+   * The names of all facts, or of those of a subject, each subject's oldest first; of a subject also those only that were added since a moment
+   * (epoch milliseconds). What is no fact is skipped.
+   */
+  async *names(
+    options: CallOptions & { readonly subject?: string; readonly since?: number } = {},
+  ): AsyncGenerator<FactName> {
+    const { subject, since } = options;
     const all = factsPrefix(this.#context.cluster, this.#systemId);
     const below = subject === undefined ? all : this.#prefix(subject);
-    for await (const { key, size, modified } of this.#context.storage.list(below, signalOf(options))) {
+    const from = subject === undefined || since === undefined ? {} : { startAfter: below + formatStamp(since) };
+    for await (const { key, size, modified } of this.#context.storage.list(below, { ...signalOf(options), ...from })) {
       const parsed = parseFactKey(key.slice(all.length));
       if (parsed !== undefined) yield { ...parsed, key, size, modified };
     }

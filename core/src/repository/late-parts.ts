@@ -1,7 +1,7 @@
 /** Stand-ins for parts of a repository that could not be made: each call tries again to make them, and fails with the reason. */
 import type { Codec, CodecContext, KeyUse } from '../contracts/codec.ts';
-import type { ArchiveError } from '../contracts/errors.ts';
-import type { ObjectInfo, Storage, StorageCapabilities } from '../contracts/storage.ts';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { ObjectInfo, RetainOptions, Storage, StorageCapabilities } from '../contracts/storage.ts';
 
 /** Milliseconds after a failure in which it is not tried again: to make a part may run a command that takes its time. */
 export const AGAIN = 10_000;
@@ -78,6 +78,13 @@ export class LateStorage implements Storage {
 
   async remove(...call: Parameters<Storage['remove']>): ReturnType<Storage['remove']> {
     return (await this.#late.get()).remove(...call);
+  }
+
+  /** There may be nobody who locks: then it is told that nothing was. */
+  async retain(key: string, until: Date, options?: RetainOptions): Promise<Date> {
+    const storage = await this.#late.get();
+    if (storage.retain === undefined) throw new ArchiveError('STORAGE_UNSUPPORTED', `${key} cannot be locked`);
+    return storage.retain(key, until, options);
   }
 
   async close(): Promise<void> {

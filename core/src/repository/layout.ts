@@ -79,6 +79,18 @@ export function walFolder(file: WalFile): string {
   return file.kind === 'history' ? `${hex8(file.timeline)}/` : `${hex8(file.timeline)}/${hex8(file.log)}/`;
 }
 
+/** Below {@link walPrefix}: what the history file of a timeline begins with. */
+export function historyPrefix(timeline: number): string {
+  return `${hex8(timeline)}/${hex8(timeline)}.history-`;
+}
+
+/** Below {@link walPrefix}: the folder of a segment's timeline, and the key behind which everything of it and of later segments lies. */
+export function walFrom(segment: string): { readonly folder: string; readonly startAfter: string } {
+  const file = parseWalFileName(segment);
+  if (file === undefined) throw new ArchiveError('INTERNAL', `not the name of a segment: "${segment}"`);
+  return { folder: `${hex8(file.timeline)}/`, startAfter: `${walFolder(file)}${file.name}` };
+}
+
 /** What a key below {@link walPrefix} says. */
 export interface WalKey {
   readonly file: WalFile;

@@ -23,10 +23,12 @@ export interface RepositoryOptions {
   readonly codecFor: (suffix: string) => Promise<Codec>;
   /** Blocks that a codec may work on at once. Default 2. */
   readonly concurrency?: number;
+  /** Milliseconds for which the storage locks each new object, for those who extend locks; the storage sees to it by itself. */
+  readonly lock?: number;
 }
 
 /** What a repository's parts share. */
-export interface RepositoryContext extends Required<RepositoryOptions> {
+export interface RepositoryContext extends Required<Omit<RepositoryOptions, 'lock'>> {
   /** Codecs for the suffixes of a name, in order of application. */
   codecsFor(suffixes: readonly string[]): Promise<readonly Codec[]>;
 }
@@ -34,8 +36,11 @@ export interface RepositoryContext extends Required<RepositoryOptions> {
 /** The archive of one cluster in one storage. State is what a listing says; nothing is kept here. */
 export class Repository {
   readonly #context: RepositoryContext;
+  /** Milliseconds for which new objects are locked; undefined: they are not. */
+  readonly lock: number | undefined;
 
-  constructor(options: RepositoryOptions) {
+  constructor({ lock, ...options }: RepositoryOptions) {
+    this.lock = lock;
     this.#context = {
       name: 'primary',
       concurrency: 2,

@@ -1,5 +1,6 @@
 import type { Storage } from '../contracts/index.ts';
 import { Line } from './line.ts';
+import { withRetain } from './optional.ts';
 
 /**
  * At most `calls` calls at once; the others wait in line. A loop over `get` or `list` counts until it is left, a `put` also while a step of
@@ -34,5 +35,9 @@ export function withLimit(storage: Storage, calls: number): Storage {
     list: (prefix, options) => loop(options?.signal, () => storage.list(prefix, options)),
     remove: (keys, options) => once(options?.signal, () => storage.remove(keys, options)),
     close: () => storage.close(),
+    ...withRetain(
+      storage,
+      (retain) => (key, until, options) => once(options?.signal, () => retain(key, until, options)),
+    ),
   };
 }

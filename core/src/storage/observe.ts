@@ -1,9 +1,10 @@
 import { isArchiveError, type Attempt, type Logger, type PutOptions, type Storage } from '../contracts/index.ts';
+import { withRetain } from './optional.ts';
 
 /** One call that reached the storage, or one attempt of a step of a `put`, when it is over. */
 export interface StorageCall {
-  readonly call: 'put' | 'get' | 'stat' | 'list' | 'remove' | 'close';
-  /** Of `put`, `get` and `stat`. */
+  readonly call: 'put' | 'get' | 'stat' | 'list' | 'remove' | 'retain' | 'close';
+  /** Of `put`, `get`, `stat` and `retain`. */
   readonly key?: string;
   /** The step of the `put` that this was an attempt of; the call as a whole is told too. */
   readonly step?: string;
@@ -105,6 +106,10 @@ export function withObserver(
       ),
     remove: (keys, options) => once(begin({ call: 'remove', keys: keys.length }), () => storage.remove(keys, options)),
     close: () => once(begin({ call: 'close' }), () => storage.close()),
+    ...withRetain(
+      storage,
+      (retain) => (key, until, options) => once(begin({ call: 'retain', key }), () => retain(key, until, options)),
+    ),
   };
 }
 

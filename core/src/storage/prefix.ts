@@ -1,4 +1,5 @@
 import type { ObjectInfo, Storage } from '../contracts/index.ts';
+import { withRetain } from './optional.ts';
 
 /**
  * The part of a storage below `prefix`, as a storage of its own. Keys with the prefix are still at most 900 bytes.
@@ -24,5 +25,6 @@ export function withPrefix(storage: Storage, prefix: string): Storage {
       return { retained: retained.map(cut) };
     },
     close: () => storage.close(),
+    ...withRetain(storage, (retain) => (key, until, options) => retain(whole(key), until, options)),
   };
 }

@@ -1,6 +1,7 @@
 import { ArchiveError, type Storage } from '../contracts/index.ts';
+import { withRetain } from './optional.ts';
 
-/** The same storage, but `put` and `remove` are `STORAGE_DENIED` and never reach it. */
+/** The same storage, but `put`, `remove` and `retain` are `STORAGE_DENIED` and never reach it. */
 export function readOnly(storage: Storage): Storage {
   const refuse = async (what: string): Promise<never> => {
     throw new ArchiveError('STORAGE_DENIED', `${what} is refused: the storage was opened for reading only`, {
@@ -15,5 +16,6 @@ export function readOnly(storage: Storage): Storage {
     list: (prefix, options) => storage.list(prefix, options),
     remove: (keys) => refuse(`removing ${keys.length} objects`),
     close: () => storage.close(),
+    ...withRetain(storage, () => (key) => refuse(`locking ${key}`)),
   };
 }

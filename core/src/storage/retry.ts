@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isArchiveError, throwIfAborted, type ArchiveError } from '../contracts/index.ts';
 import type { Attempt, GetOptions, ListOptions, ObjectInfo, PutOptions, Storage } from '../contracts/index.ts';
+import { withRetain } from './optional.ts';
 import { sameBytes } from './same-bytes.ts';
 
 /** One failure that is followed by another attempt. */
@@ -50,6 +51,11 @@ export function withRetry(storage: Storage, options: RetryOptions = {}): Storage
     remove: (keys, call) =>
       new Attempts(settings, `remove ${keys.length} objects`, call?.signal).run(() => storage.remove(keys, call)),
     close: () => storage.close(),
+    ...withRetain(
+      storage,
+      (retain) => (key, until, call) =>
+        new Attempts(settings, `lock ${key}`, call?.signal).run(() => retain(key, until, call)),
+    ),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Logger, Storage } from '../contracts/index.ts';
 import { withLimit } from './limit.ts';
+import { withLock } from './lock.ts';
 import { logCalls, withObserver, type StorageCall } from './observe.ts';
 import { withPrefix } from './prefix.ts';
 import { readOnly } from './read-only.ts';
@@ -13,6 +14,8 @@ export interface StackOptions {
   readonly prefix?: string;
   /** Default false. */
   readonly readOnly?: boolean;
+  /** Milliseconds for which each new object is locked; default: not at all. */
+  readonly lock?: number;
   readonly retry?: RetryOptions;
   /** Milliseconds without progress after which a call fails and is tried again; default {@link STALL_TIMEOUT}. */
   readonly stallTimeout?: number;
@@ -59,6 +62,8 @@ export function storageStack(backEnd: Storage, options: StackOptions): Storage {
     ...retry,
   });
   if (prefix !== undefined) storage = withPrefix(storage, prefix);
+  // Above the retries, so that the lock of an object is the same on every attempt.
+  if (options.lock !== undefined) storage = withLock(storage, { lock: options.lock });
   // Outermost of ours: what it refuses is seen by nobody below.
   if (options.readOnly === true) storage = readOnly(storage);
   return wrap?.outer === undefined ? storage : wrap.outer(storage);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted, type Storage } from '../contracts/index.ts';
+import { withRetain } from './optional.ts';
 
 /** Bytes per second of all calls together; without a limit where left out. */
 export interface ThrottleOptions {
@@ -29,6 +30,7 @@ export function withThrottle(storage: Storage, options: ThrottleOptions): Storag
     list: (prefix, call) => storage.list(prefix, call),
     remove: (keys, call) => storage.remove(keys, call),
     close: () => storage.close(),
+    ...withRetain(storage, (retain) => retain),
   };
 }
 

@@ -1,5 +1,6 @@
 import { ArchiveError, type Attempt, type Storage } from '../contracts/index.ts';
 import { withAttempt } from './observe.ts';
+import { withRetain } from './optional.ts';
 
 export interface WatchdogOptions {
   /** Milliseconds without progress after which a call fails. */
@@ -52,6 +53,10 @@ export function withWatchdog(storage: Storage, { stall }: WatchdogOptions): Stor
       const watching = watch('closing the storage', undefined);
       return once(watching, () => storage.close());
     },
+    ...withRetain(storage, (retain) => (key, until, options) => {
+      const watching = watch(`locking ${key}`, options?.signal);
+      return once(watching, () => retain(key, until, { ...options, signal: watching.signal }));
+    }),
   };
 }
 

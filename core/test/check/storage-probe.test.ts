@@ -1,8 +1,9 @@
-import { ArchiveError, type Storage } from '@pgark/sdk';
+import { ArchiveError, type LockProof, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/check/finding.ts';
 import { probeStorage, type ProbeOptions } from '../../src/check/storage-probe.ts';
+import { withLock } from '../../src/storage/lock.ts';
 import { failingStorage } from '../../../test/support/failing-storage.ts';
 
 async function findings(storage: Storage, options: Partial<ProbeOptions> = {}): Promise<readonly Finding[]> {
@@ -120,14 +121,60 @@ describe('probeStorage', () => {
     expect(found.at(-1)).toMatchObject({ check: 'remove', state: 'failed' });
   });
 
-  test('a lock that does not hold is a warning', async () => {
+  test('a lock that does not hold is a failure', async () => {
     const found = await findings(
       odd((memory) => ({
         capabilities: { ...memory.capabilities, retention: true },
         put: (key, body, options) => memory.put(key, body, { ...options, retainUntil: new Date(0) }),
       })),
     );
-    expect(states(found)).toMatchObject({ 'retention lock': 'warning', remove: 'ok' });
+    expect(states(found)).toMatchObject({ 'retention lock': 'failed', remove: 'ok' });
+  });
+
+  test('what only seems to be locked, because the back end asks by itself, is found by one that tries for real', async () => {
+    const keys: string[] = [];
+    const answers = { refused: 'ok', kept: 'ok', lost: 'failed' } as const;
+    for (const [answer, state] of Object.entries(answers) as [keyof typeof answers, string][]) {
+      const memory = new MemoryStorage();
+      const proveLock = async (key: string): Promise<LockProof> => {
+        keys.push(key);
+        return { replace: 'refused', remove: answer };
+      };
+      const backEnd = { storage: Object.assign(new MemoryStorage(), { proveLock }), prefix: 'pre/fix/' };
+      const found = await findings(memory, { backEnd, lock: 1000 });
+      const lock = found.find(({ check }) => check === 'retention lock');
+      expect(lock).toMatchObject({ state });
+      if (answer === 'kept') expect(lock?.message).toContain('deleting it adds a delete marker');
+    }
+    expect(keys).toHaveLength(3);
+    expect(keys[0]).toMatch(/^pre\/fix\/main\/check\/[0-9a-f]{16}\/locked$/);
+  });
+
+  test('H-53 in a repository with a lock the probe leaves nothing locked for long but the object that tries the lock', async () => {
+    let now = Date.now();
+    const memory = new MemoryStorage({ now: () => now });
+    const found = await findings(withLock(memory, { lock: 86_400_000, now: () => now }), {
+      lock: 86_400_000,
+      now: () => now,
+    });
+    expect(states(found)).toMatchObject({ 'retention lock': 'ok', remove: 'ok' });
+    const [left, ...more] = await keysOf(memory);
+    expect(more).toEqual([]);
+    now += 61_000;
+    expect(await memory.remove([left ?? ''])).toEqual({ retained: [] });
+  });
+
+  test('a storage that locks every object by itself is told as such', async () => {
+    const found = await findings(
+      odd((memory) => ({
+        put: (key, body, options) => memory.put(key, body, { ...options, retainUntil: new Date(Date.now() + 60_000) }),
+      })),
+    );
+    expect(found.at(-1)).toMatchObject({
+      check: 'remove',
+      state: 'ok',
+      message: expect.stringContaining('by itself') as string,
+    });
   });
 
   test('a storage that cannot be written ends the probe with its error and hint', async () => {

@@ -10,6 +10,7 @@ import {
   type ObjectInfo,
   type PutOptions,
   type RemoveResult,
+  type RetainOptions,
   type Storage,
   type StorageCapabilities,
 } from '@pgark/sdk';
@@ -109,6 +110,22 @@ export class AzureStorage implements Storage {
       if (isRetained(faultIn(error))) return false;
       throw error;
     }
+  }
+
+  async retain(key: string, until: Date, options: RetainOptions = {}): Promise<Date> {
+    const { ifBefore = until, signal } = options;
+    const what = `locking ${key}`;
+    const { immutability: policyMode } = this.#options;
+    const blob = await this.#blob(key, signal, what);
+    if (policyMode === undefined)
+      throw new ArchiveError('STORAGE_UNSUPPORTED', `${key} cannot be locked: the storage has no "immutability"`);
+    return watched({ what, signal, timeout: this.#timeout }, async (watch) => {
+      const end = (await blob.getProperties({ abortSignal: watch.signal })).immutabilityPolicyExpiresOn;
+      if (end !== undefined && (end >= ifBefore || end >= until)) return end;
+      watch.progress();
+      await blob.setImmutabilityPolicy({ expiriesOn: until, policyMode }, { abortSignal: watch.signal });
+      return until;
+    });
   }
 
   async close(): Promise<void> {

@@ -36,6 +36,10 @@ export class GcsClient {
     return this.#path(`/storage/v1/b/${encodeURIComponent(this.bucket)}/o`, query);
   }
 
+  bucketPath(query: Query): string {
+    return this.#path(`/storage/v1/b/${encodeURIComponent(this.bucket)}`, query);
+  }
+
   uploadPath(query: Query): string {
     return this.#path(`/upload/storage/v1/b/${encodeURIComponent(this.bucket)}/o`, query);
   }

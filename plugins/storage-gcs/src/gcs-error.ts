@@ -134,3 +134,14 @@ function complaintOf(reply: Reply): Complaint {
     return plain; // no JSON
   }
 }
+
+/** The JSON of an answer. Proxies answer with pages of their own: what is no JSON is no answer of the storage. */
+export function parsed(reply: Reply, what: string): unknown {
+  try {
+    return JSON.parse(reply.text);
+  } catch {
+    throw new ArchiveError('STORAGE_UNAVAILABLE', `${what} failed: the answer is not that of a storage`, {
+      hint: 'Check "endpoint", and whether a proxy answers in its place.',
+    });
+  }
+}

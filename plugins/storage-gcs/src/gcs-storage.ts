@@ -10,15 +10,25 @@ import {
   type PluginContext,
   type PutOptions,
   type RemoveResult,
+  type RetainOptions,
   type Storage,
   type StorageCapabilities,
 } from '@pgark/sdk';
 import { Credentials } from './credentials.ts';
 import { checkedBytes, rangeHeader } from './download.ts';
 import { GcsClient } from './gcs-client.ts';
-import { bucketMissing, isBucketMissing, isLocked, isObjectMissing, replyError, type Reply } from './gcs-error.ts';
+import {
+  bucketMissing,
+  isBucketMissing,
+  isLocked,
+  isObjectMissing,
+  parsed,
+  replyError,
+  type Reply,
+} from './gcs-error.ts';
 import type { HttpCall, OpenReply } from './http-client.ts';
 import { DEFAULT_CHUNK_SIZE, type GcsStorageOptions } from './options.ts';
+import { PastStorage } from './past-storage.ts';
 import { Upload, type UploadSettings } from './upload.ts';
 
 /** How many objects are deleted at once: each takes a request of its own. */
@@ -39,14 +49,18 @@ interface ListPage {
   readonly nextPageToken?: string;
 }
 
+type Context = Pick<PluginContext, 'directory'> & Partial<Pick<PluginContext, 'logger'>>;
+
 /** Objects in a bucket of Google Cloud Storage, under their keys. */
 export class GcsStorage implements Storage {
   readonly capabilities: StorageCapabilities;
   readonly #client: GcsClient;
   readonly #upload: UploadSettings;
+  readonly #context: Context;
   #closed = false;
 
-  constructor(options: GcsStorageOptions, context: Pick<PluginContext, 'directory'>) {
+  constructor(options: GcsStorageOptions, context: Context) {
+    this.#context = context;
     this.capabilities = { conditionalPut: true, retention: options.retention !== undefined, metadata: true };
     this.#client = new GcsClient(
       {
@@ -192,6 +206,38 @@ export class GcsStorage implements Storage {
     throw error;
   }
 
+  async retain(key: string, until: Date, options: RetainOptions = {}): Promise<Date> {
+    const { ifBefore = until, signal } = options;
+    const call = { what: `locking ${key}`, signal };
+    this.#begin(signal, call.what);
+    checkKey(key);
+    const mode = this.#upload.retention;
+    if (mode === undefined)
+      throw new ArchiveError('STORAGE_UNSUPPORTED', `${key} cannot be locked: the storage has no "retention"`);
+    const path = this.#client.objectPath(key, { fields: 'retention' });
+    const look = await this.#client.call({ ...call, method: 'GET', path });
+    if (look.status === 404) throw await this.#explainMissing(key, look, call);
+    if (look.status !== 200) throw replyError(look, call.what);
+    const { retention } = parsed(look, call.what) as { retention?: { retainUntilTime?: string } };
+    const end = new Date(retention?.retainUntilTime ?? 0);
+    if (end >= ifBefore || end >= until) return end;
+    const body = [Buffer.from(JSON.stringify({ retention: { mode, retainUntilTime: until.toISOString() } }))];
+    const headers = { 'content-type': 'application/json' };
+    const reply = await this.#client.call({ ...call, method: 'PATCH', path, headers, body });
+    if (reply.status === 404) throw await this.#explainMissing(key, reply, call);
+    if (reply.status !== 200) throw replyError(reply, call.what);
+    return until;
+  }
+
+  asOf(moment: Date): Storage {
+    return new PastStorage({
+      client: this.#client,
+      moment,
+      warn: (message) => this.#context.logger?.warn({}, message),
+      close: () => this.close(),
+    });
+  }
+
   /**
    * What 404 means for an object: it is not there only if the server says so of the object, or if its bucket can be listed. A look
    * at the bucket itself would need a right that readers do not have.
@@ -222,15 +268,4 @@ export class GcsStorage implements Storage {
 function infoOf({ name, size, timeCreated, metadata }: ObjectResource): ObjectInfo {
   const info = { key: name, size: Number(size), modified: Date.parse(timeCreated) };
   return metadata === undefined ? info : { ...info, metadata };
-}
-
-/** Proxies answer with pages of their own: what is no JSON is no answer of the storage. */
-function parsed(reply: Reply, what: string): unknown {
-  try {
-    return JSON.parse(reply.text);
-  } catch {
-    throw new ArchiveError('STORAGE_UNAVAILABLE', `${what} failed: the answer is not that of a storage`, {
-      hint: 'Check "endpoint", and whether a proxy answers in its place.',
-    });
-  }
 }

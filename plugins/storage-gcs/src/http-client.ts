@@ -8,7 +8,7 @@ import { connectionError, type Reply } from './gcs-error.ts';
 export interface HttpCall {
   /** What is being done, for messages: `storing base/1.tar`. */
   readonly what: string;
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Path and query, encoded. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;

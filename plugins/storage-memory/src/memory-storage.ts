@@ -11,6 +11,7 @@ import {
   type ObjectInfo,
   type PutOptions,
   type RemoveResult,
+  type RetainOptions,
   type Storage,
   type StorageCapabilities,
 } from '@pgark/sdk';
@@ -18,13 +19,21 @@ import {
 export interface MemoryStorageOptions {
   /** The clock that `modified` and retention go by, epoch milliseconds; default `Date.now`. */
   readonly now?: () => number;
+  /** Whether what was replaced or removed is kept, for `asOf`; default false. */
+  readonly versions?: boolean;
 }
 
 interface StoredBytes {
   readonly bytes: Uint8Array;
   readonly modified: number;
   readonly metadata: Readonly<Record<string, string>> | undefined;
-  readonly retainUntil: number;
+  retainUntil: number;
+}
+
+/** What a key held from a moment on; nothing after a removal. */
+interface Version {
+  readonly since: number;
+  readonly object: StoredBytes | undefined;
 }
 
 /** Bytes of one chunk that `get` gives. */
@@ -37,10 +46,12 @@ export class MemoryStorage implements Storage {
   /** The keys in order; never changed, as a listing may be reading it. */
   #sorted: readonly string[] = [];
   readonly #now: () => number;
+  readonly #versions: Map<string, Version[]> | undefined;
   #closed = false;
 
   constructor(options: MemoryStorageOptions = {}) {
     this.#now = options.now ?? Date.now;
+    this.#versions = options.versions === true ? new Map() : undefined;
   }
 
   async put(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
@@ -53,12 +64,14 @@ export class MemoryStorage implements Storage {
     this.#begin(options.signal, `storing ${key}`);
     this.#assertReplaceable(key, options.ifAbsent);
     if (!this.#objects.has(key)) this.#sorted = this.#sorted.toSpliced(firstAfter(this.#sorted, key), 0, key);
-    this.#objects.set(key, {
+    const object = {
       bytes: Buffer.concat(chunks),
       modified: this.#now(),
       metadata: options.metadata === undefined ? undefined : { ...options.metadata },
       retainUntil: options.retainUntil?.getTime() ?? 0,
-    });
+    };
+    this.#objects.set(key, object);
+    this.#remember(key, object);
   }
 
   async *get(key: string, options: GetOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -96,8 +109,65 @@ export class MemoryStorage implements Storage {
     for (const key of keys) checkKey(key);
     const retained = keys.filter((key) => (this.#objects.get(key)?.retainUntil ?? 0) > this.#now());
     const gone = new Set(keys.filter((key) => !retained.includes(key) && this.#objects.delete(key)));
+    for (const key of gone) this.#remember(key, undefined);
     if (gone.size > 0) this.#sorted = this.#sorted.filter((key) => !gone.has(key));
     return { retained };
+  }
+
+  async retain(key: string, until: Date, options: RetainOptions = {}): Promise<Date> {
+    this.#begin(options.signal, `locking ${key}`);
+    const object = this.#find(key);
+    if (object.retainUntil < (options.ifBefore ?? until).getTime())
+      object.retainUntil = Math.max(object.retainUntil, until.getTime());
+    return new Date(object.retainUntil);
+  }
+
+  /** Without the option `versions` it is a place that keeps none. */
+  asOf(moment: Date): Storage {
+    const past = new MemoryStorage({ now: this.#now });
+    for (const [key, versions] of this.#versions ?? []) {
+      const object = versions.findLast(({ since }) => since <= moment.getTime())?.object;
+      if (object !== undefined) past.#objects.set(key, object);
+    }
+    const begin = (): void => {
+      if (this.#versions === undefined)
+        throw new ArchiveError(
+          'STORAGE_UNSUPPORTED',
+          'the storage keeps no versions: it cannot be read as of a moment',
+        );
+    };
+    const refuse = async (what: string): Promise<never> => {
+      begin();
+      throw new ArchiveError('STORAGE_DENIED', `${what} is refused: the past is only read`);
+    };
+    return {
+      capabilities: { conditionalPut: false, retention: false, metadata: true },
+      put: (key) => refuse(`storing ${key}`),
+      async *get(key, options) {
+        begin();
+        yield* past.get(key, options);
+      },
+      async stat(key, options) {
+        begin();
+        return past.stat(key, options);
+      },
+      async *list(prefix, options) {
+        begin();
+        yield* past.list(prefix, options);
+      },
+      remove: () => refuse('removing objects'),
+      close: async () => {
+        await past.close();
+        await this.close();
+      },
+    };
+  }
+
+  #remember(key: string, object: StoredBytes | undefined): void {
+    if (this.#versions === undefined) return;
+    const versions = this.#versions.get(key) ?? [];
+    versions.push({ since: this.#now(), object });
+    this.#versions.set(key, versions);
   }
 
   async close(): Promise<void> {

@@ -108,7 +108,7 @@ function leaveBytesUnsigned(s3: S3): void {
  */
 async function addContentMd5(s3: S3, settings: Settings): Promise<void> {
   const { createHash } = await import('node:crypto');
-  const commands = new Set(['DeleteObjectsCommand']);
+  const commands = new Set(['DeleteObjectsCommand', 'PutObjectRetentionCommand']);
   if (settings.objectLock !== undefined)
     for (const name of ['PutObjectCommand', 'UploadPartCommand']) commands.add(name);
   s3.middlewareStack.add(

@@ -186,6 +186,7 @@ export interface Settings {
   readonly partSize: number;
   /** All parts but the last have to be of one size. */
   readonly equalParts: boolean;
+  readonly versionTimes: Provider['versionTimes'];
   readonly parallelParts: number;
   /** Bytes. */
   readonly singlePut: number;
@@ -223,6 +224,7 @@ export function settingsOf(options: S3StorageOptions): Settings {
     signPayload: options.signPayload ?? (checksums !== 'crc32' || endpoint?.startsWith('http:') === true),
     partSize: sizeOf('partSize', options.partSize ?? preset.partSize),
     equalParts: preset.equalParts,
+    versionTimes: preset.versionTimes,
     parallelParts: options.parallelParts ?? 4,
     singlePut: sizeOf('singlePut', options.singlePut ?? '20MiB'),
     storageClass: options.storageClass,

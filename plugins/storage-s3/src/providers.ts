@@ -16,6 +16,10 @@ export interface Provider {
   readonly partSize: string;
   /** R2 refuses an upload whose parts differ in size. */
   readonly equalParts: boolean;
+  /**
+   * Where the time of a version is found: `listing` says it, as S3 defines; `ulid`: the id of the version is one, and holds it.
+   */
+  readonly versionTimes: 'listing' | 'ulid';
 }
 
 const OTHER: Provider = {
@@ -26,9 +30,10 @@ const OTHER: Provider = {
   conditionalPut: false,
   partSize: '8MiB',
   equalParts: false,
+  versionTimes: 'listing',
 };
 
-export type ProviderName = 'aws' | 'minio' | 'ceph' | 'r2' | 'b2' | 'wasabi' | 'storj' | 'gcs' | 'other';
+export type ProviderName = 'aws' | 'minio' | 'ceph' | 'r2' | 'b2' | 'wasabi' | 'storj' | 'gcs' | 'versitygw' | 'other';
 
 export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
   aws: { ...OTHER, region: undefined, pathStyle: false, checksums: 'crc32', conditionalPut: true },
@@ -41,5 +46,7 @@ export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
   storj: OTHER,
   // Its conditions are headers of its own; the plugin for Google Cloud Storage has them.
   gcs: { ...OTHER, endpoint: 'https://storage.googleapis.com', region: 'auto' },
+  // It lists an older version with the time at which it was replaced.
+  versitygw: { ...OTHER, conditionalPut: true, versionTimes: 'ulid' },
   other: OTHER,
 };

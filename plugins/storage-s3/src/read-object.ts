@@ -6,6 +6,8 @@ import { codeOf, isExplained, s3Error, statusOf } from './s3-error.ts';
 export interface ReadOptions {
   readonly bucket: string;
   readonly key: string;
+  /** Default: the newest. */
+  readonly version?: string | undefined;
   readonly range: GetOptions['range'];
   readonly signal: AbortSignal | undefined;
   /** Milliseconds in which a byte has to come, while one is waited for. */
@@ -14,7 +16,7 @@ export interface ReadOptions {
 
 /** Reads an object, or a range that is not empty. An answer with an error that has no code comes as the SDK threw it. */
 export async function* readObject(s3: S3, options: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  const { bucket, key, range, signal, idleTimeout } = options;
+  const { bucket, key, version, range, signal, idleTimeout } = options;
   const what = `reading ${key}`;
   let answer: GetObjectCommandOutput;
   try {
@@ -24,7 +26,7 @@ export async function* readObject(s3: S3, options: ReadOptions): AsyncGenerator<
         ? {}
         : { Range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
     answer = await s3.getObject(
-      { Bucket: bucket, Key: key, ...wanted },
+      { Bucket: bucket, Key: key, ...(version === undefined ? {} : { VersionId: version }), ...wanted },
       signal === undefined ? {} : { abortSignal: signal },
     );
   } catch (error) {

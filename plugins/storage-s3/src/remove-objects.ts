@@ -1,6 +1,7 @@
 import type { S3, _Error as DeleteError } from '@aws-sdk/client-s3';
 import { throwIfAborted, type ArchiveError } from '@pgark/sdk';
-import { s3Error, statusOf } from './s3-error.ts';
+import { lockEnd } from './object-lock.ts';
+import { s3Error } from './s3-error.ts';
 
 /** S3 takes no more keys in one request. */
 const BATCH = 1000;
@@ -84,26 +85,14 @@ async function withoutHeld(
   return free;
 }
 
-/** Whether a lock holds the object. It is asked for by itself: `stat` keeps silent about it without the permission to see it. */
+/** Whether a lock holds the object. */
 export async function retentionOf(
   s3: S3,
   bucket: string,
   key: string,
   signal: AbortSignal | undefined,
 ): Promise<'retained' | 'free' | 'missing'> {
-  const what = `looking up the retention of ${key}`;
-  try {
-    const { Retention } = await s3.getObjectRetention(
-      { Bucket: bucket, Key: key },
-      signal === undefined ? {} : { abortSignal: signal },
-    );
-    return (Retention?.RetainUntilDate?.getTime() ?? 0) > Date.now() ? 'retained' : 'free';
-  } catch (error) {
-    throwIfAborted(signal, what);
-    const { name } = error as { readonly name?: string };
-    if (name === 'NoSuchObjectLockConfiguration') return 'free';
-    // The newest version of the key is a delete marker.
-    if (name === 'NoSuchKey' || (name === 'MethodNotAllowed' && statusOf(error) === 405)) return 'missing';
-    throw s3Error(error, what, 'bucket');
-  }
+  const end = await lockEnd(s3, { bucket, key, signal });
+  if (end === 'missing') return end;
+  return end !== 'none' && end.getTime() > Date.now() ? 'retained' : 'free';
 }

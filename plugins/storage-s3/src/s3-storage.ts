@@ -4,7 +4,6 @@ import {
   ArchiveError,
   checkedBody,
   checkKey,
-  compareKeys,
   isArchiveError,
   putStep,
   resolveRange,
@@ -12,10 +11,12 @@ import {
   type CallOptions,
   type GetOptions,
   type ListOptions,
+  type LockProof,
   type ObjectInfo,
   type PluginContext,
   type PutOptions,
   type RemoveResult,
+  type RetainOptions,
   type Storage,
   type StorageCapabilities,
 } from '@pgark/sdk';
@@ -23,11 +24,14 @@ import { makeAgents } from './agents.ts';
 import { BlockReader } from './block-reader.ts';
 import { sending } from './body-slices.ts';
 import { openClient, type Client } from './client.ts';
+import { listObjects } from './list-objects.ts';
 import { readObject } from './read-object.ts';
 import { decodeMetadata, encodeMetadata, UPLOAD_MARK } from './metadata.ts';
 import { MultipartUpload } from './multipart-upload.ts';
+import { abortOf, breakLock, extendLock } from './object-lock.ts';
 import { settingsOf, type S3StorageOptions, type Settings } from './options.ts';
 import { partSizes } from './part-sizes.ts';
+import { PastStorage } from './past-storage.ts';
 import { removeObjects, retentionOf } from './remove-objects.ts';
 import { codeOf, isExplained, isInTheWay, isReset, s3Error, statusOf } from './s3-error.ts';
 
@@ -319,33 +323,8 @@ export class S3Storage implements Storage {
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
-    const what = `listing ${prefix}`;
-    const { signal, startAfter } = options;
-    const s3 = await this.#begin(signal, what);
-    let last = startAfter;
-    for (let token: string | undefined; ;) {
-      const from = token === undefined ? { StartAfter: last } : { ContinuationToken: token };
-      let page;
-      try {
-        page = await s3.listObjectsV2({ Bucket: this.#settings.bucket, Prefix: prefix, ...from }, abortOf(signal));
-      } catch (error) {
-        throwIfAborted(signal, what);
-        throw s3Error(error, what, 'bucket');
-      }
-      // S3 sorts by bytes. Others sort by UTF-16 or a locale, which within a page can be mended.
-      const entries = (page.Contents ?? []).toSorted((left, right) => compareKeys(left.Key ?? '', right.Key ?? ''));
-      for (const { Key: key = '', Size = 0, LastModified } of entries) {
-        throwIfAborted(signal, what);
-        if (startAfter !== undefined && compareKeys(key, startAfter) <= 0) continue;
-        if (last !== undefined && compareKeys(key, last) <= 0) throw disorder(what, key, last);
-        last = key;
-        yield { key, size: Size, modified: LastModified?.getTime() ?? 0 };
-      }
-      token = page.NextContinuationToken;
-      if (page.IsTruncated !== true) return;
-      if (token === undefined && entries.length === 0) throw disorder(what, 'nothing', last ?? 'nothing');
-      throwIfAborted(signal, what);
-    }
+    const s3 = await this.#begin(options.signal, `listing ${prefix}`);
+    yield* listObjects(s3, this.#settings.bucket, prefix, options);
   }
 
   async remove(keys: readonly string[], options: CallOptions = {}): Promise<RemoveResult> {
@@ -359,6 +338,30 @@ export class S3Storage implements Storage {
       signal: options.signal,
     });
     return { retained };
+  }
+
+  async retain(key: string, until: Date, options: RetainOptions = {}): Promise<Date> {
+    const { ifBefore = until, signal } = options;
+    const { bucket, objectLock: mode } = this.#settings;
+    const s3 = await this.#begin(signal, `locking ${checkKey(key)}`);
+    if (mode === undefined)
+      throw new ArchiveError('STORAGE_UNSUPPORTED', `${key} cannot be locked: the storage has no "objectLock"`);
+    return extendLock(s3, { bucket, key, signal, mode, until, ifBefore });
+  }
+
+  asOf(moment: Date): Storage {
+    return new PastStorage({
+      moment,
+      settings: this.#settings,
+      begin: (signal, what) => this.#begin(signal, what),
+      warn: (message) => this.#context.logger.warn({}, message),
+      close: () => this.close(),
+    });
+  }
+
+  async proveLock(key: string, { signal }: CallOptions = {}): Promise<LockProof> {
+    const s3 = await this.#begin(signal, `trying the lock of ${checkKey(key)}`);
+    return breakLock(s3, { bucket: this.#settings.bucket, key, signal });
   }
 
   async close(): Promise<void> {
@@ -386,10 +389,6 @@ export class S3Storage implements Storage {
   }
 }
 
-function abortOf(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
-  return signal === undefined ? {} : { abortSignal: signal };
-}
-
 function unseen(key: string): ArchiveError {
   const message = `storing ${key} failed: the storage says that the object is made, and does not show it yet`;
   return new ArchiveError('STORAGE_UNAVAILABLE', message);
@@ -397,10 +396,4 @@ function unseen(key: string): ArchiveError {
 
 function exists(key: string): ArchiveError {
   return new ArchiveError('STORAGE_EXISTS', `the object ${key} exists`);
-}
-
-function disorder(what: string, key: string, last: string): ArchiveError {
-  return new ArchiveError('STORAGE_MISCONFIGURED', `${what} failed: the service gave ${key} after ${last}`, {
-    hint: 'pgark needs listings in the order of the bytes of the keys: this service, or kind of bucket, cannot be used.',
-  });
 }

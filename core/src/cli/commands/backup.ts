@@ -74,7 +74,11 @@ export function register(program: Command): void {
         output.progressDone();
         printBackup(output, result, performance.now() - begun);
         await Promise.all(told);
-        const failure = backupFailure(result);
+        const { extendLocksOf } = await import('../extend-locks.ts');
+        const { systemId } = result.record;
+        const unlocked = await extendLocksOf(opened.writable, { systemId, logger, signal, output });
+        const failure = backupFailure(result) ?? unlocked;
+        if (unlocked !== undefined && failure !== unlocked) logger.error({ code: unlocked.code }, unlocked.message);
         if (failure !== undefined) throw failure;
       }),
     );

@@ -74,7 +74,8 @@ async function* run(flags: CheckFlags, context: CommandContext): AsyncGenerator<
       yield failure(`repository ${repository.name}`, 'archive', error);
       continue;
     }
-    const readOnly = config.repositories[at]?.readOnly === true;
+    const section = config.repositories[at];
+    const readOnly = section?.readOnly === true;
     const identities = config.restore.identities.length > 0;
     try {
       yield* checkCodecs(repository, { systemId: facts?.systemId, readOnly, identities, signal });
@@ -82,12 +83,22 @@ async function* run(flags: CheckFlags, context: CommandContext): AsyncGenerator<
       yield failure(`repository ${repository.name}`, 'keys', error);
     }
     logger.debug({ repository: repository.name }, 'probing the storage');
-    yield* probeStorage(repository.storage, {
-      name: repository.name,
-      prefix: `${repository.cluster}/check/`,
-      readOnly,
-      signal,
-    });
+    const backEnd =
+      section === undefined || readOnly ? undefined : await archive.registry.createStorage(section.storage);
+    try {
+      yield* probeStorage(repository.storage, {
+        name: repository.name,
+        prefix: `${repository.cluster}/check/`,
+        readOnly,
+        signal,
+        ...(repository.lock !== undefined && { lock: repository.lock }),
+        ...(backEnd !== undefined && {
+          backEnd: { storage: backEnd, prefix: section?.prefix === undefined ? '' : `${section.prefix}/` },
+        }),
+      });
+    } finally {
+      await backEnd?.close();
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import type { CopyOptions, CopyWal } from '../../copy/plan.ts';
-import type { Repository } from '../../repository/repository.ts';
+import { asOfOption } from '../as-of-option.ts';
 import { examples } from '../help.ts';
 import { runCommand, type CommandContext } from '../run.ts';
 
@@ -11,6 +11,7 @@ interface CopyFlags {
   readonly backup: readonly string[];
   readonly all?: boolean;
   readonly wal: CopyWal;
+  readonly asOf?: Date;
   readonly plan?: boolean;
 }
 
@@ -36,11 +37,16 @@ export function register(program: Command): void {
         .choices(['needed', 'following', 'none'])
         .default('following'),
     )
+    .addOption(asOfOption())
     .option('--plan', 'print what would be copied, and end')
     .action(async (flags: CopyFlags, command: Command) => runCommand(command, (context) => run(flags, context)));
   examples(copy, [
     ['pgark copy --from primary --to offsite', 'all that offsite lacks: after an outage, or when it is new'],
     ['pgark copy --from primary --to offsite --plan', 'only see what that would be'],
+    [
+      'pgark copy --from primary --to clean --as-of "2 days ago"',
+      'what there was before an attack, into a new repository',
+    ],
     ['pgark copy --to offsite --backup latest --wal needed', 'one backup to keep, and not the time after it'],
   ]);
 }
@@ -53,7 +59,8 @@ async function run(flags: CopyFlags, { output, config, logger, signal, archive }
     import('../../copy/copy.ts'),
     import('../copy-view.ts'),
   ]);
-  const { repositories } = await archive();
+  const past = asOfSource(config.repositories, flags);
+  const { repositories } = await archive(past);
   const sides = chooseSides(repositories, flags);
   const begun = performance.now();
   const text = new CopyProgressText({ bar: output.isTerminal });
@@ -89,18 +96,28 @@ async function run(flags: CopyFlags, { output, config, logger, signal, archive }
   if (result.stopped !== undefined) throw result.stopped;
 }
 
+/** With `--as-of` the source alone is read as it was. Errors: `USAGE`. */
+function asOfSource(
+  repositories: readonly { readonly name: string }[],
+  flags: CopyFlags,
+): { readonly asOf?: Date; readonly asOfRepositories?: readonly string[] } {
+  if (flags.asOf === undefined) return {};
+  const { source } = chooseSides(repositories, flags);
+  return { asOf: flags.asOf, asOfRepositories: [source.name] };
+}
+
 /** Which repositories are meant. The direction is never guessed: one of them has to be named. Errors: `USAGE`. */
-export function chooseSides(
-  repositories: readonly Repository[],
+export function chooseSides<Named extends { readonly name: string }>(
+  repositories: readonly Named[],
   { from, to }: { readonly from?: string | undefined; readonly to?: string | undefined },
-): { readonly source: Repository; readonly target: Repository } {
+): { readonly source: Named; readonly target: Named } {
   const names = repositories.map(({ name }) => name).join(', ');
   const [one] = repositories;
   if (one === undefined || repositories.length < 2)
     throw new ArchiveError('USAGE', `the config names one repository only: ${names}`, {
       hint: 'Add the other one to "repositories" in the config.',
     });
-  const named = (option: string, name: string | undefined): Repository | undefined => {
+  const named = (option: string, name: string | undefined): Named | undefined => {
     const found = repositories.find((repository) => repository.name === name);
     if (name === undefined || found !== undefined) return found;
     throw new ArchiveError('USAGE', `there is no repository "${name}", as ${option} says`, {

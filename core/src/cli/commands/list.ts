@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import type { BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
+import { asOfOption, pastOf } from '../as-of-option.ts';
 import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import { pinDocument, pinOn, pinText, type FoundPin } from '../backup-pins.ts';
 import { verifiedText, type Verified } from '../backup-verified.ts';
@@ -16,13 +17,14 @@ export function register(program: Command): void {
   const list = program
     .command('list')
     .description('list the backups; fails when none is complete')
-    .action(async (_, command: Command) =>
+    .addOption(asOfOption())
+    .action(async (flags: { readonly asOf?: Date }, command: Command) =>
       runCommand(command, async (context) => {
         const { config, output, logger, signal } = context;
         const { findBackups, showingOptions, throwFailures } = await import('../backups.ts');
         const { warnOfDropped } = await import('../dropped-warning.ts');
         warnOfDropped(config, logger);
-        const opened = await context.archive(showingOptions(config));
+        const opened = await context.archive({ ...showingOptions(config), ...pastOf(flags) });
         const { backups, failures } = await findBackups(opened.repositories, { signal });
         const { findGaps } = await import('../backup-gaps.ts');
         const found = await findGaps(opened.repositories, { backups, failures }, { signal });
@@ -48,6 +50,7 @@ export function register(program: Command): void {
     );
   examples(list, [
     ['pgark list', 'a table of backups'],
+    ['pgark list --as-of "2 days ago"', 'those that there were before an attack, in a storage with versions'],
     ['pgark list --json', 'everything about each of them, for programs'],
   ]);
 }

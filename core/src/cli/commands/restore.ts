@@ -6,6 +6,7 @@ import type { RestorePlan } from '../../restore/plan-types.ts';
 import type { Setting } from '../../restore/recovery-settings.ts';
 import type { RestoreOptions, RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
+import { asOfOption, pastOf } from '../as-of-option.ts';
 import { count } from '../backup-view.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { formatBytes, formatDuration } from '../format.ts';
@@ -27,6 +28,7 @@ interface RestoreFlags {
   readonly backup?: string;
   readonly systemId?: string;
   readonly repository: readonly string[];
+  readonly asOf?: Date;
   readonly tablespace: readonly string[];
   readonly tablespaceOid: readonly string[];
   readonly owner?: string;
@@ -61,6 +63,7 @@ export function register(program: Command): void {
     .option('--backup <id>', 'begin from this backup (default: the newest that leads to the target)')
     .option('--system-id <number>', 'the cluster, if the archive holds several of its name')
     .addOption(repositoryOption())
+    .addOption(asOfOption())
     .addOption(
       new Option('--tablespace <old=new>', 'put the tablespace at OLD to NEW; repeatable')
         .argParser(several)
@@ -87,6 +90,7 @@ export function register(program: Command): void {
     ['pgark restore /var/lib/postgresql/restored', 'everything the archive has'],
     ['pgark restore --target-time "5 minutes ago" /srv/before', 'the moment before a mistake'],
     ['pgark restore --target-time "2026-11-21 06:00:00+02" --plan', 'only see whether it can be reached'],
+    ['pgark restore --as-of "2 days ago" /srv/restored', 'from what a storage with versions held before an attack'],
     ['pgark restore --standby --primary-conninfo "host=db1 user=replicator" /srv/standby', 'a new standby'],
   ]);
 }
@@ -123,7 +127,7 @@ async function planAndRestore(
       import('../restore-progress.ts'),
       import('../restore-view.ts'),
     ]);
-  const opened = await context.archive({ repositories: flags.repository });
+  const opened = await context.archive({ repositories: flags.repository, ...pastOf(flags) });
   const plan = await planRestore({
     ...(await planOptions(directory, flags)),
     repositories: opened.repositories,
@@ -138,7 +142,7 @@ async function planAndRestore(
   const { repositories } = plan.sources;
   // What was not named, or the plan leaves out, must not be asked in the recovery either: it could not answer.
   const used = repositories.length === config.repositories.length ? [] : repositories.map(({ name }) => name);
-  const fetchCommand = await fetchCommandOf(context, used);
+  const fetchCommand = await fetchCommandOf(context, used, flags.asOf);
   const options: RestoreOptions = {
     fetchCommand,
     signal,
@@ -241,11 +245,13 @@ function wholeNumber(text: string): number {
 async function fetchCommandOf(
   { loaded, config }: CommandContext,
   repositories: readonly string[],
+  asOf: Date | undefined,
 ): Promise<readonly string[]> {
   const { ownCommand } = await import('../own-command.ts');
   const file = loaded.path === undefined ? [] : ['--config', loaded.path];
   const names = repositories.flatMap((name) => ['--repository', name]);
-  return [...ownCommand(), ...file, '--cluster', config.cluster, 'wal-fetch', ...names];
+  const past = asOf === undefined ? [] : ['--as-of', asOf.toISOString()];
+  return [...ownCommand(), ...file, '--cluster', config.cluster, 'wal-fetch', ...names, ...past];
 }
 
 /** Variables that set keys of the config: the server that runs the command has another environment. */

@@ -4,6 +4,7 @@ import { ArchiveError } from '../../contracts/errors.ts';
 import { segmentName } from '../../postgres/wal-file.ts';
 import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
+import { asOfOption, pastOf } from '../as-of-option.ts';
 import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import { verifiedText, type Verified } from '../backup-verified.ts';
 import type { BackupWal } from '../backup-wal.ts';
@@ -18,14 +19,15 @@ export function register(program: Command): void {
     .command('show')
     .description('show one backup: its parts, and whether the WAL it needs is archived')
     .argument('<id>', 'of the backup, or "latest"')
-    .action(async (id: string, _, command: Command) =>
+    .addOption(asOfOption())
+    .action(async (id: string, flags: { readonly asOf?: Date }, command: Command) =>
       runCommand(command, async (context) => {
         const { config, output, logger, signal } = context;
         const { chooseBackup, findBackups, showingOptions, throwFailures } = await import('../backups.ts');
         const { warnOfDropped } = await import('../dropped-warning.ts');
         warnOfDropped(config, logger);
         const { lookAtWal } = await import('../backup-wal.ts');
-        const opened = await context.archive(showingOptions(config));
+        const opened = await context.archive({ ...showingOptions(config), ...pastOf(flags) });
         const found = await findBackups(opened.repositories, { signal });
         const backup = chooseBackup(found, id);
         if (backup.state === 'unreadable') throw backup.error;

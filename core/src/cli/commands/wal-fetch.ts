@@ -4,6 +4,7 @@ import { fetchExitCode } from '../../wal-command/exit-code.ts';
 import type { ServerFetchOptions } from '../../wal-command/fetch-from-server.ts';
 import { dataDirectories, recoveryMode } from '../../wal-command/recovery-mode.ts';
 import { agentSocketOption } from '../agent-option.ts';
+import { asOfOption, pastOf } from '../as-of-option.ts';
 import type { Output } from '../output.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { examples } from '../help.ts';
@@ -13,6 +14,7 @@ interface Options {
   readonly systemId?: string;
   readonly until?: string;
   readonly repository: readonly string[];
+  readonly asOf?: Date;
   readonly from?: string;
   readonly tokenFile?: string;
   readonly tokenEnv?: string;
@@ -35,6 +37,7 @@ export function register(program: Command): void {
     .option('--system-id <number>', 'the cluster whose WAL it is (default: that of the data directory)')
     .option('--until <segment>', 'give no segment after this one: the archive has a hole there')
     .addOption(repositoryOption())
+    .addOption(asOfOption())
     .option('--from <url>', 'ask "pgark serve" at https://HOST:PORT/v1/CLUSTER; no config is read')
     .option('--token-file <file>', 'with --from: file with the token')
     .option('--token-env <name>', 'with --from: environment variable with the token')
@@ -61,7 +64,7 @@ export function register(program: Command): void {
       await runCommand(command, async ({ config, archive, output, logger, signal }) => {
         const [{ walFetch }, opened] = await Promise.all([
           import('../../wal-command/fetch.ts'),
-          archive({ repositories: options.repository, retry: { deadline: 0 } }), // walFetch tries again in its own way
+          archive({ repositories: options.repository, ...pastOf(options), retry: { deadline: 0 } }), // walFetch tries again in its own way
         ]);
         const result = await walFetch({
           ...common,
@@ -94,7 +97,9 @@ function checkOptions(options: Options): void {
       ? OF_SERVER.find((name) => options[name] !== undefined)
       : options.repository.length > 0
         ? 'repository'
-        : undefined;
+        : options.asOf === undefined
+          ? undefined
+          : 'asOf';
   if (wrong === undefined) return;
   const flag = `--${wrong.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   throw new ArchiveError(
