@@ -1,6 +1,7 @@
 /** Everything a plugin needs: the contracts, {@link definePlugin}, and what block-wise codecs share. A plugin imports pgark through this module only. */
 export * from 'pgark/contracts';
 export { abortable } from './abortable.ts';
+export { AskedOnce } from './asked-once.ts';
 export { mapBlocks, type BlockOptions } from './blocks.ts';
 export { ByteReader } from './byte-reader.ts';
 export { definePlugin } from './define-plugin.ts';

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions, Storage } from '../contracts/storage.ts';
+import { NO_LOCK } from '../storage/lock.ts';
 import type { Finding } from './finding.ts';
 import { tryLock, type LockProbeOptions } from './lock-probe.ts';
 
@@ -127,7 +128,7 @@ class Probe {
     try {
       await this.#storage.put(key, bodyOf(Buffer.from('another')), {
         ifAbsent: true,
-        ...this.#unlocked(),
+        ...NO_LOCK,
         ...this.#call,
       });
     } catch (error) {
@@ -160,9 +161,7 @@ class Probe {
     const contents = Array.from({ length: writers }, (_, at) => Buffer.from(`writer ${at}`));
     this.#made.push(key);
     const results = await Promise.allSettled(
-      contents.map((content) =>
-        this.#storage.put(key, bodyOf(content), { ifAbsent: true, ...this.#unlocked(), ...this.#call }),
-      ),
+      contents.map((content) => this.#storage.put(key, bodyOf(content), { ifAbsent: true, ...NO_LOCK, ...this.#call })),
     );
     const winners = results.flatMap(({ status }, at) => (status === 'fulfilled' ? [at] : []));
     const strange = results.find(
@@ -244,12 +243,7 @@ class Probe {
     const key = `${this.#folder}${name}`;
     this.#made.push(key);
     const size = bytes.byteLength;
-    await this.#storage.put(key, bodyOf(bytes), { ifAbsent: true, size, ...this.#unlocked(), ...this.#call });
-  }
-
-  /** Not locked as the repository's own objects are: they are to be deleted again. */
-  #unlocked(): { readonly retainUntil?: Date } {
-    return this.#storage.capabilities.retention ? { retainUntil: new Date(0) } : {};
+    await this.#storage.put(key, bodyOf(bytes), { ifAbsent: true, size, ...NO_LOCK, ...this.#call });
   }
 
   async #read(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {

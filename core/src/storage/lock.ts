@@ -1,4 +1,4 @@
-import type { Storage } from '../contracts/index.ts';
+import type { PutOptions, Storage } from '../contracts/index.ts';
 import { withRetain } from './optional.ts';
 
 export interface LockOptions {
@@ -7,6 +7,9 @@ export interface LockOptions {
   /** The clock, for tests. */
   readonly now?: () => number;
 }
+
+/** For a `put` of what is to be removed again soon, in a storage that may lock all else. */
+export const NO_LOCK: Pick<Required<PutOptions>, 'retainUntil'> = { retainUntil: new Date(0) };
 
 /** Locks every object for a time from now on, but those whose `put` says how long, or that they are not to be locked. */
 export function withLock(storage: Storage, { lock, now = Date.now }: LockOptions): Storage {

@@ -315,13 +315,13 @@ type Headers = Pick<BlockBlobCommitBlockListOptions, 'conditions' | 'metadata' |
 function headersOf(options: PutOptions, settings: UploadSettings): Headers {
   const { ifAbsent, metadata, retainUntil } = options;
   const { accessTier, immutability } = settings;
-  if (retainUntil !== undefined && immutability === undefined) {
+  // The service refuses a policy that has ended, and it asks for nothing.
+  const retained = retainUntil !== undefined && retainUntil.getTime() > Date.now();
+  if (retained && immutability === undefined) {
     throw new ArchiveError('STORAGE_MISCONFIGURED', 'the storage is not set up to retain objects', {
       hint: 'Set its option immutability, and version-level immutability in Azure.',
     });
   }
-  // The service refuses a policy that has ended.
-  const retained = retainUntil !== undefined && retainUntil.getTime() > Date.now();
   return {
     ...(ifAbsent ? { conditions: { ifNoneMatch: '*' } } : {}),
     ...(metadata === undefined ? {} : { metadata: encodeMetadata(metadata) }),

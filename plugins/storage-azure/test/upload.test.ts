@@ -281,6 +281,7 @@ describe.skipIf(azureMissing !== undefined)('uploads', () => {
 
     const without = open(server, container);
     expect(without.capabilities.retention).toBe(false);
+    await without.put('no lock', body('x'), { ifAbsent: true, retainUntil: new Date(0) });
     await expect(without.put('key', body('x'), { ifAbsent: true, retainUntil })).rejects.toMatchObject({
       code: 'STORAGE_MISCONFIGURED',
     });

@@ -1,5 +1,6 @@
 import {
   ArchiveError,
+  AskedOnce,
   checkKey,
   resolveRange,
   throwIfAborted,
@@ -40,7 +41,7 @@ export class PastStorage implements Storage {
   readonly capabilities: StorageCapabilities = { conditionalPut: false, retention: false, metadata: false };
   readonly #options: PastOptions;
   readonly #client: GcsClient;
-  #checked: Promise<void> | undefined;
+  readonly #versions: AskedOnce = new AskedOnce(() => this.#checkVersions());
 
   constructor(options: PastOptions) {
     this.#options = options;
@@ -103,13 +104,7 @@ export class PastStorage implements Storage {
     call: Pick<HttpCall, 'what' | 'signal'>,
   ): AsyncGenerator<Generation, void, undefined> {
     throwIfAborted(call.signal, call.what);
-    this.#checked ??= this.#checkVersions(call);
-    try {
-      await this.#checked;
-    } catch (error) {
-      this.#checked = undefined; // the next call asks again
-      throw error;
-    }
+    await this.#versions.get(call.signal, call.what);
     const moment = this.#options.moment.getTime();
     let pageToken: string | undefined;
     do {
@@ -132,8 +127,9 @@ export class PastStorage implements Storage {
   }
 
   /** A bucket without versions has the live ones only: what was deleted would be taken for what never was. */
-  async #checkVersions(call: Pick<HttpCall, 'what' | 'signal'>): Promise<void> {
+  async #checkVersions(): Promise<void> {
     const { bucket } = this.#client;
+    const call = { what: `looking up the versions of ${bucket}` };
     const reply = await this.#client.call({
       ...call,
       method: 'GET',

@@ -1,16 +1,43 @@
 import type { ObjectLockRetentionMode, S3 } from '@aws-sdk/client-s3';
 import { ArchiveError, throwIfAborted, type LockAnswer, type LockProof } from '@pgark/sdk';
-import { s3Error, statusOf } from './s3-error.ts';
+import { codeOf, s3Error, statusOf } from './s3-error.ts';
 
-/** An object in a bucket with Object Lock. */
-export interface LockedObject {
+/** A call about one object. */
+export interface ObjectCall {
   readonly bucket: string;
   readonly key: string;
   readonly signal: AbortSignal | undefined;
 }
 
+/**
+ * Fails with `STORAGE_MISCONFIGURED` when a bucket is not made for locks. Who may not ask is warned, and the storage has to refuse by itself.
+ */
+export async function requireObjectLock(s3: S3, bucket: string, warn: (message: string) => void): Promise<void> {
+  const what = `looking up the Object Lock of ${bucket}`;
+  let enabled: boolean;
+  try {
+    const { ObjectLockConfiguration } = await s3.getObjectLockConfiguration({ Bucket: bucket });
+    enabled = ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
+  } catch (error) {
+    if (codeOf(error) === 'AccessDenied')
+      return warn(
+        `these credentials may not see whether the bucket ${bucket} has Object Lock (s3:GetBucketObjectLockConfiguration)`,
+      );
+    if (codeOf(error) !== 'ObjectLockConfigurationNotFoundError') throw s3Error(error, what, 'bucket');
+    enabled = false;
+  }
+  if (enabled) return;
+  throw new ArchiveError(
+    'STORAGE_MISCONFIGURED',
+    `the bucket ${bucket} has no Object Lock: nothing in it can be locked`,
+    {
+      hint: 'Make a bucket with Object Lock, or take "lock" out of the repository: see docs/how-to/immutability.md.',
+    },
+  );
+}
+
 /** The end of the lock of an object; undefined when it has none. Asked for by itself: `stat` keeps silent about it without the permission. */
-export async function lockEnd(s3: S3, { bucket, key, signal }: LockedObject): Promise<Date | 'none' | 'missing'> {
+export async function lockEnd(s3: S3, { bucket, key, signal }: ObjectCall): Promise<Date | 'none' | 'missing'> {
   const what = `looking up the retention of ${key}`;
   try {
     const { Retention } = await s3.getObjectRetention({ Bucket: bucket, Key: key }, abortOf(signal));
@@ -33,7 +60,7 @@ export async function extendLock(
     until,
     ifBefore,
     ...object
-  }: LockedObject & {
+  }: ObjectCall & {
     readonly mode: ObjectLockRetentionMode;
     readonly until: Date;
     readonly ifBefore: Date;
@@ -61,7 +88,7 @@ export async function extendLock(
  * Tries to break the lock of an object: by an upload over it, by a delete as everybody sends it, and by the delete of the locked version
  * itself. What comes of that is removed again as far as it can be.
  */
-export async function breakLock(s3: S3, { bucket, key, signal }: LockedObject): Promise<LockProof> {
+export async function breakLock(s3: S3, { bucket, key, signal }: ObjectCall): Promise<LockProof> {
   const what = `trying the lock of ${key}`;
   const call = abortOf(signal);
   const asked = async <Answer>(request: () => Promise<Answer>): Promise<Answer | 'refused'> => {
@@ -71,7 +98,7 @@ export async function breakLock(s3: S3, { bucket, key, signal }: LockedObject): 
     } catch (error) {
       throwIfAborted(signal, what);
       // Of a lock, of a policy, and of a condition that the bucket demands.
-      if ([400, 403, 405, 409, 412].includes(statusOf(error) ?? 0)) return 'refused';
+      if ([403, 409, 412].includes(statusOf(error) ?? 0)) return 'refused';
       throw s3Error(error, what, 'bucket');
     }
   };

@@ -1,6 +1,7 @@
 import type { S3 } from '@aws-sdk/client-s3';
 import {
   ArchiveError,
+  AskedOnce,
   checkKey,
   resolveRange,
   throwIfAborted,
@@ -34,7 +35,7 @@ export interface PastOptions {
 export class PastStorage implements Storage {
   readonly capabilities: StorageCapabilities = { conditionalPut: false, retention: false, metadata: false };
   readonly #options: PastOptions;
-  #checked: Promise<void> | undefined;
+  #versions: AskedOnce | undefined;
 
   constructor(options: PastOptions) {
     this.#options = options;
@@ -73,7 +74,7 @@ export class PastStorage implements Storage {
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {
     const { signal, startAfter } = options;
-    for await (const version of this.#versions(prefix, startAfter, signal, `listing ${prefix}`)) yield infoOf(version);
+    for await (const version of this.#live(prefix, startAfter, signal, `listing ${prefix}`)) yield infoOf(version);
   }
 
   async close(): Promise<void> {
@@ -93,7 +94,7 @@ export class PastStorage implements Storage {
     throw new ArchiveError('STORAGE_NOT_FOUND', `there was no object ${key} at ${this.#options.moment.toISOString()}`);
   }
 
-  async *#versions(
+  async *#live(
     prefix: string,
     startAfter: string | undefined,
     signal: AbortSignal | undefined,
@@ -109,30 +110,23 @@ export class PastStorage implements Storage {
 
   async #begin(signal: AbortSignal | undefined, what: string): Promise<S3> {
     const s3 = await this.#options.begin(signal, what);
-    this.#checked ??= this.#checkVersions(s3, signal, what);
-    try {
-      await this.#checked;
-    } catch (error) {
-      this.#checked = undefined; // the next call asks again
-      throw error;
-    }
+    this.#versions ??= new AskedOnce(() => this.#checkVersions(s3));
+    await this.#versions.get(signal, what);
     return s3;
   }
 
   /** A bucket without versions lists each object as one: the present would be taken for the past. */
-  async #checkVersions(s3: S3, signal: AbortSignal | undefined, what: string): Promise<void> {
+  async #checkVersions(s3: S3): Promise<void> {
     const { bucket } = this.#options.settings;
     let status: string | undefined;
     try {
-      const request = { Bucket: bucket };
-      status = (await s3.getBucketVersioning(request, signal === undefined ? {} : { abortSignal: signal })).Status;
+      status = (await s3.getBucketVersioning({ Bucket: bucket })).Status;
     } catch (error) {
-      throwIfAborted(signal, what);
       if (statusOf(error) === 403 && codeOf(error) === 'AccessDenied')
         return this.#options.warn(
           `these credentials may not see whether the bucket ${bucket} keeps versions (s3:GetBucketVersioning): if it does not, its past is not shown`,
         );
-      throw s3Error(error, what, 'bucket');
+      throw s3Error(error, `looking up the versions of ${bucket}`, 'bucket');
     }
     if (status !== undefined) return;
     throw new ArchiveError('STORAGE_UNSUPPORTED', `the bucket ${bucket} keeps no versions: its past cannot be read`, {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { HeadObjectCommandOutput, S3 } from '@aws-sdk/client-s3';
 import {
   ArchiveError,
+  AskedOnce,
   checkedBody,
   checkKey,
   isArchiveError,
@@ -24,11 +25,12 @@ import { makeAgents } from './agents.ts';
 import { BlockReader } from './block-reader.ts';
 import { sending } from './body-slices.ts';
 import { openClient, type Client } from './client.ts';
+import { explain } from './explain.ts';
 import { listObjects } from './list-objects.ts';
 import { readObject } from './read-object.ts';
 import { decodeMetadata, encodeMetadata, UPLOAD_MARK } from './metadata.ts';
 import { MultipartUpload } from './multipart-upload.ts';
-import { abortOf, breakLock, extendLock } from './object-lock.ts';
+import { abortOf, breakLock, extendLock, requireObjectLock } from './object-lock.ts';
 import { settingsOf, type S3StorageOptions, type Settings } from './options.ts';
 import { partSizes } from './part-sizes.ts';
 import { PastStorage } from './past-storage.ts';
@@ -61,6 +63,8 @@ export class S3Storage implements Storage {
   readonly #settings: Settings;
   readonly #context: Pick<PluginContext, 'directory' | 'logger'>;
   #client: Promise<Client> | undefined;
+  /** Whether the bucket locks objects. */
+  #lockable: AskedOnce | undefined;
   #closed = false;
 
   constructor(options: S3StorageOptions, context: Pick<PluginContext, 'directory' | 'logger'>) {
@@ -77,6 +81,7 @@ export class S3Storage implements Storage {
     const s3 = await this.#begin(options.signal, `storing ${checkKey(key)}`);
     const { singlePut } = this.#settings;
     const { size, signal } = options;
+    if ('ObjectLockMode' in this.#target(key, options)) await this.#requireLocks(s3, signal);
     const stop = new AbortController();
     const reading = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
     const reader = new BlockReader(checkedBody(body, { key, size, signal: reading }));
@@ -90,6 +95,15 @@ export class S3Storage implements Storage {
     } finally {
       await reader.close();
     }
+  }
+
+  /** Some services take what is to be locked into any bucket, and lock nothing (H-62). AWS refuses it. */
+  async #requireLocks(s3: S3, signal: AbortSignal | undefined): Promise<void> {
+    const { bucket, provider } = this.#settings;
+    if (provider === 'aws') return;
+    const warn = (message: string): void => this.#context.logger.warn({}, message);
+    this.#lockable ??= new AskedOnce(() => requireObjectLock(s3, bucket, warn));
+    await this.#lockable.get(signal, `looking up the Object Lock of ${bucket}`);
   }
 
   async #putWhole(s3: S3, key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
@@ -262,7 +276,8 @@ export class S3Storage implements Storage {
       yield* readObject(s3, { bucket, key, range, signal, idleTimeout });
     } catch (error) {
       throwIfAborted(signal, what);
-      throw statusOf(error) === 404 && !isExplained(error) ? await this.#explain(s3, key, what, error, signal) : error;
+      const isSilent = statusOf(error) === 404 && !isExplained(error);
+      throw isSilent ? await explain(s3, { bucket, key, what, signal }, error) : error;
     }
   }
 
@@ -294,32 +309,10 @@ export class S3Storage implements Storage {
       return take(await s3.headObject({ Bucket: this.#settings.bucket, Key: key }, abortOf(signal)));
     } catch (error) {
       throwIfAborted(signal, what);
-      const explained = await this.#explain(s3, key, what, error, signal);
+      const explained = await explain(s3, { bucket: this.#settings.bucket, key, what, signal }, error);
       if (explained.code === 'STORAGE_NOT_FOUND') return undefined;
       throw explained;
     }
-  }
-
-  /**
-   * What an answer without a code means, such as every one to HEAD: 404 is said for a missing key and for a missing bucket, 400 for much
-   * (H-50). A listing of the bucket fails with the code, or shows that it is the key that is missing.
-   */
-  async #explain(
-    s3: S3,
-    key: string,
-    what: string,
-    error: unknown,
-    signal: AbortSignal | undefined,
-  ): Promise<ArchiveError> {
-    const status = statusOf(error) ?? 0;
-    if (status < 300 || status >= 500) return s3Error(error, what);
-    try {
-      await s3.listObjectsV2({ Bucket: this.#settings.bucket, Prefix: key, MaxKeys: 1 }, abortOf(signal));
-    } catch (reason) {
-      throwIfAborted(signal, what);
-      return s3Error(reason, what, 'bucket');
-    }
-    return s3Error(error, what);
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo, void, undefined> {

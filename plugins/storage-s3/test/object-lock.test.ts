@@ -76,6 +76,21 @@ describe.skipIf(versityMissing !== undefined)('Object Lock', () => {
     await unversioned.close();
   });
 
+  test('H-62 a bucket without Object Lock refuses what is to be locked, and nothing is stored without', async () => {
+    const storage = openStorage(server.port, { objectLock: 'governance', provider: 'versitygw' });
+    const put = storage.put('unlocked', randomBody(5).body, {
+      ifAbsent: true,
+      retainUntil: new Date(Date.now() + 60_000),
+    });
+    expect((await failure(put)).code).toBe('STORAGE_MISCONFIGURED');
+    expect((await failure(storage.stat('unlocked'))).code).toBe('STORAGE_NOT_FOUND');
+    await storage.put('never locked', randomBody(5).body, { ifAbsent: true });
+    expect((await failure(storage.retain('never locked', new Date(Date.now() + 60_000)))).code).toBe(
+      'STORAGE_MISCONFIGURED',
+    );
+    await storage.close();
+  });
+
   test('the past of a bucket without versions is not the present', async () => {
     const storage = openStorage(server.port);
     await storage.put('object', randomBody(5).body, { ifAbsent: true });
