@@ -9,7 +9,6 @@ import { S3Storage } from '@pgark/storage-s3';
 import { describe, expect, test } from 'vitest';
 import { TestArchive, type BackupFacts } from '../support/archive.ts';
 import { later } from '../support/later.ts';
-import { ledger, Writers } from '../support/load.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { flushedAll } from '../support/receiving.ts';
 import { restored, startAndPromote } from '../support/restoring.ts';
@@ -110,18 +109,16 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     expect(found('remove')).toContain('these credentials may not delete');
 
     const receiver = later(await archive.receive(server), (started) => started.kill());
-    const writers = await Writers.start(server);
-    await archive.backup(['--part-size', '8MiB']);
-    await archive.backup(['--part-size', '8MiB']);
-    const acknowledged = await writers.stop();
-    expect(writers.total, 'the load must have run').toBeGreaterThan(100);
-    await server.query('CREATE TABLE last_words AS SELECT 42 AS answer');
+    // Not a load: rows before, between and behind the backups.
+    await server.query('CREATE TABLE rows AS SELECT n, md5(n::text) AS text FROM generate_series(1, 20000) n');
+    const first = await archive.backup(['--part-size', '8MiB']);
+    await server.query('INSERT INTO rows SELECT n, md5(n::text) FROM generate_series(20001, 40000) n');
+    const last = await archive.backup(['--part-size', '8MiB']);
+    await server.query('INSERT INTO rows SELECT n, md5(n::text) FROM generate_series(40001, 60000) n');
     const segment = await server.value('SELECT pg_walfile_name(pg_switch_wal())');
     await flushedAll(server);
     expect(await receiver.stop(), receiver.output).toBe(0);
     await archive.run(['wal-push', join(server.data, 'pg_wal', segment), segment]);
-    const listed = await archive.json<BackupFacts[]>(['list']);
-    expect(listed).toHaveLength(2);
 
     const written = (name: string, repositories: readonly object[]): string => {
       const path = join(archive.folder, `${name}.json`);
@@ -132,7 +129,6 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     };
     const both = written('both', [primary, second]);
     await archive.run(['--config', both, 'copy', '--from', 'primary', '--to', 'second']);
-    expect(await archive.json<BackupFacts[]>(['--config', both, 'list'])).toHaveLength(4);
 
     // H-53: what is given up on the way leaves nothing, and nothing locked.
     const before = await everything(store);
@@ -166,12 +162,7 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     const expectAll = async (name: string, args: readonly string[]): Promise<void> => {
       const clone = later(await restored(archive, 18, name, args), (opened) => opened.destroy());
       await startAndPromote(clone);
-      const rows = await ledger(clone);
-      expect(rows.holes).toBe(0);
-      rows.last.forEach((last, session) => {
-        expect(last, `session ${session}`).toBeGreaterThanOrEqual(acknowledged[session] ?? 0);
-      });
-      expect(await clone.value('SELECT answer FROM last_words')).toBe('42');
+      expect(await clone.value('SELECT count(*) FROM rows WHERE text = md5(n::text)')).toBe('60000');
       await clone.stop();
     };
     await expectAll('before', []);
@@ -189,7 +180,8 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     expect(shown).toMatch(/there are no backups|is not a format marker/);
     const reader = { ...storage, endpoint: store.endpoint, accessKeyId: 'recovery' };
     const recovery = ['--config', written('recovery', [{ ...primary, storage: reader, readOnly: true }])];
-    expect(await archive.json<BackupFacts[]>([...recovery, 'list', '--as-of', moment])).toEqual(listed);
+    const listed = await archive.json<BackupFacts[]>([...recovery, 'list', '--as-of', moment]);
+    expect(listed.map(({ id }) => id)).toEqual([first.id, last.id]);
     await expectAll('after', [...recovery, '--as-of', moment]);
   });
 });
