@@ -99,6 +99,13 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     const server = later(await PostgresServer.start({ major: 18 }), (started) => started.destroy());
     const archive = later(new TestArchive(server, { config: { repositories: [primary] } }), (made) => made.destroy());
 
+    const written = (name: string, repositories: readonly object[]): string => {
+      const path = join(archive.folder, `${name}.json`);
+      const config = JSON.parse(readFileSync(archive.config, 'utf8')) as object;
+      writeFileSync(path, JSON.stringify({ ...config, repositories }));
+      giveToServer(path);
+      return path;
+    };
     const { findings } = await archive.json<{ findings: { check: string; state: string; message: string }[] }>([
       'check',
       '--no-server',
@@ -113,20 +120,24 @@ describe.skipIf(versityMissing !== undefined)(`an archive that cannot be changed
     await server.query('CREATE TABLE rows AS SELECT n, md5(n::text) AS text FROM generate_series(1, 20000) n');
     const first = await archive.backup(['--part-size', '8MiB']);
     await server.query('INSERT INTO rows SELECT n, md5(n::text) FROM generate_series(20001, 40000) n');
-    const last = await archive.backup(['--part-size', '8MiB']);
+    const early = (await everything(store)).versions.filter(({ key }) => !key.includes('/check/'));
+    // The second one with a longer lock: those of all that is needed have less than half of that left, and are extended.
+    const longer = written('longer', [{ ...primary, lock: '3h' }]);
+    const last = await archive.backup(['--config', longer, '--part-size', '8MiB']);
+    const extended: string[] = [];
+    for (const { key: Key, version: VersionId } of early) {
+      const { Retention } = await store.admin.getObjectRetention({ Bucket: BUCKET, Key, VersionId });
+      if ((Retention?.RetainUntilDate?.getTime() ?? 0) > Date.now() + 2.5 * 3_600_000) extended.push(Key);
+    }
+    const isOfFirst = (key: string): boolean => key.includes(first.id) || key.endsWith('/pgark.json');
+    expect(extended.filter(isOfFirst)).toEqual(early.map(({ key }) => key).filter(isOfFirst));
+    expect(extended.some((key) => key.includes('/wal/'))).toBe(true);
     await server.query('INSERT INTO rows SELECT n, md5(n::text) FROM generate_series(40001, 60000) n');
     const segment = await server.value('SELECT pg_walfile_name(pg_switch_wal())');
     await flushedAll(server);
     expect(await receiver.stop(), receiver.output).toBe(0);
     await archive.run(['wal-push', join(server.data, 'pg_wal', segment), segment]);
 
-    const written = (name: string, repositories: readonly object[]): string => {
-      const path = join(archive.folder, `${name}.json`);
-      const config = JSON.parse(readFileSync(archive.config, 'utf8')) as object;
-      writeFileSync(path, JSON.stringify({ ...config, repositories }));
-      giveToServer(path);
-      return path;
-    };
     const both = written('both', [primary, second]);
     await archive.run(['--config', both, 'copy', '--from', 'primary', '--to', 'second']);
 

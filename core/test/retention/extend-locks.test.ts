@@ -202,3 +202,38 @@ describe('extending locks', () => {
     await expect(extendLocks(call)).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
   });
 });
+
+describe('what is needed', () => {
+  test('WAL of every timeline from the oldest kept backup on, all histories, and nothing of incomplete backups', async () => {
+    await repository.open({ create: true });
+    await archive(1, 5);
+    const second = (number: number): string => segment(number).replace(/^00000001/, '00000002');
+    await archive(3, 6, second);
+    await repository.wal(SYSTEM).push('00000002.history', { bytes: Buffer.from('1\t0/3000000\tno reason\n') });
+    await repository.backups(SYSTEM).putObject('20261031T000000Z-0000', 'base/0000.tar', bodyOf(Buffer.from('x')));
+    await backup(FIRST, '0/4000028');
+    const keys: string[] = [];
+    for (const { prefix, startAfter } of await neededRanges({ repository, systemId: SYSTEM })) {
+      const from = startAfter === undefined ? {} : { startAfter };
+      for await (const { key } of memory.list(prefix, from)) keys.push(key);
+    }
+    // A history may come with the segments of its timeline too.
+    const wal = keys.flatMap((key) => /\/(0000000\d(?:[0-9A-F]{16}|\.history))-/.exec(key)?.[1] ?? []);
+    expect([...new Set(wal)]).toEqual([segment(4), segment(5), '00000002.history', second(4), second(5), second(6)]);
+    expect(keys.filter((key) => key.includes(FIRST))).toHaveLength(4);
+    expect(keys).toContain('main/pgark.json');
+    expect(keys.some((key) => key.includes('20261031T000000Z-0000'))).toBe(false);
+  });
+
+  test('with a backup whose record cannot be read, all WAL; without any, the marker alone', async () => {
+    await repository.open({ create: true });
+    await archive(1, 5);
+    expect(await neededRanges({ repository, systemId: SYSTEM })).toEqual([{ prefix: 'main/pgark.json' }]);
+    await backup(FIRST, '0/4000028');
+    const broken = `main/${SYSTEM}/backups/20261102T000000Z-0000/backup.json`;
+    await memory.put(broken, bodyOf(Buffer.from('no record')), { ifAbsent: true });
+    const ranges = await neededRanges({ repository, systemId: SYSTEM });
+    expect(ranges).toContainEqual({ prefix: `main/${SYSTEM}/wal/` });
+    expect(ranges).toContainEqual({ prefix: broken.replace('backup.json', '') });
+  });
+});
