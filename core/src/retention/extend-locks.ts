@@ -131,10 +131,11 @@ class Run {
     const from = startAfter === undefined ? {} : { startAfter };
     let asked: Asked[] = [];
     let follows = false;
+    const endOf = this.#records.inOrder();
     for await (const info of this.#storage.list(prefix, { ...call, ...from })) {
       if (before !== undefined && info.key >= before) break;
       this.#objects++;
-      if (this.#records.endOf(info) >= this.#ifBefore.getTime()) {
+      if (endOf(info) >= this.#ifBefore.getTime()) {
         follows = false;
         continue;
       }

@@ -182,7 +182,8 @@ describe('extending locks', () => {
     await archive(1, 3);
     await backup(FIRST, '0/1000028');
     const far = new Date(START + 1000 * DAY).toISOString();
-    const stretches = [{ first: 'main/', last: 'main/~', newest: far, until: far }];
+    // What is no stretch is passed over.
+    const stretches = [null, 7, { first: 'a' }, { first: 'main/', last: 'main/~', newest: far, until: far }];
     await repository.facts(SYSTEM).add('locks', { kind: 'extended', time: START, data: { stretches } });
     expect((await extend()).looked).toBeLessThan(3);
     now += 16 * DAY;

@@ -128,6 +128,7 @@ async function planAndRestore(
       import('../restore-view.ts'),
     ]);
   const opened = await context.archive({ repositories: flags.repository, ...pastOf(flags) });
+  if (flags.asOf !== undefined) logger.info({}, `the archive is read as it was at ${flags.asOf.toISOString()}`);
   const plan = await planRestore({
     ...(await planOptions(directory, flags)),
     repositories: opened.repositories,
