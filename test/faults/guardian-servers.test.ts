@@ -106,7 +106,9 @@ test('H-12 what the guardian says of the server is no older than a look, whateve
     /** A large one. */
     takeBackup: async (signal) => {
       backups += 1;
-      await new Promise((_, reject) => void signal.addEventListener('abort', () => reject(new Error('ended'))));
+      await new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('ended')));
+      });
       return '';
     },
     onEvent: (name, data) => events.push({ name, data: { ...data } }),

@@ -59,7 +59,12 @@ async function listSystem(repository: Repository, systemId: string, options: Lis
   const facts: KeyedFact[] = [];
   for await (const fact of repository.facts(systemId).all(options)) facts.push(fact);
   const segmentSize = await sizeOfSegments(backups, archive, options);
-  return { systemId, backups: withoutExpired(backups, facts), facts, wal: await listWal(archive, { ...options, segmentSize }) };
+  return {
+    systemId,
+    backups: withoutExpired(backups, facts),
+    facts,
+    wal: await listWal(archive, { ...options, segmentSize }),
+  };
 }
 
 /** Segments before the end of a timeline that are listed again: shipping puts some at once, and holes may close there. */
@@ -94,7 +99,12 @@ async function refresh(repository: Repository, before: SystemState, options: Lis
   const archive = repository.wal(systemId);
   const segmentSize = segmentSizeOf(completeOf(backups)) ?? wal.segmentSize;
   if (segmentSize !== wal.segmentSize)
-    return { systemId, backups: withoutExpired(backups, facts), facts, wal: await listWal(archive, { ...options, segmentSize }) };
+    return {
+      systemId,
+      backups: withoutExpired(backups, facts),
+      facts,
+      wal: await listWal(archive, { ...options, segmentSize }),
+    };
   const parts: WalInventory[] = [];
   for (const timeline of await archive.timelines(options)) {
     const held = wal.timelines.find((one) => one.timeline === timeline);
@@ -102,7 +112,12 @@ async function refresh(repository: Repository, before: SystemState, options: Lis
   }
   const [first, ...more] = parts;
   const empty = { segmentSize, timelines: [], segments: 0 };
-  return { systemId, backups: withoutExpired(backups, facts), facts, wal: first === undefined ? empty : mergeInventories([first, ...more]) };
+  return {
+    systemId,
+    backups: withoutExpired(backups, facts),
+    facts,
+    wal: first === undefined ? empty : mergeInventories([first, ...more]),
+  };
 }
 
 /** Backups after the newest known one, and those that were not complete. */
@@ -170,10 +185,7 @@ function numberOf(entry: WalObject | WalSlice, segmentSize: number): bigint {
 }
 
 /** Without those whose removal has begun: they are no backups any more. */
-function withoutExpired(
-  backups: readonly MapBackupEntry[],
-  facts: readonly KeyedFact[],
-): readonly MapBackupEntry[] {
+function withoutExpired(backups: readonly MapBackupEntry[], facts: readonly KeyedFact[]): readonly MapBackupEntry[] {
   const expired = new Set(facts.filter(({ fact }) => fact.kind === EXPIRED).map(({ subject }) => subject));
   return backups.filter(({ id }) => !expired.has(id));
 }
