@@ -23,7 +23,7 @@ export async function neededRanges(options: NeededRangesOptions): Promise<readon
   const call = signal === undefined ? {} : { signal };
   const marker = { prefix: markerKey(cluster) };
   const backups = (await repository.backups(systemId).list(call)).filter(
-    ({ id, state }) => kept?.has(id) ?? state !== 'incomplete',
+    ({ id, state }) => kept?.has(id) ?? (state === 'complete' || state === 'unreadable'),
   );
   const records = backups.flatMap((backup) => (backup.state === 'complete' ? [backup.record] : []));
   if (backups.length === 0) return [marker];

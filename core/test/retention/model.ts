@@ -298,7 +298,7 @@ export class RetentionModel {
   async #prove(first: number): Promise<void> {
     const backup = await this.#pick(first);
     if (backup === undefined) return;
-    const fact = { kind: 'drill', time: this.#clock.time, data: { ok: true } };
+    const fact = { kind: 'drill', time: this.#clock.time, data: { outcome: 'proven' } };
     await this.#repository.facts(backup.system.id).add(backup.id, fact);
   }
 

@@ -184,11 +184,11 @@ describe('rules', () => {
   });
 
   test('proven backups: so many stay, and the newest word counts', () => {
-    const drill = (ok: boolean, time: number): Fact => ({ kind: 'drill', time, data: { ok } });
+    const drill = (outcome: string, time: number): Fact => ({ kind: 'drill', time, data: { outcome } });
     const backups = [
-      backup({ age: 9, from: 1, facts: [drill(true, 1)] }),
-      backup({ age: 8, from: 2, facts: [drill(true, 1), drill(false, 2)] }),
-      backup({ age: 7, from: 3, facts: [{ kind: 'verify', time: 1, data: { ok: true } }] }),
+      backup({ age: 9, from: 1, facts: [drill('proven', 1)] }),
+      backup({ age: 8, from: 2, facts: [drill('proven', 1), drill('failed', 2)] }),
+      backup({ age: 7, from: 3, facts: [drill('proven', 1)] }),
       backup({ age: 1, from: 4 }),
     ];
     expect(kept(plan([system({ backups })], { keep: 1 }))).toEqual([7, 1].map(idOf));

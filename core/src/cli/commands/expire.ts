@@ -94,6 +94,13 @@ async function run(flags: ExpireFlags, { config, output, logger, signal, archive
         known.add(id).add(systemId);
       for (const note of plan.notes) logger.warn({ repository: repository.name }, note);
       const unreadable = plan.backups.find(({ state, action }) => state === 'unreadable' && action === 'keep');
+      if (flags.confirm === true) {
+        const { extendLocksOf } = await import('../extend-locks.ts');
+        for (const systemId of new Set(plan.backups.map((backup) => backup.systemId))) {
+          const unlocked = await extendLocksOf([repository], { systemId, logger, signal, output });
+          if (unlocked !== undefined) throw unlocked;
+        }
+      }
       if (unreadable !== undefined) throw holdsAll(unreadable.id);
     } catch (error) {
       if (signal.aborted) throw error;
