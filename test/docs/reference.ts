@@ -213,7 +213,7 @@ The first SIGINT or SIGTERM asks a command to stop; one that was cut short by it
 
 ## Commands that PostgreSQL runs
 
-\`pgark wal-push\` (\`archive_command\`) exits with 0 only when the file is in the archive, and never with more than 125, which would stop the archiver.
+\`pgark wal-push\` (\`archive_command\`) exits with 0 only when the file is in the archive, or with \`push.onFullDisk: drop\` when its loss is on record, and never with more than 125, which would stop the archiver.
 
 \`pgark wal-fetch\` (\`restore_command\`) exits with
 
