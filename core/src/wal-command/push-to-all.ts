@@ -4,8 +4,10 @@ import type { WalFile } from '../postgres/wal-file.ts';
 import { failureText, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { withDeadline } from './deadline.ts';
+import type { DroppedSegments } from './dropped-segments.ts';
 import { LocalFiles, type FileChecks } from './local-file.ts';
 import { lookAhead, type LookAheadResult } from './look-ahead.ts';
+import { openForPush } from './open-for-push.ts';
 import type { PushFile, WalPushResult } from './push.ts';
 
 export interface PushToAllOptions {
@@ -18,6 +20,7 @@ export interface PushToAllOptions {
   readonly signal: AbortSignal | undefined;
   readonly files: FileChecks | undefined;
   readonly push: PushFile;
+  readonly dropped: DroppedSegments | undefined;
 }
 
 /** The exit code of errors that no waiting heals: data is damaged or in conflict. */
@@ -47,9 +50,9 @@ export async function pushToAll(options: PushToAllOptions): Promise<WalPushResul
     try {
       const outcome = await withDeadline(`archiving ${name}`, timeout, signal, async (either) => {
         const { systemId, ...found } = await checked;
-        // Not created here: see walPush.
-        await repository.open({ signal: either });
-        return push(repository, { name, path, systemId }, found.source(either), either);
+        const target = { name, path, systemId };
+        await openForPush(repository, target, { dropped: options.dropped, signal: either });
+        return push(repository, target, found.source(either), either);
       });
       return { repository: repository.name, outcome };
     } catch (error) {

@@ -1,5 +1,4 @@
 /** `archive_command`: one WAL file into the archive. */
-import { dirname } from 'node:path';
 import { ArchiveError } from '../contracts/errors.ts';
 import { parseWalFileName } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -7,6 +6,7 @@ import { withDeadline } from './deadline.ts';
 import type { WalSource } from '../repository/wal.ts';
 import type { DroppedSegments } from './dropped-segments.ts';
 import { clusterOf, type FileChecks } from './local-file.ts';
+import { openForPush, type PushTarget } from './open-for-push.ts';
 import { pushToAll } from './push-to-all.ts';
 
 export interface WalPushOptions {
@@ -32,7 +32,7 @@ export interface WalPushOptions {
 /** One file into the WAL of a repository that is open. */
 export type PushFile = (
   repository: Repository,
-  target: { readonly name: string; readonly path: string; readonly systemId: string },
+  target: PushTarget,
   source: WalSource,
   signal: AbortSignal,
 ) => Promise<'stored' | 'present'>;
@@ -47,8 +47,6 @@ export interface WalPushResult {
 }
 
 const DEFAULT_TIMEOUT = 60_000;
-/** Milliseconds for a repository to take the records of gaps: one that hangs must not take the whole time each time. */
-const RECORD_LIMIT = 10_000;
 
 export const pushFile: PushFile = (repository, { name, systemId }, source, signal) =>
   repository.wal(systemId).push(name, source, { signal });
@@ -64,36 +62,33 @@ export const pushFile: PushFile = (repository, { name, systemId }, source, signa
  */
 export async function walPush(options: WalPushOptions): Promise<WalPushResult> {
   const { name, path, repositories, systemId: given, timeout = DEFAULT_TIMEOUT, signal, files } = options;
-  const push = afterGaps(options.push ?? pushFile, options.dropped);
+  const { dropped } = options;
+  const push = forgetting(options.push ?? pushFile, dropped);
   const file = parseWalFileName(name);
   if (file === undefined)
     throw new ArchiveError('WAL_INVALID', `not the name of a WAL file: "${name.slice(0, 100)}"`, {
       hint: 'Give the command %p and %f, in this order.',
     });
   const [repository, ...more] = repositories;
-  if (more.length > 0) return pushToAll({ file, path, repositories, systemId: given, timeout, signal, files, push });
+  if (more.length > 0)
+    return pushToAll({ file, path, repositories, systemId: given, timeout, signal, files, push, dropped });
   return withDeadline(`archiving ${name}`, timeout, signal, async (either) => {
     const checked = await files?.get(file, path, given);
     const systemId = checked?.systemId ?? (await clusterOf(file, path, { systemId: given }));
-    // Not created here: an empty folder may be that of a disk that is not mounted, and the server drops what is archived.
-    await repository.open({ signal: either });
+    const target = { name, path, systemId };
+    await openForPush(repository, target, { dropped, signal: either });
     const source = checked?.source(either) ?? { path };
-    const outcome = await push(repository, { name, path, systemId }, source, either);
+    const outcome = await push(repository, target, source, either);
     return { name, systemId, outcome, repositories: [{ name: repository.name, outcome }] };
   });
 }
 
-function afterGaps(push: PushFile, dropped: DroppedSegments | undefined): PushFile {
+/** What is archived was not lost, even if an earlier command was about to let it go. */
+function forgetting(push: PushFile, dropped: DroppedSegments | undefined): PushFile {
   if (dropped === undefined) return push;
   return async (repository, target, source, signal) => {
-    const { name, path, systemId } = target;
-    const what = `recording gaps in repository ${repository.name}`;
-    await withDeadline(what, RECORD_LIMIT, signal, (either) =>
-      dropped.deliver(repository, systemId, { walFolder: dirname(path), but: name, signal: either }),
-    );
     const outcome = await push(repository, target, source, signal);
-    // An earlier command may have been about to let it go.
-    dropped.remove({ repository: repository.name, systemId, name });
+    dropped.remove({ repository: repository.name, systemId: target.systemId, name: target.name });
     return outcome;
   };
 }

@@ -85,6 +85,7 @@ async function push(
     readonly minFree?: number;
     readonly onGap?: () => Promise<void>;
     readonly dropped?: DroppedSegments;
+    readonly timeout?: number;
   } = {},
 ): Promise<WalPushResult | LetGoResult> {
   const { onFullDisk = 'drop', minFree = ALL } = options;
@@ -95,7 +96,7 @@ async function push(
     name,
     path: join(wal, name),
     repositories: [first, ...more],
-    timeout: 20_000,
+    timeout: options.timeout ?? 20_000,
     dropped: options.dropped ?? dropped,
     policy: { onFullDisk, minFree },
     logger: { debug: say, info: say, warn: say, error: (_, message) => void errors.push(message) },
@@ -255,6 +256,19 @@ test('of several repositories those that have the segment have no gap, and the o
   b.fail('STORAGE_UNAVAILABLE');
   await expect(push(seven, [a, b])).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
 });
+
+test('a storage that says nothing takes the whole time of the first command only', async () => {
+  const one = await switchable();
+  one.fail('STORAGE_UNAVAILABLE');
+  await push(segment(5n), [one]);
+  // From now on it hangs.
+  const { storage } = one.repository;
+  Object.assign(storage, {
+    get: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) }),
+  });
+  // A test that waits for that time does not end in its own.
+  expect(await push(segment(6n), [one], { timeout: 600_000 })).toMatchObject({ outcome: 'dropped' });
+}, 60_000);
 
 test('where the loss cannot be recorded the segment is kept', async () => {
   const one = await switchable();
