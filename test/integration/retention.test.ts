@@ -89,12 +89,19 @@ test('every kept backup is restored to the beginning of its window, and nothing 
   await moment(second, 2);
   const last = await second.value('SELECT pg_walfile_name(pg_switch_wal())');
   const living = await second.value('SELECT system_identifier FROM pg_control_system()');
-  const own = (): readonly string[] => filesOf(archive).filter((name) => name.startsWith(`main/${living}/`));
+  const begin = await second.value(`SELECT pg_walfile_name('${young.startLsn}')`);
+  // WAL from before its first backup leads nowhere, and may go.
+  const own = (): readonly string[] =>
+    filesOf(archive).filter((name) => {
+      const segment = /\/wal\/.*\/([0-9A-F]{24})/.exec(name)?.[1];
+      return name.startsWith(`main/${living}/`) && (segment === undefined || segment >= begin);
+    });
   await until('the last segment', () => own().some((name) => name.includes(`/${last}-`)));
   await receiving.stop();
   const all = own();
   expect(all.length).toBeGreaterThan(5);
-  expect((await expire(archive, ['--confirm'])).done).toMatchObject({ removed: [], objects: 0 });
+  expect((await expire(archive, ['--confirm'])).done?.removed).toEqual([]);
+  expect(own()).toEqual(all);
   // All of the old one, as it is named.
   const { done: gone } = await expire(archive, ['--confirm', '--remove', system]);
   expect(gone?.removed).toEqual(kept.map(({ id }) => id));

@@ -31,7 +31,7 @@ export interface HeldLease {
   /** The storage's clock when it was taken, epoch milliseconds. */
   readonly storageTime: number;
   /** From now on it holds this instead. */
-  change(scope: LeaseScope): Promise<void>;
+  change(scope: LeaseScope, options?: CallOptions): Promise<void>;
   /** Throws `RETENTION_BUSY` when it could not be renewed for so long that others may take it for ended. */
   check(): void;
   /** Ends it. What cannot be removed, as the credentials may not allow, ends by itself. */
@@ -69,10 +69,10 @@ export async function holdLease(
   };
   const storageTime = await write(signalOf(options));
   let writing: Promise<unknown> = Promise.resolve();
-  const renew = (): Promise<unknown> =>
+  const renew = (call: CallOptions = {}): Promise<unknown> =>
     (writing = writing.then(
-      () => write(),
-      () => write(),
+      () => write(call),
+      () => write(call),
     ));
   const timer = setInterval(() => {
     renew().catch((error: unknown) => onFailure?.(error));
@@ -81,9 +81,9 @@ export async function holdLease(
   return {
     id,
     storageTime,
-    change: async (next) => {
+    change: async (next, call) => {
       scope = next;
-      await renew();
+      await renew(call);
     },
     check: () => {
       if (performance.now() - renewed < LEASE_TIME) return;

@@ -50,7 +50,7 @@ export class SharedLease {
   async narrow(systemId: string, scope: LeaseScope): Promise<void> {
     for (const other of this.#members.filter((member) => member.systemId !== systemId)) await this.#drop(other);
     await Promise.all(
-      this.#members.map(({ repository, lease }) => this.#attempt(repository, () => lease.change(scope))),
+      this.#members.map(({ repository, lease }) => this.#attempt(repository, (call) => lease.change(scope, call))),
     );
   }
 

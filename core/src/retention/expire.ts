@@ -137,6 +137,8 @@ class Run {
   readonly #removal: Removal;
   readonly #removed: string[] = [];
   readonly #locked = new Set<string>();
+  /** Backups of which this run has removed the last object. */
+  readonly #emptied = new Set<string>();
 
   constructor(repository: Repository, options: RunExpireOptions, held: Exclusive) {
     this.#repository = repository;
@@ -221,7 +223,9 @@ class Run {
     for await (const object of this.#repository.storage.list(prefix, this.#call)) objects.push(object);
     const locked = await this.#removal.remove(objects.filter(({ key }) => key === record));
     if (locked.size > 0) return false;
-    return (await this.#removal.remove(objects.filter(({ key }) => key !== record))).size === 0;
+    const left = await this.#removal.remove(objects.filter(({ key }) => key !== record));
+    if (left.size === 0 && objects.length > 0) this.#emptied.add(id);
+    return left.size === 0;
   }
 
   /** WAL, then what was said of backups that are gone. */
@@ -235,17 +239,19 @@ class Run {
     );
     for (const { id, state, objects } of system.backups) {
       if (state !== 'expired' || objects > 0) continue;
-      await this.#forget(system, id);
-      this.#removed.push(id);
+      // Of one whose mark alone is left, as it is under a lock, an earlier run has told.
+      const isForgotten = await this.#forget(system, id);
+      if (isForgotten || this.#emptied.has(id)) this.#removed.push(id);
     }
     if (system.retired && !isLeft && system.backups.every(({ objects }) => objects === 0))
       await this.#forget(system, WHOLE_SYSTEM);
   }
 
-  /** The mark goes last: without it nobody would know what the rest was. */
-  async #forget(system: SystemState, subject: string): Promise<void> {
-    await this.#removal.remove(await this.#factsOf(system, subject, (kind) => kind !== EXPIRED));
-    await this.#removal.remove(await this.#factsOf(system, subject, (kind) => kind === EXPIRED));
+  /** The mark goes last: without it nobody would know what the rest was. Gives whether all of it is gone. */
+  async #forget(system: SystemState, subject: string): Promise<boolean> {
+    const rest = await this.#removal.remove(await this.#factsOf(system, subject, (kind) => kind !== EXPIRED));
+    const marks = await this.#removal.remove(await this.#factsOf(system, subject, (kind) => kind === EXPIRED));
+    return rest.size + marks.size === 0;
   }
 
   async #factsOf(

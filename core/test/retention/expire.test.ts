@@ -342,41 +342,45 @@ describe('H-73', () => {
 });
 
 describe('H-74', () => {
-  test('a run that ends at any call is finished by the next, and nothing is half alive in between', async () => {
-    let calls = 0;
-    let died = 0;
-    for (let at = 1, last = false; !last; at++) {
-      for (const when of ['before', 'after', { half: 1 }] as const) {
-        const clock = new Clock();
-        const { repository, storage, ids } = await fourBackups(clock, 2);
-        const dying = dyingStorage(storage, at, when);
-        await expire(repositoryOn(dying.storage), clock).catch((error: unknown) => {
-          if (!(error instanceof Died)) throw error;
-        });
-        if (dying.hasDied()) died += 1;
-        else last = true;
-        calls = Math.max(calls, dying.calls());
-        // Whatever a listing takes for a backup has all its objects and its WAL.
-        for (const id of await complete(repository)) {
-          expect((await keysIn(storage)).filter((key) => key.includes(`/backups/${id}/`))).toHaveLength(5);
-          const first = ids.indexOf(id) * 2 + 1;
-          expect(await segmentsIn(repository)).toEqual(expect.arrayContaining([...range(first, 8)]));
+  test(
+    'a run that ends at any call is finished by the next, and nothing is half alive in between',
+    { timeout: 120_000 },
+    async () => {
+      let calls = 0;
+      let died = 0;
+      for (let at = 1, last = false; !last; at++) {
+        for (const when of ['before', 'after', { half: 1 }] as const) {
+          const clock = new Clock();
+          const { repository, storage, ids } = await fourBackups(clock, 2);
+          const dying = dyingStorage(storage, at, when);
+          await expire(repositoryOn(dying.storage), clock).catch((error: unknown) => {
+            if (!(error instanceof Died)) throw error;
+          });
+          if (dying.hasDied()) died += 1;
+          else last = true;
+          calls = Math.max(calls, dying.calls());
+          // Whatever a listing takes for a backup has all its objects and its WAL.
+          for (const id of await complete(repository)) {
+            expect((await keysIn(storage)).filter((key) => key.includes(`/backups/${id}/`))).toHaveLength(5);
+            const first = ids.indexOf(id) * 2 + 1;
+            expect(await segmentsIn(repository)).toEqual(expect.arrayContaining([...range(first, 8)]));
+          }
+          clock.time += LEASE_TIME + LEASE_MARGIN + 1;
+          // Whatever the policy says by now: what was begun is finished, and the rest stays.
+          const begun = (await repository.backups(SYSTEM).list()).flatMap(({ id, state }) =>
+            state === 'expired' ? [id] : [],
+          );
+          await expire(repository, clock, { policy: { ...POLICY, keep: 10 } });
+          expect((await keysIn(storage)).filter((key) => begun.some((id) => key.includes(id)))).toEqual([]);
+          await expire(repository, clock);
+          expect(await complete(repository)).toEqual(ids.slice(2));
+          expect(await keysIn(storage)).toHaveLength(2 * 5 + 4);
         }
-        clock.time += LEASE_TIME + LEASE_MARGIN + 1;
-        // Whatever the policy says by now: what was begun is finished, and the rest stays.
-        const begun = (await repository.backups(SYSTEM).list()).flatMap(({ id, state }) =>
-          state === 'expired' ? [id] : [],
-        );
-        await expire(repository, clock, { policy: { ...POLICY, keep: 10 } });
-        expect((await keysIn(storage)).filter((key) => begun.some((id) => key.includes(id)))).toEqual([]);
-        await expire(repository, clock);
-        expect(await complete(repository)).toEqual(ids.slice(2));
-        expect(await keysIn(storage)).toHaveLength(2 * 5 + 4);
       }
-    }
-    expect(calls).toBeGreaterThan(30);
-    expect(died).toBeGreaterThan(2 * calls);
-  });
+      expect(calls).toBeGreaterThan(30);
+      expect(died).toBeGreaterThan(2 * calls);
+    },
+  );
 
   test('a backup whose record cannot be read stays, with all WAL and what it may build on; the plan says so', async () => {
     const clock = new Clock();
