@@ -12,7 +12,7 @@ import type { Repository } from '../../src/repository/repository.ts';
 interface Place {
   readonly near: Repository;
   readonly ids: readonly string[];
-  run(args: readonly string[]): Promise<CliResult>;
+  readonly run: (args: readonly string[]) => Promise<CliResult>;
 }
 
 /** Two repositories, of which one cannot be used, and three backups in the other. */
