@@ -3,7 +3,7 @@
  * times for each chain; 200 times with PGARK_TEST_FULL=1.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig, openArchive, type Repository } from 'pgark';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -47,7 +47,7 @@ async function opened(config: string): Promise<Repository> {
 }
 
 async function full(repository: Repository, options: Partial<VerifyOptions> = {}): Promise<Found> {
-  const { subjects, stopped } = await verify({ repository, level: 'full', concurrency: 2, ...options });
+  const { subjects, stopped } = await verify({ repository, level: 'full', concurrency: 2, patience: 0, ...options });
   expect(stopped).toBeUndefined();
   return {
     findings: subjects.flatMap(({ report }) => report.findings),
@@ -80,6 +80,12 @@ function damaged(
   const flipped = Buffer.from(bytes);
   flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
   return { what: `bit ${bit} of ${bytes.byteLength * 8} flipped`, bytes: flipped };
+}
+
+/** The record of a backup in the folder of a repository. */
+function recordOf(folder: string, id: string): BackupRecord {
+  const key = treeOf(folder).find((one) => one.endsWith(`${id}/backup.json`)) ?? '';
+  return JSON.parse(readFileSync(join(folder, key), 'utf8')) as BackupRecord;
 }
 
 function firstSegment({ timeline, startLsn, segmentSize }: BackupRecord): string {
@@ -190,12 +196,17 @@ test('an archive that was healed from another repository is restored, with all r
   const alone = archives.config('alone', [{ name: 'zstd-age', path: near, as: 'near' }]);
   const [, backup] = archives.backups;
   const keys = treeOf(near);
-  const segments = keys.filter((key) => /\/wal\/00000002\/.*-[0-9a-f]{32}/.test(key) && !key.includes('.tail/'));
-  const [flipped, removed] = segments.filter((key) => !key.includes('.history'));
+  const segments = keys.filter((key) => /\/[0-9A-F]{24}-/.test(key));
+  const { stopLsn, segmentSize } = recordOf(near, archives.backups[0]);
+  const end = segmentName(1, segmentNumber(parseLsn(stopLsn), segmentSize), segmentSize);
+  // The first two behind the first backup, and the last of all.
+  const [removed, next] = segments.filter((key) => key.slice(key.lastIndexOf('/') + 1).slice(0, 24) > end);
+  const flipped = segments.at(-1);
   const part = keys.find((key) => key.includes(`${backup}/base/0001.tar`));
-  if (flipped === undefined || removed === undefined || part === undefined) throw new Error('the archive is too small');
+  if (flipped === undefined || removed === undefined || next === undefined || part === undefined)
+    throw new Error('the archive is too small');
   flipIn(join(near, flipped));
-  rmSync(join(near, removed));
+  for (const key of [removed, next]) rmSync(join(near, key));
   flipIn(join(near, part));
 
   const found = await pgark(both, ['--json', 'verify', '--full', '--repository', 'near']);
@@ -229,6 +240,22 @@ test('an archive that was healed from another repository is restored, with all r
   expect(await clone.value('SELECT count(*) FROM rows WHERE m = md5(n::text)')).toBe('70001');
   expect(await clone.value('SELECT count(*) FROM apart')).toBe('3000');
   await expectClean(clone);
+});
+
+test('a repository that is only read keeps no result, and it is said so; the file of --resume goes with the end', async () => {
+  const path = copyOf('plain', 'read-only');
+  const config = archives.config('read-only', [{ name: 'plain', path }]);
+  const content = JSON.parse(readFileSync(config, 'utf8')) as { readonly repositories: readonly object[] };
+  const repositories = content.repositories.map((repository) => ({ ...repository, readOnly: true }));
+  writeFileSync(config, JSON.stringify({ ...content, repositories }));
+  const before = treeOf(path);
+  const state = join(archives.folder, 'state');
+  const result = await pgark(config, ['verify', '--rate', '1GiB', '--resume', state]);
+  expect(result, result.stderr).toMatchObject({ code: 0 });
+  expect(result.stderr).toContain('the result is not on record in repository plain');
+  expect(result.stdout).toMatch(/level sample, drawn with seed \d+/);
+  expect(treeOf(path)).toEqual(before);
+  expect(existsSync(state)).toBe(false);
 });
 
 test('without the key nothing is said to be good, and nothing to be damaged', async () => {

@@ -12,6 +12,8 @@ export interface VerifySettings {
   /** Objects that are read at once. */
   readonly concurrency: number;
   readonly call: CallOptions;
+  /** Milliseconds in which WAL near the end of a timeline may still come: several files are archived at once. */
+  readonly patience: number;
   /** What an interrupted run has looked at already. */
   readonly journal: Journal;
   /** Told of plain bytes as they pass. */

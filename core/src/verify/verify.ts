@@ -47,6 +47,11 @@ export interface VerifyOptions extends CallOptions {
   readonly journal?: Journal;
   /** Backups that other repositories have complete, for what is said of one that is not here. */
   readonly elsewhere?: ReadonlySet<string>;
+  /**
+   * Milliseconds that are waited for a segment that is missing near the end of a timeline, default 10 s: those behind it may have been archived
+   * sooner.
+   */
+  readonly patience?: number;
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
@@ -59,6 +64,9 @@ export interface VerifyOptions extends CallOptions {
 export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   return new Verification(options).run();
 }
+
+/** Milliseconds; see {@link VerifyOptions.patience}. */
+const PATIENCE = 10_000;
 
 class Verification {
   readonly #options: VerifyOptions;
@@ -81,6 +89,7 @@ class Verification {
       concurrency: options.concurrency ?? 4,
       call: options.signal === undefined ? {} : { signal: options.signal },
       journal: options.journal ?? new Journal(),
+      patience: options.patience ?? PATIENCE,
       onBytes: (bytes) => {
         this.#bytes += bytes;
         this.#tell();

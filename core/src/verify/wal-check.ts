@@ -1,5 +1,6 @@
 /** The WAL of one system: what there must be of it, histories, and what the level asks to be read. */
-import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import { formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { parseHistory } from '../postgres/timeline.ts';
 import { historyName, parseWalFileName, segmentName, segmentNumber, lastSegmentNumber } from '../postgres/wal-file.ts';
@@ -15,6 +16,10 @@ import type { TimelineEnd } from './result.ts';
 import type { VerifySettings } from './settings.ts';
 import { readWal } from './wal-content.ts';
 import { listWal, type WalListing, type WalStretch } from './wal-listing.ts';
+
+/** Segments from the end of a timeline on which others may still be on their way, and milliseconds between two looks for them. */
+const NEAR = 8n;
+const POLL = 1000;
 
 export interface WalCheckOptions extends VerifySettings {
   readonly wal: WalArchive;
@@ -89,7 +94,6 @@ export class WalCheck {
       this.#report.found(key, 'conflict', message, this.#ofSegment(stretch, number));
     const end = endOf(listing, stretch);
     const holes = isWhole ? this.#missingIn(listing, stretch) : missingFrom(listing, stretch);
-    for (const run of holes) this.#hole(run, stretch);
     if (isWhole) {
       this.#tail(listing, stretch);
       const isCut = listing.last !== undefined && holes.some(({ first }) => first === (listing.last ?? 0n) + 1n);
@@ -98,6 +102,8 @@ export class WalCheck {
     if (level === 'chain') {
       this.#report.lookedAll(listing.objects, listing.bytes);
     } else await readWal(this.#report, { ...this.#options, stretch, listing });
+    // Last, so that what was on its way has had time to come.
+    for (const run of holes) if (!(await this.#hasCome(run, listing, stretch))) this.#hole(run, stretch);
     return {
       timeline: stretch.timeline,
       segments: listing.segments,
@@ -124,6 +130,24 @@ export class WalCheck {
       ...holes,
       ...(until !== undefined && until > last ? [{ timeline, first: last + 1n, last: until }] : []),
     ];
+  }
+
+  /** Whether a hole near the end is none any more, or by and by: of the files that are archived at once the second may come first. */
+  async #hasCome(run: SegmentRun, { last }: WalListing, stretch: WalStretch): Promise<boolean> {
+    const { wal, call, patience } = this.#options;
+    if (last === undefined || run.last + NEAR < last || run.last - run.first >= NEAR) return false;
+    const names = Array.from({ length: Number(run.last - run.first + 1n) }, (_, at) =>
+      this.#name(stretch, run.first + BigInt(at)),
+    );
+    for (const deadline = performance.now() + patience; ; await sleep(POLL)) {
+      throwIfAborted(call.signal, 'the verification');
+      const found = await Promise.all(names.map((name) => wal.find(name, call)));
+      if (found.every((object) => object !== undefined)) {
+        this.#report.note(`${names.join(', ')} came while the WAL was verified, and was not read`);
+        return true;
+      }
+      if (performance.now() >= deadline) return false;
+    }
   }
 
   #hole(run: SegmentRun, stretch: WalStretch): void {

@@ -119,7 +119,7 @@ export interface Found {
 
 /** Verifies in full. */
 export async function look(one: Golden, options: Partial<VerifyOptions> = {}): Promise<Found> {
-  const { subjects, stopped } = await verify({ repository: one.repository, level: 'full', ...options });
+  const { subjects, stopped } = await verify({ repository: one.repository, level: 'full', patience: 0, ...options });
   return {
     findings: subjects.flatMap(({ report }) => report.findings),
     skipped: subjects.flatMap(({ report }) => report.skipped),
