@@ -11,6 +11,8 @@ export {
 export type {
   BackupConfig,
   Config,
+  DrillCheckConfig,
+  DrillConfig,
   GuardianConfig,
   HookConfig,
   KeepConfig,

@@ -100,6 +100,30 @@ export interface PushConfig {
   readonly minFree: number;
 }
 
+export interface DrillConfig {
+  /** Absolute path. */
+  readonly folder?: string;
+  /** Absolute path of the folder with the PostgreSQL programs. */
+  readonly bin?: string;
+  readonly user?: string;
+  readonly role: string;
+  readonly preload: readonly string[];
+  readonly checks: readonly DrillCheckConfig[];
+  readonly amcheck: boolean;
+  /** Milliseconds without progress. */
+  readonly timeout: number;
+  readonly keep: boolean;
+}
+
+/** A statement that a restored cluster must answer. */
+export interface DrillCheckConfig {
+  readonly name?: string;
+  readonly sql: string;
+  readonly database: string;
+  /** The first column of the first row, as text. */
+  readonly expect?: string;
+}
+
 export interface ServeConfig {
   /** `host:port`, an IPv6 address in brackets. */
   readonly listen: string;
@@ -184,6 +208,7 @@ export interface Config {
   readonly backup: BackupConfig;
   readonly restore: RestoreConfig;
   readonly push: PushConfig;
+  readonly drill: DrillConfig;
   readonly agent: AgentConfig;
   readonly serve: ServeConfig;
   readonly status: StatusConfig;

@@ -249,6 +249,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
   const { tail, guardian, ...receive } = parsed.receive;
   const { interval, ...policies } = guardian;
   const { folder: agentFolder, ...agent } = parsed.agent;
+  const { folder: drillFolder, bin, ...drill } = parsed.drill;
   const { tls, folder: serveFolder, ...serve } = parsed.serve;
   const { cache, ...status } = parsed.status;
   return {
@@ -259,6 +260,11 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       spool: resolve(directory, receive.spool),
       ...(tail === undefined ? {} : { tail }),
       ...(interval === undefined ? {} : { guardian: { interval, ...policies } }),
+    },
+    drill: {
+      ...drill,
+      ...(drillFolder === undefined ? {} : { folder: resolve(directory, drillFolder) }),
+      ...(bin === undefined ? {} : { bin: resolve(directory, bin) }),
     },
     agent: { ...agent, ...(agentFolder === undefined ? {} : { folder: resolve(directory, agentFolder) }) },
     serve: {

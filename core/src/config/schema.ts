@@ -26,6 +26,8 @@ const EVENTS = Object.keys({
   'expire.planned': true,
   'expire.finished': true,
   'restore.finished': true,
+  'drill.finished': true,
+  'drill.failed': true,
 } satisfies Record<EventName, true>) as [EventName, ...EventName[]];
 
 /** How the reference calls a type that JSON knows only as a text. */
@@ -372,6 +374,51 @@ const retention = z.strictObject({
     ),
 });
 
+const drill = z.strictObject({
+  folder: text('a path')
+    .optional()
+    .describe(
+      'Folder that the drill restores into and clears afterwards: absent or empty, with room for the whole database. Short, for a socket lies in it.',
+    ),
+  bin: text('a path')
+    .optional()
+    .describe(
+      'Folder of the PostgreSQL programs of the major version of the backup; without it, they are looked for in `PATH` and where packages put them.',
+    ),
+  user: text('a user')
+    .optional()
+    .describe('As root: USER or USER:GROUP that the server runs as; without it, owner of the folder, or `postgres`.'),
+  role: text('a role').default('postgres').describe('Superuser of the restored cluster that the checks run as.'),
+  preload: z
+    .array(text('a library'))
+    .default([])
+    .describe(
+      'Libraries that the server of the drill loads; none of those of the old server are, as they may act outside. Needed where an extension writes WAL of its own.',
+    ),
+  checks: z
+    .array(
+      z.strictObject({
+        name: text().max(100, 'must be at most 100 characters').optional().describe('Its name in results.'),
+        sql: text('a statement').describe('Statement that must succeed.'),
+        database: text('a database').default('postgres').describe('Database that it runs in.'),
+        expect: z
+          .string({ error: 'must be a text' })
+          .optional()
+          .describe('What the first column of the first row must be, as text.'),
+      }),
+    )
+    .max(50, 'must be at most 50 checks')
+    .default([])
+    .describe('Statements about your own data that must succeed. Their results are shown and never stored.'),
+  amcheck: flag()
+    .default(true)
+    .describe('Check all tables and B-tree indexes with the extension amcheck, where the server of the drill has it.'),
+  timeout: duration({ least: '1s' })
+    .prefault('15m')
+    .describe('Time without progress after which the drill gives up, and the most that one statement may take.'),
+  keep: flag().default(false).describe('Leave the restored cluster, stopped, in the folder until the next drill.'),
+});
+
 const hook = z.looseObject(
   {
     use,
@@ -411,6 +458,7 @@ const section = z
     backup: backup.prefault({}).describe('`pgark backup`.'),
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
     push: push.prefault({}).describe('`pgark wal-push`.'),
+    drill: drill.prefault({}).describe('`pgark drill`.'),
     agent: agent.prefault({}).describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
     status: status.prefault({}).describe('`pgark status` and `pgark map`.'),

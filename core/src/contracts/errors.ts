@@ -322,6 +322,19 @@ const TABLE = {
     2,
     'Fix the cause and run the same command again; it resumes.',
   ],
+
+  DRILL_FAILED: [
+    'a drill found that the backup does not give the database back',
+    false,
+    4,
+    'See which check failed; take a new backup, and keep older ones until it is proven.',
+  ],
+  DRILL_INCONCLUSIVE: [
+    'a drill ended without a verdict, for a reason of the host that it ran on',
+    true,
+    2,
+    'Mend what the message names and run the drill again; nothing is known about the backup.',
+  ],
 } as const;
 
 /** A code of the error table. */

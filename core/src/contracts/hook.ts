@@ -32,6 +32,21 @@ export interface ArchiveEvents {
     readonly bytes: number;
   };
   'restore.finished': { readonly backup: string; readonly directory: string };
+  /** The backup is proven: it was restored up to `lsn` and passed all checks. */
+  'drill.finished': {
+    readonly backup: string;
+    readonly repository: string;
+    readonly target: string;
+    readonly lsn: string;
+    readonly seconds: number;
+  };
+  /** `inconclusive` says nothing about the backup: the host of the drill is at fault. */
+  'drill.failed': {
+    readonly backup: string;
+    readonly repository: string;
+    readonly outcome: 'failed' | 'inconclusive';
+    readonly message: string;
+  };
 }
 
 export type EventName = keyof ArchiveEvents;

@@ -179,8 +179,11 @@ async function commit(copy: BackupRecord, target: Repository, call: CallOptions)
   }
 }
 
-/** What is true of one repository alone: that it had not got something, what was found when it was read back, that it removes something. */
-const OF_ONE_REPOSITORY: ReadonlySet<string> = new Set(['behind', 'verify', EXPIRED]);
+/**
+ * What is true of the objects of one repository alone: that it had not got something, what was found when it was read back or restored, that it
+ * removes something.
+ */
+const OF_ONE_REPOSITORY: ReadonlySet<string> = new Set(['behind', 'verify', 'drill', EXPIRED]);
 
 /**
  * Adds the facts about a subject (a backup's id, or `wal`) that the target does not have; kind and millisecond tell one from another. Gives

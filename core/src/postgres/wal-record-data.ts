@@ -67,20 +67,31 @@ interface WalBackupEnd extends WalRecordPosition {
   readonly start: bigint;
 }
 
+/** `CREATE TABLESPACE`: its replay writes to `location` itself, wherever the other tablespaces were mapped to. */
+interface WalTablespace extends WalRecordPosition {
+  readonly kind: 'tablespace';
+  readonly oid: number;
+  /** Empty for one inside the data directory. */
+  readonly location: string;
+}
+
 /** The records that matter to an archive; the reader passes over all others. */
-export type WalRecord = WalTransaction | WalRestorePoint | WalCheckpoint | WalEndOfRecovery | WalSwitch | WalBackupEnd;
+export type WalRecord =
+  WalTransaction | WalRestorePoint | WalCheckpoint | WalEndOfRecovery | WalSwitch | WalBackupEnd | WalTablespace;
 
 /** Size of the header of a record in bytes. */
 export const WAL_RECORD_HEADER = 24;
 
 const RM_XLOG = 0;
 const RM_XACT = 1;
+const RM_TABLESPACE = 5;
 const XLOG_CHECKPOINT_SHUTDOWN = 0x00;
 const XLOG_CHECKPOINT_ONLINE = 0x10;
 const XLOG_SWITCH = 0x40;
 const XLOG_BACKUP_END = 0x50;
 const XLOG_RESTORE_POINT = 0x70;
 const XLOG_END_OF_RECOVERY = 0x90;
+const TABLESPACE_CREATE = 0x00;
 const XACT_COMMIT = 0x00;
 const XACT_PREPARE = 0x10;
 const XACT_ABORT = 0x20;
@@ -90,6 +101,7 @@ const XACT_ABORT_PREPARED = 0x40;
 /** Whether a record of this resource manager and info byte is one that {@link decodeWalRecord} reads. */
 export function isRelevant(rmid: number, info: number): boolean {
   if (rmid === RM_XACT) return (info & 0x70) <= XACT_ABORT_PREPARED;
+  if (rmid === RM_TABLESPACE) return (info & 0xf0) === TABLESPACE_CREATE;
   if (rmid !== RM_XLOG) return false;
   switch (info & 0xf0) {
     case XLOG_CHECKPOINT_SHUTDOWN:
@@ -123,6 +135,13 @@ export function decodeWalRecord(
     const data = mainData(view);
     if (data === undefined) return undefined;
     const info = view.getUint8(16);
+    if (view.getUint8(17) === RM_TABLESPACE)
+      return {
+        kind: 'tablespace',
+        ...position,
+        oid: data.getUint32(0, true),
+        location: text(data, 4, data.byteLength),
+      };
     return view.getUint8(17) === RM_XACT
       ? decodeTransaction(data, info, view.getUint32(4, true), position, pageMagic)
       : decodeXlog(data, info & 0xf0, position);

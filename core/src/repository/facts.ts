@@ -95,6 +95,30 @@ export class Facts {
     return last && this.read(last, options);
   }
 
+  /**
+   * By subject, the newest fact of a kind that `wanted` accepts; a subject without one is absent. One listing for all subjects, and few
+   * reads. Errors: `REPOSITORY_FORMAT`, those of the storage.
+   */
+  async newestOfEach(
+    kind: string,
+    wanted: (fact: Fact) => boolean,
+    options: CallOptions = {},
+  ): Promise<ReadonlyMap<string, Fact>> {
+    const names = new Map<string, FactName[]>();
+    for await (const name of this.names(options))
+      if (name.kind === kind) names.set(name.subject, [...(names.get(name.subject) ?? []), name]);
+    const found = new Map<string, Fact>();
+    for (const [subject, own] of names) {
+      for (const name of own.toReversed()) {
+        const fact = await this.read(name, options);
+        if (!wanted(fact)) continue;
+        found.set(subject, fact);
+        break;
+      }
+    }
+    return found;
+  }
+
   /** What a fact says. Errors: `REPOSITORY_FORMAT`, those of the storage. */
   async read({ key }: Pick<FactName, 'key'>, options: CallOptions = {}): Promise<Fact> {
     const text = Buffer.from(await readSmall(this.#context.storage, key, options)).toString('utf8');

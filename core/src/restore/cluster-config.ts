@@ -54,9 +54,16 @@ export async function completeConfig(
   };
 }
 
-function minimalConfig(control: Uint8Array): string {
+/** The settings that a server needs at least as high to replay WAL of the server that wrote these bytes of pg_control. */
+export function controlLimits(control: Uint8Array): readonly (readonly [name: string, value: number])[] {
   const view = new DataView(control.buffer, control.byteOffset, control.byteLength);
-  const limits = LIMITS.map(([name, offset]) => `${name} = ${view.getInt32(offset, true)}\n`).join('');
+  return LIMITS.map(([name, offset]) => [name, view.getInt32(offset, true)]);
+}
+
+function minimalConfig(control: Uint8Array): string {
+  const limits = controlLimits(control)
+    .map(([name, value]) => `${name} = ${value}\n`)
+    .join('');
   return `# Written by "pgark restore", because the backup has no postgresql.conf. Copy the settings of the old server,
 # above all shared_preload_libraries, memory and listen_addresses.
 listen_addresses = 'localhost'

@@ -7,6 +7,7 @@ import { register as config } from './config.ts';
 import { register as copy } from './copy.ts';
 import { register as expire } from './expire.ts';
 import { register as gc } from './gc.ts';
+import { register as drill } from './drill.ts';
 import { register as init } from './init.ts';
 import { register as keys } from './keys.ts';
 import { register as list } from './list.ts';
@@ -37,6 +38,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   keys,
   restore,
   verify,
+  drill,
   copy,
   walPush,
   walFetch,

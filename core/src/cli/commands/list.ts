@@ -8,6 +8,7 @@ import { pinDocument, pinOn, pinText, type FoundPin } from '../backup-pins.ts';
 import { verifiedText, type Verified } from '../backup-verified.ts';
 import { formatRatio, storedSize } from '../backup-view.ts';
 import type { FoundBackup } from '../backups.ts';
+import { provenText, type LastDrill } from '../drill-text.ts';
 import { formatBytes, formatTime } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Column } from '../output.ts';
@@ -32,14 +33,16 @@ export function register(program: Command): void {
         const pinned = await findPins(opened.repositories, { backups, failures }, { signal });
         const { findVerified } = await import('../backup-verified.ts');
         const verified = await findVerified(backups, { signal });
-        const known: OnRecord = { gaps: found.gaps, pins: pinned.pins, verified };
+        const { findDrills } = await import('../backup-drills.ts');
+        const drills = await findDrills(opened.repositories, { backups, failures }, { signal });
+        const known: OnRecord = { gaps: found.gaps, pins: pinned.pins, verified, drillOf: drills.of };
         if (output.isJson) output.json(backups.map((backup) => entryOf(backup, known)));
         else if (backups.length > 0) output.table(backups, columns(backups, known, opened.repositories.length > 1));
         for (const gap of found.gaps) {
           const message = `WAL is lost from ${describeGap(gap)} (repository ${gap.repository}): backups from before it end there`;
           logger.warn({ repository: gap.repository }, message);
         }
-        throwFailures([...failures, ...found.failures, ...pinned.failures]);
+        throwFailures([...failures, ...found.failures, ...pinned.failures, ...drills.failures]);
         if (!backups.some(({ state }) => state === 'complete')) {
           const which = backups.length === 0 ? 'are no backups' : 'is no complete backup';
           throw new ArchiveError('BACKUP_NOT_FOUND', `there ${which} of cluster "${config.cluster}"`, {
@@ -60,6 +63,7 @@ interface OnRecord {
   readonly gaps: readonly FoundGap[];
   readonly pins: readonly FoundPin[];
   readonly verified: ReadonlyMap<FoundBackup, Verified>;
+  readonly drillOf: (backup: FoundBackup) => LastDrill;
 }
 
 /** A backup for programs. */
@@ -78,6 +82,7 @@ function entryOf(backup: FoundBackup, known: OnRecord): Record<string, unknown> 
       record,
       gaps: gapsInTheWayOf(record, own).map(gapDocument),
       verified,
+      drill: known.drillOf(backup),
       ...(pin === undefined ? {} : { pin: pinDocument(pin) }),
     };
   }
@@ -88,7 +93,7 @@ function entryOf(backup: FoundBackup, known: OnRecord): Record<string, unknown> 
 
 function columns(
   backups: readonly FoundBackup[],
-  { pins, verified }: OnRecord,
+  { pins, verified, drillOf }: OnRecord,
   named: boolean,
 ): readonly Column<FoundBackup>[] {
   const several = (of: (backup: FoundBackup) => string): boolean => new Set(backups.map(of)).size > 1;
@@ -113,6 +118,7 @@ function columns(
     { title: 'STORED', value: fact((record) => formatBytes(storedSize(record))), align: 'right' },
     { title: 'RATIO', value: fact(formatRatio), align: 'right' },
     { title: 'VERIFIED', value: (backup) => verifiedText(verified.get(backup)) },
+    { title: 'PROVEN', value: (backup) => provenText(drillOf(backup)) },
     { title: 'LABEL', value: fact(({ label }) => label) },
     ...(pins.length === 0
       ? []

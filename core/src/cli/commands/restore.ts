@@ -8,21 +8,16 @@ import type { RestoreOptions, RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
 import { count } from '../backup-view.ts';
+import { fetchCommandOf } from '../fetch-command.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { formatBytes, formatDuration } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
 import { runCommand, type CommandContext } from '../run.ts';
+import { addTargetOptions, targetOfFlags, type TargetFlags } from '../target-options.ts';
 
-interface RestoreFlags {
-  readonly target?: string;
-  readonly targetTime?: string;
-  readonly targetLsn?: string;
-  readonly targetXid?: string;
-  readonly targetName?: string;
-  readonly targetTimeline: string;
+interface RestoreFlags extends TargetFlags {
   readonly targetAction: TargetAction;
-  readonly exclusive?: boolean;
   readonly standby?: boolean;
   readonly primaryConninfo?: string;
   readonly backup?: string;
@@ -45,19 +40,13 @@ export function register(program: Command): void {
   const restore = program
     .command('restore')
     .description('restore a data directory to any moment; prints the plan first')
-    .argument('[directory]', 'the new data directory: absent, empty, or of an interrupted restore')
-    .option('--target-time <time>', 'up to a moment: "2026-11-21 06:00:00+02", "5 minutes ago"')
-    .option('--target-lsn <lsn>', 'up to a position in the WAL')
-    .option('--target-xid <id>', 'up to the end of a transaction')
-    .option('--target-name <name>', 'up to a restore point, as made by pg_create_restore_point()')
-    .option('--target <word>', 'latest: all that the archive has (default); immediate: the end of the backup')
-    .option('--target-timeline <timeline>', 'a number, latest, or current (that of the backup)', 'latest')
+    .argument('[directory]', 'the new data directory: absent, empty, or of an interrupted restore');
+  addTargetOptions(restore)
     .addOption(
       new Option('--target-action <action>', 'what the server does at the target')
         .choices(['pause', 'promote', 'shutdown'])
         .default('promote'),
     )
-    .option('--exclusive', 'end just before the target time, LSN or transaction')
     .option('--standby', 'make a standby that follows a primary')
     .option('--primary-conninfo <conninfo>', 'how the standby reaches its primary')
     .option('--backup <id>', 'begin from this backup (default: the newest that leads to the target)')
@@ -196,15 +185,8 @@ async function planOptions(
   directory: string | undefined,
   flags: RestoreFlags,
 ): Promise<Omit<PlanOptions, 'repositories'>> {
-  const { parseTarget, parseTimeline } = await import('../../restore/target.ts');
-  const target = parseTarget({
-    time: flags.targetTime,
-    lsn: flags.targetLsn,
-    xid: flags.targetXid,
-    name: flags.targetName,
-    target: flags.target,
-    exclusive: flags.exclusive,
-  });
+  const { parseTimeline } = await import('../../restore/target.ts');
+  const target = await targetOfFlags(flags);
   const standby = flags.standby === true;
   if (standby && target.kind !== 'latest')
     throw new ArchiveError('USAGE', 'a standby has no recovery target', { hint: 'Leave out --standby or the target.' });
@@ -241,18 +223,6 @@ function wholeNumber(text: string): number {
   const number = /^\d{1,2}$/.test(text) ? Number(text) : 0;
   if (number >= 1 && number <= 64) return number;
   throw new ArchiveError('USAGE', `not a number from 1 to 64: "${text}"`);
-}
-
-async function fetchCommandOf(
-  { loaded, config }: CommandContext,
-  repositories: readonly string[],
-  asOf: Date | undefined,
-): Promise<readonly string[]> {
-  const { ownCommand } = await import('../own-command.ts');
-  const file = loaded.path === undefined ? [] : ['--config', loaded.path];
-  const names = repositories.flatMap((name) => ['--repository', name]);
-  const past = asOf === undefined ? [] : ['--as-of', asOf.toISOString()];
-  return [...ownCommand(), ...file, '--cluster', config.cluster, 'wal-fetch', ...names, ...past];
 }
 
 /** Variables that set keys of the config: the server that runs the command has another environment. */

@@ -9,6 +9,7 @@ import { gapDocument, type FoundGap } from '../backup-gaps.ts';
 import { verifiedText, type Verified } from '../backup-verified.ts';
 import type { BackupWal } from '../backup-wal.ts';
 import { count, formatRatio, storedSize } from '../backup-view.ts';
+import { drillText, type LastDrill } from '../drill-text.ts';
 import { formatBytes, formatTime } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
@@ -56,15 +57,19 @@ export function register(program: Command): void {
           repository: copy.repository.name,
           last,
         }));
+        const { findDrills } = await import('../backup-drills.ts');
+        const proofs = await findDrills(opened.repositories, { ...found, backups: copies }, { signal });
+        const drills = copies.map((copy) => ({ repository: copy.repository.name, last: proofs.of(copy) }));
         if (output.isJson)
           output.json({
             ...documentOf(record, repository.name, wal),
             gaps: gaps.map(gapDocument),
             pins: pins.map(pinDocument),
             verified,
+            drills,
           });
-        else print(output, record, wal, { gaps, pins: pins.map(pinText), verified });
-        throwFailures([...wal.failures, ...known.failures, ...pinned.failures]);
+        else print(output, record, wal, { gaps, pins: pins.map(pinText), verified, drills });
+        throwFailures([...wal.failures, ...known.failures, ...pinned.failures, ...proofs.failures]);
         if (wal.missing.length > 0) {
           throw new ArchiveError(
             'WAL_NOT_FOUND',
@@ -108,6 +113,7 @@ interface OnRecord {
   readonly gaps: readonly FoundGap[];
   readonly pins: readonly string[];
   readonly verified: readonly { readonly repository: string; readonly last: Verified }[];
+  readonly drills: readonly { readonly repository: string; readonly last: LastDrill }[];
 }
 
 function print(output: Output, record: BackupRecord, wal: BackupWal, known: OnRecord): void {
@@ -137,7 +143,7 @@ function print(output: Output, record: BackupRecord, wal: BackupWal, known: OnRe
 function factLines(
   record: BackupRecord,
   wal: BackupWal,
-  { gaps, pins, verified }: OnRecord,
+  { gaps, pins, verified, drills }: OnRecord,
 ): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
@@ -178,6 +184,10 @@ function factLines(
       ({ repository, last }) =>
         ['verified', verifiedText(last) + (wal.isShared ? ` (repository ${repository})` : '')] as const,
     ),
+    ...drills.map(({ repository, last }) => {
+      const where = drills.length === 1 ? '' : ` (repository ${repository})`;
+      return ['proven', drillText(last) + where] as const;
+    }),
     ['tool', `pgark ${record.tool}`],
   ];
 }
