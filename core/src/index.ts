@@ -39,6 +39,8 @@ export {
   type PlannedBackup,
   type WalCount,
 } from './copy/plan.ts';
+export { drill, type DrillOptions, type DrillProgress, type DrillResult } from './drill/drill.ts';
+export type { DrillCheck, DrillOutcome, DrillPhases, DrillReached, DrillRecord } from './drill/drill-result.ts';
 export type { InstalledPlugin } from './plugins/discovery.ts';
 export type { Events } from './plugins/events.ts';
 export { Registry, type RegistryOptions } from './plugins/registry.ts';
