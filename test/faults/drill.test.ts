@@ -13,6 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { guardFolder } from '../../core/src/drill/folder-guard.ts';
+import { ScratchFolder } from '../../core/src/drill/scratch-folder.ts';
 import { TestArchive } from '../support/archive.ts';
 import { serverHome, serverUser } from '../support/binaries.ts';
 import type { CliChild } from '../support/cli.ts';
@@ -155,22 +157,28 @@ test('H-33 folders of clusters, and such as hold anything, are refused untouched
     rmSync(link);
   });
   const inside = readdirSync(join(space, 'live'))[0] ?? '';
-  for (const [folder, said] of [
-    [server.data, /is not empty/],
-    [join(server.data, 'drill'), /lies inside .*a data directory/],
-    [join(server.data, 'base', 'drill'), /lies inside .*a data directory/],
-    [join(link, 'drill'), /lies inside .*a data directory/],
-    [join(space, 'live'), /is not empty/],
-    [join(space, 'live', 'drill'), /the folder of a tablespace/],
-    [join(space, 'live', inside, 'drill'), /a tablespace/],
-    [space, /is not empty/],
-    [precious, /is not empty/],
-    [join(archive.folder, 'x'.repeat(100)), /too long for a socket/],
-  ] as const) {
-    const result = await untouched(() => drillCli(archive, [...early(), '--folder', folder]));
-    expect(result, folder).toMatchObject({ code: 3, stdout: '' });
-    expect(result.stderr).toMatch(said);
-  }
+  await untouched(async () => {
+    for (const [folder, said] of [
+      [join(server.data, 'base', 'drill'), /lies inside .*a data directory/],
+      [join(link, 'drill'), /lies inside .*a data directory/],
+      [join(space, 'live', 'drill'), /the folder of a tablespace/],
+      [join(space, 'live', inside, 'drill'), /a tablespace/],
+      [join(archive.folder, 'x'.repeat(100)), /too long for a socket/],
+    ] as const)
+      await expect(guardFolder(folder, []), folder).rejects.toThrow(said);
+    // On a host that has lost the files, the place is still that of a tablespace.
+    const gone = join(archive.folder, 'gone');
+    for (const folder of [gone, join(gone, 'below'), archive.folder])
+      await expect(guardFolder(folder, [gone]), folder).rejects.toThrow(/touches .* a tablespace/);
+    for (const folder of [server.data, join(space, 'live'), space, precious])
+      await expect(
+        ScratchFolder.claim(folder, undefined, () => undefined),
+        folder,
+      ).rejects.toThrow(/is not empty/);
+    const refused = await drillCli(archive, [...early(), '--folder', join(server.data, 'drill')]);
+    expect(refused).toMatchObject({ code: 3, stdout: '' });
+    expect(refused.stderr).toMatch(/lies inside .*a data directory/);
+  });
   expect(readdirSync(precious)).toEqual(['file']);
 });
 

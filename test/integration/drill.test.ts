@@ -3,33 +3,42 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestArchive } from '../support/archive.ts';
-import { digests, documentOf, drillCli, drillFolder, drillSection } from '../support/drilling.ts';
+import { serverUser } from '../support/binaries.ts';
+import { runCli } from '../support/cli.ts';
+import { digests, documentOf, drillArguments, drillFolder, drillSection } from '../support/drilling.ts';
 import { MAJORS, PostgresServer } from '../support/postgres.ts';
+import { tool } from '../support/tools.ts';
+
+/** The version that is looked at more closely. */
+const ONE = 15;
+const user = serverUser();
 
 describe.each(MAJORS)('PostgreSQL %i', (major) => {
   const undo: (() => unknown)[] = [];
   let archive: TestArchive;
   let id = '';
   let witness = '';
+  // Where Debian's programs are, they are found without being named, and bring pg_checksums.
+  const checksums = major === ONE && tool('pg_checksums') !== undefined;
 
   beforeAll(async () => {
     const server = await PostgresServer.create({ major });
     undo.push(() => server.destroy());
     witness = join(server.folder, 'witness');
-    server.configure({ archive_mode: 'on', archive_command: `echo %f >> ${witness}`, shared_buffers: '64MB' });
+    server.configure({ archive_mode: 'on', archive_command: `echo %f >> ${witness}` });
     await server.start();
-    archive = new TestArchive(server, {
-      config: drillSection(major, {
-        checks: [{ name: 'rows', sql: 'SELECT count(*) FROM kept', expect: '20000' }, { sql: 'SELECT 1' }],
-      }),
-    });
+    const checks = [
+      { name: 'rows', sql: 'SELECT count(*) >= 1000 FROM kept', expect: 't' },
+      { sql: 'SELECT 1; SELECT 2.50', expect: '2.50' },
+    ];
+    const bin = checksums ? { bin: undefined } : {};
+    const owner = user === undefined ? {} : { user: `${user.uid}:${user.gid}` };
+    archive = new TestArchive(server, { config: drillSection(major, { checks, ...owner, ...bin }) });
     undo.push(() => archive.destroy());
     const receiver = await archive.receive(server);
-    await server.query('CREATE TABLE kept (n int PRIMARY KEY, t text)');
-    await server.query('INSERT INTO kept SELECT n, md5(n::text) FROM generate_series(1, 15000) n');
+    await server.query('CREATE TABLE kept AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n');
     id = (await archive.backup()).id;
-    await server.query('INSERT INTO kept SELECT n, md5(n::text) FROM generate_series(15001, 20000) n');
-    // Left in postgresql.auto.conf of every backup from now on, and of this one's WAL, nothing must act on it.
+    await server.query('INSERT INTO kept SELECT n, md5(n::text) FROM generate_series(1001, 2000) n');
     await archive.switchWal(server);
     await receiver.stop();
     await server.stop();
@@ -40,11 +49,15 @@ describe.each(MAJORS)('PostgreSQL %i', (major) => {
 
   test('H-40 a drill proves a good backup, records it, and leaves nothing; a drill never archives', async () => {
     const archived = readFileSync(witness, 'utf8');
+    expect(archived).not.toBe('');
     const before = digests(archive.repository);
-    const ran = await drillCli(archive);
+    // With one version to a random moment, and with one as root, if the tests are.
+    const target = major === 18 ? ['--random', '--seed', '7'] : [];
+    const ran = await runCli(drillArguments(archive, target), major === 16 ? {} : { ...user });
     expect(ran, ran.stderr).toMatchObject({ code: 0 });
     const result = documentOf(ran);
     expect(result).toMatchObject({ outcome: 'proven', backup: id, repository: 'primary', recorded: true });
+    expect(result.target).toMatchObject(major === 18 ? { kind: 'time', seed: 7 } : { kind: 'latest', timeline: 1 });
     expect(result.reached?.timeline).toBe(1);
     expect(Math.floor((result.serverVersion ?? 0) / 10_000)).toBe(major);
     expect(result.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual([
@@ -52,7 +65,7 @@ describe.each(MAJORS)('PostgreSQL %i', (major) => {
       'rows passed',
       'checks[1] passed',
       'amcheck passed',
-      'checksums skipped',
+      `checksums ${checksums ? 'passed' : 'skipped'}`,
     ]);
     expect(Object.keys(result.phases)).toEqual(['plan', 'wal', 'restore', 'recovery', 'checks']);
     expect(existsSync(drillFolder(archive))).toBe(false);
@@ -67,7 +80,7 @@ describe.each(MAJORS)('PostgreSQL %i', (major) => {
       readonly data: object;
     };
     expect(fact).toMatchObject({ kind: 'drill', data: { outcome: 'proven', bytes: result.bytes } });
-
+    if (major !== ONE) return;
     const [listed] = await archive.json<readonly { readonly drill?: { readonly outcome: string } }[]>(['list']);
     expect(listed?.drill?.outcome).toBe('proven');
     expect(await archive.run(['list'])).toMatch(/PROVEN\n.* ago\n/);

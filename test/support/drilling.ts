@@ -26,17 +26,27 @@ export function drillSection(
   return { drill: { bin: join(serverHome(major), 'bin'), timeout: '60s', ...more } };
 }
 
-function args(archive: TestArchive, more: readonly string[]): readonly string[] {
-  return ['--config', archive.config, 'drill', '--no-sync', '--folder', drillFolder(archive), ...more];
+/** `pgark drill`, with what a test wants of it. */
+export function drillArguments(archive: TestArchive, more: readonly string[], json = true): readonly string[] {
+  return [
+    ...(json ? ['--json'] : []),
+    '--config',
+    archive.config,
+    'drill',
+    '--no-sync',
+    '--folder',
+    drillFolder(archive),
+    ...more,
+  ];
 }
 
 /** Runs `pgark drill --json` as the user of the server. */
 export async function drillCli(archive: TestArchive, more: readonly string[] = []): Promise<CliResult> {
-  return runCli(['--json', ...args(archive, more)], { ...serverUser() });
+  return runCli(drillArguments(archive, more), { ...serverUser() });
 }
 
 export function spawnDrill(archive: TestArchive, more: readonly string[] = []): CliChild {
-  return spawnCli(args(archive, more), { ...serverUser() });
+  return spawnCli(drillArguments(archive, more, false), { ...serverUser() });
 }
 
 export function documentOf({ code, stdout, stderr }: CliResult): DrillDocument {

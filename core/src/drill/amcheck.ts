@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { ask, refusal, type Answer, type CheckOptions } from './checks.ts';
 import type { DrillCheck } from './drill-result.ts';
 import type { ScratchServer } from './scratch-server.ts';
+import { sqlstateOf } from './verdict.ts';
 
 /** Damaged relations that a result names. */
 const NAMED = 5;
@@ -11,6 +12,9 @@ interface Relation {
   readonly name: string;
   readonly isIndex: boolean;
 }
+
+/** What says that files are damaged or missing; anything else, such as an index of a kind that cannot be checked, does not. */
+const DAMAGE = /^(?:XX...|58P01)$/;
 
 const RELATIONS = `SELECT c.oid, c.oid::pg_catalog.regclass::text AS name, c.relkind = 'i' AS "isIndex"
   FROM pg_catalog.pg_class c
@@ -70,6 +74,8 @@ async function checkDatabase(client: Client, database: string, found: Found, opt
   if (available.length === 0)
     return { outcome: 'skipped', detail: 'the server of the drill does not have the extension amcheck' };
   await client.query('CREATE EXTENSION IF NOT EXISTS amcheck');
+  // A cluster that was upgraded may have that of an old version, which knows nothing of tables.
+  await client.query('ALTER EXTENSION amcheck UPDATE');
   const { rows: place } = await client.query<{ schema: string }>(
     `SELECT pg_catalog.quote_ident(nspname) AS schema FROM pg_catalog.pg_extension e
        JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'amcheck'`,
@@ -114,6 +120,8 @@ async function checkRelation(client: Client, schema: string, { oid, isIndex }: R
     return { outcome: 'failed', detail: 'damaged', said: rows.map(({ said }) => said).join(', ') };
   } catch (error) {
     const answer = refusal(error);
-    return answer.outcome === 'failed' ? { ...answer, detail: 'damaged' } : answer;
+    if (answer.outcome !== 'failed') return answer;
+    const isDamage = DAMAGE.test(sqlstateOf(error) ?? '');
+    return { ...answer, ...(isDamage ? { detail: 'damaged' } : { outcome: 'inconclusive' }) };
   }
 }

@@ -1,11 +1,11 @@
 /** Questions that a restored cluster is asked. */
 import type { Client } from 'pg';
 import type { DrillCheckConfig } from '../config/config.ts';
-import { errnoOf, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { checkName, type DrillCheck } from './drill-result.ts';
 import type { ScratchServer } from './scratch-server.ts';
-import { isOfTheHost } from './verdict.ts';
+import { isOfTheHost, sqlstateOf } from './verdict.ts';
 
 export interface CheckOptions extends CallOptions {
   readonly onProgress: (text: string) => void;
@@ -110,8 +110,8 @@ export async function ask(
 /** What an error of a statement or of connecting means. Only the code is kept: the message may hold values. */
 export function refusal(error: unknown): Answer {
   const said = error instanceof Error ? error.message : String(error);
-  const sqlstate = isArchiveError(error) ? error.details['sqlstate'] : errnoOf(error);
-  if (typeof sqlstate !== 'string' || !/^[0-9A-Z]{5}$/.test(sqlstate)) throw error;
+  const sqlstate = sqlstateOf(error);
+  if (sqlstate === undefined) throw error;
   const outcome = isOfTheHost({ sqlstate, text: said }) ? 'inconclusive' : 'failed';
   return { outcome, detail: `the server refused it with SQLSTATE ${sqlstate}`, said };
 }

@@ -5,13 +5,13 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Client } from 'pg';
-import { ArchiveError, errnoOf, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { openClient } from '../postgres/connect.ts';
 import { resolveTarget } from '../postgres/target.ts';
 import type { Owner } from '../restore/owner.ts';
 import { PORT, sessionOptions } from './server-config.ts';
-import { deathOf, isOfTheHost, type LogLine } from './verdict.ts';
+import { deathOf, isOfTheHost, sqlstateOf, type LogLine } from './verdict.ts';
 
 export interface ScratchServerOptions {
   /** The program `postgres`. */
@@ -117,9 +117,9 @@ export class ScratchServer {
 
   /** What an error that came from asking the server means: that it has ended, or what it said. */
   async explain(error: unknown): Promise<unknown> {
-    const sqlstate = isArchiveError(error) ? error.details['sqlstate'] : errnoOf(error);
+    const sqlstate = sqlstateOf(error);
     const text = error instanceof Error ? error.message : String(error);
-    if (typeof sqlstate === 'string' && /^[0-9A-Z]{5}$/.test(sqlstate)) {
+    if (sqlstate !== undefined) {
       const code = isOfTheHost({ sqlstate, text }) ? 'DRILL_INCONCLUSIVE' : 'DRILL_FAILED';
       return isArchiveError(error) ? error : new ArchiveError(code, `the restored server: ${text}`, { cause: error });
     }

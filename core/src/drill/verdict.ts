@@ -1,5 +1,5 @@
 /** Whose fault it is when a drill does not succeed: that of the backup, or that of the host it runs on. */
-import { ArchiveError, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
+import { ArchiveError, errnoOf, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 
 /** What the archive itself is at fault for. Everything else says nothing about the backup. */
 const OF_THE_ARCHIVE: ReadonlySet<ErrorCode> = new Set([
@@ -46,6 +46,12 @@ const OF_THE_HOST = /^(?:53...|58030|57014|57P0[1-5]|F0...|42501|55P02)$/;
 /** Without a code of its own: a library, locale or resource manager that the host or this server lacks, or an outage of the storage. */
 const LACKING =
   /could not access file|could not load library|locale is incompatible|locale .* does not exist|resource manager with ID \d+ not registered|from archive: child process|could not (?:map|create|resize) (?:anonymous )?shared memory|could not create (?:any )?.*(?:socket|lock file)/i;
+
+/** The SQLSTATE of an error that a server reported; undefined for any other. */
+export function sqlstateOf(error: unknown): string | undefined {
+  const code = isArchiveError(error) ? error.details['sqlstate'] : errnoOf(error);
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
 
 /** Whether an error that a server reported is the fault of its host. */
 export function isOfTheHost({ sqlstate, text }: Pick<LogLine, 'sqlstate' | 'text'>): boolean {

@@ -35,8 +35,7 @@ test('to a time: no transaction beyond it', () => {
 });
 
 test.each(['lsn', 'xid', 'name'] as const)('to a record, %s', (kind) => {
-  const at = (exclusive: boolean): Planned =>
-    plan({ kind, lsn: goal.lsn, xid: 800n, name: 'x', exclusive }, { goal });
+  const at = (exclusive: boolean): Planned => plan({ kind, lsn: goal.lsn, xid: 800n, name: 'x', exclusive }, { goal });
   expect(notReached(at(false), end(goal.lsn + 60n))).toBeUndefined();
   expect(notReached(at(false), end(goal.lsn))).toContain('not just after 0/2500000');
   if (kind === 'name') return;
