@@ -6,6 +6,7 @@ import * as z from 'zod';
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { leaseKey, leasesPrefix, parseLeaseKey } from './layout.ts';
+import { NO_LOCK } from '../storage/lock.ts';
 import { putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
 
@@ -86,7 +87,8 @@ export class Leases {
     for (let until = Date.parse(content.until); ; until++) {
       const key = this.#prefix + leaseKey(id, until);
       try {
-        await putBytes(storage, key, bytes, options);
+        // It is removed at its end.
+        await putBytes(storage, key, bytes, { ...signalOf(options), ...NO_LOCK });
       } catch (error) {
         // One that was written in the same millisecond.
         if (isArchiveError(error, 'STORAGE_EXISTS')) continue;

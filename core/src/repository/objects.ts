@@ -1,6 +1,6 @@
 /** Small things over a storage that every part of the repository needs. */
 import { ArchiveError } from '../contracts/errors.ts';
-import type { CallOptions, Storage } from '../contracts/storage.ts';
+import type { CallOptions, PutOptions, Storage } from '../contracts/storage.ts';
 
 /** The most bytes that {@link readSmall} takes into memory. */
 const SMALL = 64 * 1024 * 1024;
@@ -19,9 +19,10 @@ export async function putBytes(
   storage: Storage,
   key: string,
   bytes: Uint8Array,
-  options: CallOptions = {},
+  { retainUntil, ...options }: Pick<PutOptions, 'signal' | 'retainUntil'> = {},
 ): Promise<void> {
-  await storage.put(key, bodyOf(bytes), { ...signalOf(options), ifAbsent: true, size: bytes.byteLength });
+  const lock = retainUntil === undefined ? {} : { retainUntil };
+  await storage.put(key, bodyOf(bytes), { ...signalOf(options), ...lock, ifAbsent: true, size: bytes.byteLength });
 }
 
 /** Reads a small object whole. */

@@ -2,7 +2,15 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { segmentName, segmentNumber } from '../postgres/wal-file.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
-import { backupsPrefix, factsPrefix, markerKey, walFrom, walPrefix, historyPrefix } from '../repository/layout.ts';
+import {
+  backupsPrefix,
+  factsPrefix,
+  markerKey,
+  walFrom,
+  walPrefix,
+  historyPrefix,
+  timesPrefix,
+} from '../repository/layout.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { KeyRange } from './extend-locks.ts';
 
@@ -34,6 +42,7 @@ export async function neededRanges(options: NeededRangesOptions): Promise<readon
     marker,
     ...backups.map(({ id }) => ({ prefix: `${backupsPrefix(cluster, systemId)}${id}/` })),
     { prefix: factsPrefix(cluster, systemId) },
+    { prefix: timesPrefix(cluster, systemId) },
     // A backup whose record cannot be read may need any of it.
     ...(first === undefined || records.length < backups.length
       ? [{ prefix: wal }]

@@ -15,6 +15,6 @@ test('the newest fact of a kind that is wanted, for each subject', async () => {
     ['wal', 'gap', 6000, 'proven'],
   ] as const)
     await facts.add(subject, { kind, time, data: { outcome } });
-  const found = await facts.newest('drill', ({ data }) => data['outcome'] !== 'inconclusive');
+  const found = await facts.newestOfEach('drill', ({ data }) => data['outcome'] !== 'inconclusive');
   expect([...found]).toEqual([[ID, { kind: 'drill', time: 2000, data: { outcome: 'proven' } }]]);
 });

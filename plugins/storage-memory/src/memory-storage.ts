@@ -129,6 +129,7 @@ export class MemoryStorage implements Storage {
       const object = versions.findLast(({ since }) => since <= moment.getTime())?.object;
       if (object !== undefined) past.#objects.set(key, object);
     }
+    past.#sorted = [...past.#objects.keys()].toSorted(compareKeys);
     const begin = (): void => {
       if (this.#versions === undefined)
         throw new ArchiveError(
