@@ -106,7 +106,7 @@ async function makeArchive(): Promise<void> {
   };
   const take = async (server: PostgresServer): Promise<void> => {
     const shipper = new Shipper(server, repository);
-    await backup(server, repository, { partSize: 4 << 20 });
+    await backup(server, repository, { partSize: 4 << 20, walTimeout: 120_000 });
     await shipper.stop();
   };
   for (let round = 0; round < 3; round++) {

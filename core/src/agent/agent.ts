@@ -120,20 +120,22 @@ async function openServices(
   const archive = await openArchive(loaded, { logger, signal, retry: { deadline: 0 } }); // the commands wait in their own way
   const { repositories, writable } = archive;
   const fetch = new FetchService({ repositories, config, folder, logger });
+  const push = new PushService({
+    repositories: writable,
+    concurrency: config.agent.concurrency,
+    policy: config.push,
+    dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
+    logger,
+    signal,
+  });
   return {
     archive,
     cluster: config.cluster,
-    push: new PushService({
-      repositories: writable,
-      concurrency: config.agent.concurrency,
-      policy: config.push,
-      dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
-      logger,
-      signal,
-    }),
+    push,
     fetch,
     close: async () => {
       fetch.close();
+      await push.close();
       rmSync(folder, { recursive: true, force: true });
       await archive.close();
     },

@@ -1,8 +1,9 @@
 /** `wal-push` in the agent. */
+import { statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { PushConfig } from '../config/config.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
+import { isSegmentSize, parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { DroppedSegments } from '../wal-command/dropped-segments.ts';
 import { mayLetGo, shipLate } from '../wal-command/let-go.ts';
@@ -10,6 +11,7 @@ import { clusterOf, type CheckOptions, type FileChecks } from '../wal-command/lo
 import { readyFiles } from '../wal-command/look-ahead.ts';
 import { pushFile, walPush, type PushFile, type WalPushResult } from '../wal-command/push.ts';
 import { unlessAborted } from '../receive/backoff.ts';
+import { TimesRecorder } from '../times/times-recorder.ts';
 import { AheadLane, type AheadFile } from './ahead-lane.ts';
 import { KnownFiles } from './known-files.ts';
 import type { PushRequest } from './protocol.ts';
@@ -27,6 +29,8 @@ export interface PushServiceOptions {
 
 /** Files behind the one that is asked for that are archived ahead: the archiver looks at 64 at a time (PostgreSQL source: `pgarch.c`). */
 const AHEAD = 32;
+/** Milliseconds for what is written at the end. */
+const CLOSING = 5000;
 
 /**
  * Archives a file as the command does by itself, and in the meantime those that PostgreSQL has marked as ready behind it. Their own
@@ -36,6 +40,8 @@ export class PushService {
   readonly #options: PushServiceOptions;
   readonly #files = new KnownFiles();
   readonly #lanes: ReadonlyMap<Repository, AheadLane>;
+  /** By system identifier. */
+  readonly #times = new Map<string, TimesRecorder>();
 
   constructor(options: PushServiceOptions) {
     this.#options = options;
@@ -71,8 +77,38 @@ export class PushService {
   readonly #push: PushFile = async (repository, target, source, signal) => {
     const underWay = this.#lanes.get(repository)?.settled(target.path);
     if (underWay !== undefined) await unlessAborted(signal, underWay, `archiving ${target.name} was cancelled`);
-    return pushFile(repository, target, source, signal);
+    const outcome = await pushFile(repository, target, source, signal);
+    this.#scan(target);
+    return outcome;
   };
+
+  /** Keeps when the transactions of an archived segment ended. The server may use its file again, which shows when it is read. */
+  #scan({ name, path, systemId }: Parameters<PushFile>[1]): void {
+    const segmentSize = statSync(path, { throwIfNoEntry: false })?.size;
+    if (parseWalFileName(name)?.kind !== 'segment' || segmentSize === undefined || !isSegmentSize(segmentSize)) return;
+    const { repositories, logger } = this.#options;
+    const times =
+      this.#times.get(systemId) ??
+      new TimesRecorder({
+        systemId,
+        outlets: repositories.map((repository) => ({
+          name: repository.name,
+          add: async (segments, options) => {
+            // Never into the empty folder below a disk that is not mounted.
+            await repository.open(options);
+            await repository.times(systemId).add(segments, options);
+          },
+        })),
+        logger,
+      });
+    this.#times.set(systemId, times);
+    times.take({ name, segmentSize, to: segmentSize }, [path]);
+  }
+
+  /** Writes the commit times that are not written yet, within a short time. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#times.values()].map((times) => times.finish(CLOSING)));
+  }
 
   /** Never rejects. */
   async #lookAhead(file: WalFile, path: string, files: FileChecks, cluster: CheckOptions): Promise<void> {

@@ -3,6 +3,7 @@ import { formatLsn } from '../postgres/lsn.ts';
 import { describeGap } from '../repository/wal-gaps.ts';
 import type { LastVerify } from '../restore/verify-findings.ts';
 import { formatMoment } from '../restore/time-text.ts';
+import type { Unreadable } from '../map/ends.ts';
 import type { MappedLine, RecoveryMap, SystemMap } from '../map/recovery-map.ts';
 import { describeWindowEnd, type MapWindow } from '../map/windows.ts';
 import { count } from './backup-view.ts';
@@ -65,8 +66,12 @@ export function windowDocument(window: MapWindow): Readonly<Record<string, unkno
     ...(walEnd !== undefined && { walEnd: formatLsn(walEnd) }),
     backups,
     end: { ...end, text: describeWindowEnd(window) },
-    ...(unreadable !== undefined && { unreadable }),
+    ...(unreadable !== undefined && { unreadable: unreadableDocument(unreadable) }),
   };
+}
+
+function unreadableDocument({ recordedTime, ...rest }: Unreadable): Readonly<Record<string, unknown>> {
+  return { ...rest, ...(recordedTime !== undefined && { recordedTime: formatMoment(recordedTime) }) };
 }
 
 function verifyDocument({ time, level, findings }: LastVerify): Readonly<Record<string, unknown>> {
@@ -121,8 +126,9 @@ function printSystem(output: Output, cluster: string, system: SystemMap): void {
 const STATES = { suspect: 'suspect', damaged: 'damaged', 'no-wal': 'not restorable' } as const;
 
 /** Every moment before this one. */
-export function toText({ to }: MapWindow): string {
+export function toText({ to, unreadable }: MapWindow): string {
   if (to.time !== undefined) return formatMoment(to.time);
+  if (unreadable?.recordedTime !== undefined) return `${formatMoment(unreadable.recordedTime)} as recorded`;
   return to.isTimeKnown ? 'no transaction' : 'unknown';
 }
 

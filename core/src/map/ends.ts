@@ -15,7 +15,12 @@ export interface Unreadable {
   readonly segment: string;
   readonly code: ErrorCode;
   readonly message: string;
+  /** What the commit times beside the WAL say of the last transaction, microseconds since 1970; undefined when they do not. */
+  readonly recordedTime?: bigint | undefined;
 }
+
+/** What commit times say of segments up to one: the latest, microseconds since 1970. */
+export type RecordedTime = (last: LinePlace, segmentSize: number) => Promise<bigint | undefined>;
 
 /** What the end of a run says. LSNs and microseconds since 1970. */
 export type EndOfWal =
@@ -43,12 +48,12 @@ type Known = Extract<EndOfWal, { readonly state: 'read' }> & { readonly segments
 /** Reads ends of runs, each once however many backups lead there. */
 export class EndReader {
   readonly #archive: WalReader;
-  readonly #options: CallOptions;
+  readonly #options: CallOptions & { readonly recordedTime?: RecordedTime };
   readonly #known = new Map<string, Known[]>();
   readonly #failed = new Map<string, Unreadable>();
   readonly #unfinished = new Map<string, Uint8Array | Unreadable | undefined>();
 
-  constructor(archive: WalReader, options: CallOptions) {
+  constructor(archive: WalReader, options: CallOptions & { readonly recordedTime?: RecordedTime }) {
     this.#archive = archive;
     this.#options = options;
   }
@@ -90,7 +95,11 @@ export class EndReader {
       return end;
     } catch (error) {
       throwIfAborted(this.#options.signal, 'reading the end of the WAL');
-      const unreadable = unreadableBy(error, segmentName(last.timeline, last.number, segmentSize));
+      const recordedTime = await this.#options.recordedTime?.(last, segmentSize);
+      const unreadable = {
+        ...unreadableBy(error, segmentName(last.timeline, last.number, segmentSize)),
+        ...(recordedTime !== undefined && { recordedTime }),
+      };
       this.#failed.set(key, unreadable);
       return unreadable;
     }

@@ -15,9 +15,10 @@ import { gapsAmong, type RecordedGap } from '../repository/wal-gaps.ts';
 import { walReader } from '../repository/wal-union.ts';
 import { damagedObjects, lackedByAll } from '../restore/lacking-objects.ts';
 import { readLineage, type Lineage } from '../restore/lineage.ts';
+import { promotionProblem } from '../restore/promotion.ts';
 import { damagedKeys, lastVerify, type LastVerify } from '../restore/verify-findings.ts';
 import { isFaultOfWal } from '../restore/wal-pieces.ts';
-import { EndReader } from './ends.ts';
+import { EndReader, type RecordedTime } from './ends.ts';
 import type { MapBackup } from './map-backups.ts';
 import type { RepositoryState, SystemState } from './repository-state.ts';
 import { holdsWal, runsOf, type DamagedSegments } from './runs.ts';
@@ -128,7 +129,7 @@ async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): 
   const damaged = damagedSegments(held, wal.segmentSize);
   const found = backupsOf(held);
   const usable = found.filter(({ verdict }) => verdict.state === 'restorable').map(({ backup }) => backup);
-  const reader = new EndReader(archive, call);
+  const reader = new EndReader(archive, { ...call, recordedTime: recordedTimeOf(held, call) });
   const lines: MappedLine[] = [];
   const consistent = new Set<string>();
   const problems = new Map<string, string>();
@@ -151,8 +152,9 @@ async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): 
         if (run.consistent) consistent.add(run.backup.id);
         else problems.set(run.backup.id, `the WAL that makes it consistent is not all there: ${run.end.kind}`);
       }
-      const runs = all.filter(({ backup }) => usable.includes(backup));
-      lines.push({ timeline, problem: undefined, historyMissing, windows: await windowsOf(runs, reader) });
+      const blocked = await promotionProblem(archive, timeline, call);
+      const runs = blocked === undefined ? all.filter(({ backup }) => usable.includes(backup)) : [];
+      lines.push({ timeline, problem: blocked?.message, historyMissing, windows: await windowsOf(runs, reader) });
     } catch (error) {
       throwIfAborted(call.signal, 'drawing the map');
       if (!isArchiveError(error)) throw error;
@@ -188,6 +190,23 @@ async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): 
       .sort((one, other) => other.time - one.time),
   };
 }
+
+/** What the commit times of any repository say. One that cannot tell leaves it unknown. */
+function recordedTimeOf(held: readonly Held[], call: CallOptions): RecordedTime {
+  return async ({ timeline, number }, segmentSize) => {
+    const range = { first: number > LOOK_BACK ? number - LOOK_BACK : 0n, last: number, segmentSize };
+    const all = await Promise.allSettled(
+      held.map(({ repository, system }) => repository.times(system.systemId).between(timeline, range, call)),
+    );
+    const last = all
+      .flatMap((result) => (result.status === 'fulfilled' ? [...result.value.values()] : []))
+      .reduce((latest, one) => Math.max(latest, one.last ?? 0), 0);
+    return last === 0 ? undefined : BigInt(last);
+  };
+}
+
+/** Segments before the end of a run in which a transaction is looked for, when the WAL itself cannot be read. */
+const LOOK_BACK = 64n;
 
 function withWal(
   one: MappedBackup,

@@ -81,5 +81,6 @@ export function describeWindowEnd({ end, unreadable }: Pick<MapWindow, 'end' | '
   if (unreadable === undefined) return describeEnd(end);
   const { segment, code, message } = unreadable;
   if (OWN.has(code)) return `${describeEnd(end)}; ${segment} cannot be opened here (${message})`;
-  return `${segment} cannot be used: ${message}`;
+  const then = end.kind === 'end-of-archive' ? '' : `; then ${describeEnd(end)}`;
+  return `${segment} cannot be used: ${message}${then}`;
 }

@@ -14,6 +14,7 @@ import { findLacking } from './lacking-objects.ts';
 import { readLineage, type Lineage } from './lineage.ts';
 import type { PlanContext } from './plan-context.ts';
 import type { PlanProblem, RestorePlan } from './plan-types.ts';
+import { promotionProblem } from './promotion.ts';
 import { checkReach } from './reach.ts';
 import { recordedGaps } from './recorded-gaps.ts';
 import { RestoreSources } from './sources.ts';
@@ -99,6 +100,8 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   const { repositories } = sources;
   const lost = await recordedGaps({ repositories, run, goal, start: parseLsn(backup.startLsn), segmentSize }, context);
   const pieces = upTo(run.pieces, goal, backup);
+  const promotes = options.standby !== true && (options.action ?? 'promote') === 'promote';
+  const blocked = promotes ? await promotionProblem(base.archive, lineage.timeline, cancel) : undefined;
   const damaged = await damagedPieces(run.pieces, sources.repositories, context);
   const folders = await planFolders(backup, options);
   const others = await otherTimelines(lineage, context, segmentSize);
@@ -125,7 +128,11 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
     },
     folders: folders.folders,
     tablespaces: folders.tablespaces,
-    problems: [...chosen.problems, ...certain(reach.problems, { sources, target, run })],
+    problems: [
+      ...chosen.problems,
+      ...(blocked === undefined ? [] : [{ code: blocked.error.code, message: blocked.message, hint: blocked.hint }]),
+      ...certain(reach.problems, { sources, target, run }),
+    ],
     warnings: [
       ...sources.warnings,
       ...warnings,

@@ -44,6 +44,7 @@ export class TimesRecorder {
   #open = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #taken = new Set<string>();
+  readonly #dropped = new Set<string>();
 
   constructor(options: TimesRecorderOptions) {
     this.#options = options;
@@ -77,6 +78,12 @@ export class TimesRecorder {
     else this.#flushLater();
   }
 
+  /** The archive holds other WAL under this name: what was read here says nothing about it. */
+  drop(name: string): void {
+    this.#dropped.add(name);
+    for (const kept of this.#kept.values()) kept.delete(name);
+  }
+
   /** Writes what there is, within a time in milliseconds. */
   async finish(milliseconds: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
@@ -106,7 +113,7 @@ export class TimesRecorder {
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const found = this.#scan.take();
+    const found = this.#scan.take().filter(({ segment }) => !this.#dropped.has(segment));
     for (const kept of this.#kept.values()) {
       for (const one of found) kept.set(one.segment, one);
       for (const name of [...kept.keys()].slice(0, Math.max(0, kept.size - MOST_KEPT))) kept.delete(name);

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import type { StatusConfig } from '../../src/config/config.ts';
+import { ArchiveError } from '../../src/contracts/errors.ts';
+import type { ClusterStatus } from '../../src/status/cluster-status.ts';
+import { judge, perfdata } from '../../src/status/judge.ts';
+
+const CONFIG: StatusConfig = {
+  backupWarning: 10_000,
+  backupCritical: 20_000,
+  walWarning: 1000,
+  walCritical: 2000,
+  gaps: 'warning',
+};
+
+function status(change: {
+  backupAge?: number;
+  lag?: ClusterStatus['lag'];
+  ends?: readonly string[];
+  failures?: number;
+  read?: number;
+}): ClusterStatus {
+  const { backupAge, lag = { bytes: 0, seconds: 0 }, ends = ['end-of-archive'], failures = 0, read = 1 } = change;
+  const error = new ArchiveError('STORAGE_UNAVAILABLE', 'it is down');
+  return {
+    lag,
+    lastBackup: backupAge === undefined ? undefined : { backup: {}, ageSeconds: backupAge },
+    map: {
+      repositories: Array.from({ length: read }, () => ({})),
+      failures: Array.from({ length: failures }, () => ({ repository: 'far', error })),
+    },
+    system: { latest: 1, lines: [{ timeline: 1, windows: ends.map((kind) => ({ end: { kind } })) }] },
+  } as unknown as ClusterStatus;
+}
+
+const level = (of: ClusterStatus, config = CONFIG): string => judge(of, config, String).level;
+
+test('the worst that is known counts, and not knowing is no success', () => {
+  expect(level(status({ backupAge: 5 }))).toBe('ok');
+  expect(level(status({ backupAge: 10 }))).toBe('warning');
+  expect(level(status({ backupAge: 20 }))).toBe('critical');
+  expect(level(status({}))).toBe('critical');
+  expect(level(status({ backupAge: 5, lag: { bytes: 1, seconds: 1 } }))).toBe('warning');
+  expect(level(status({ backupAge: 5, lag: { bytes: 1, seconds: 2 } }))).toBe('critical');
+  expect(level(status({ backupAge: 5, lag: { bytes: undefined, seconds: undefined } }))).toBe('unknown');
+  expect(level(status({ backupAge: 20, lag: { bytes: undefined, seconds: undefined } }))).toBe('critical');
+  expect(level(status({ backupAge: 5, failures: 1 }))).toBe('warning');
+  expect(level(status({ failures: 1, read: 0 }))).toBe('unknown');
+});
+
+test('a hole between windows is what the config says, one behind the newest backup is critical', () => {
+  const between = status({ backupAge: 5, ends: ['missing', 'end-of-archive'] });
+  expect(level(between)).toBe('warning');
+  expect(level(between, { ...CONFIG, gaps: 'critical' })).toBe('critical');
+  expect(level(between, { ...CONFIG, gaps: 'ignore' })).toBe('ok');
+  for (const kind of ['missing', 'conflict', 'damaged'])
+    expect(level(status({ backupAge: 5, ends: [kind] }), { ...CONFIG, gaps: 'ignore' })).toBe('critical');
+});
+
+test('values that are not known are U, thresholds are in seconds', () => {
+  const { metrics } = judge(status({ backupAge: 5, lag: { bytes: undefined, seconds: undefined } }), CONFIG, String);
+  expect(perfdata(metrics)).toBe('backup_age=5s;10;20 wal_age=U;1;2 wal_lag=U gaps=0');
+});
