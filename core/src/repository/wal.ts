@@ -201,9 +201,12 @@ export class WalArchive {
     const call = { ...signalOf(options), ...after };
     for await (const { key, size, modified } of this.#context.storage.list(this.#prefix + below, call)) {
       const file = parseWalKey(key.slice(this.#prefix.length));
+      if (file !== undefined) {
+        yield { ...file, key, size, modified };
+        continue;
+      }
       const tail = parseTailKey(key.slice(this.#prefix.length));
-      if (file !== undefined) yield { ...file, key, size, modified };
-      else if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size, modified };
+      if (tail !== undefined) yield { ...tail.slice, segment: tail.segment, key, size, modified };
     }
   }
 
