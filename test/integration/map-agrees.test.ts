@@ -28,7 +28,7 @@ import { silentLogger } from '../support/silent-logger.ts';
 import { startStandby, caughtUp, destroyStandby, promote } from '../support/standby.ts';
 
 const MAJOR = 17;
-const CASES = Number(process.env['PGARK_TEST_CASES'] ?? (SCALE === 'full' ? 100 : 4));
+const CASES = Number(process.env['PGARK_TEST_CASES'] ?? (SCALE === 'full' ? 100 : 2));
 const SEED = Number(process.env['PGARK_TEST_SEED'] ?? Date.now() % 1_000_000);
 
 /** A row, and where its commit ends: a recovery past it has it. */
