@@ -54,6 +54,8 @@ class WalRates {
 
   async run(rounds: number): Promise<WalRatesResult> {
     await makeArchive(this.#own, this.#backlog.server);
+    // What the receiver had begun lies behind the backlog: a recovery would take what is between them for a hole.
+    rmSync(join(this.#own.folder, 'spool', 'bench'), { recursive: true });
     const rest: readonly Side[] = this.#rest === undefined ? [] : ['rest'];
     // The last ones leave behind what is replayed.
     const archived = await inTurn(['ours', ...rest], rounds, (side) => this.#archive(side));
