@@ -176,6 +176,7 @@ class Verification {
           const stretch = { timeline, first: 0n, segmentSize };
           ends.push(await check.stretch(stretch, { isWhole: true }));
         }
+        check.end();
       },
       { timelines: ends },
     );
@@ -243,6 +244,7 @@ class Verification {
     for (const history of need?.wal.histories ?? (stopTimeline === timeline ? [] : [stopTimeline]))
       await check.history(history);
     for (const run of need?.wal.runs ?? []) await check.stretch({ ...run, segmentSize }, { isWhole: false });
+    check.end();
   }
 
   /**

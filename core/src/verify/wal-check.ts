@@ -6,9 +6,10 @@ import { parseHistory } from '../postgres/timeline.ts';
 import { historyName, parseWalFileName, segmentName, segmentNumber, lastSegmentNumber } from '../postgres/wal-file.ts';
 import type { SegmentRun } from '../backup/required-wal.ts';
 import { walFolder, walPrefix } from '../repository/layout.ts';
-import type { WalArchive } from '../repository/wal.ts';
+import type { WalArchive, WalObject } from '../repository/wal.ts';
 import { describeGap, type RecordedGap } from '../repository/wal-gaps.ts';
 import { checkTextFile } from '../wal-command/segment-check.ts';
+import { ClosedObjects } from './closed-objects.ts';
 import type { Unrestorable } from './finding.ts';
 import type { Impact } from './impact.ts';
 import { isClosed, type Report } from './report.ts';
@@ -34,10 +35,12 @@ export interface WalCheckOptions extends VerifySettings {
 export class WalCheck {
   readonly #report: Report;
   readonly #options: WalCheckOptions;
+  readonly #closed: ClosedObjects;
 
   constructor(report: Report, options: WalCheckOptions) {
     this.#report = report;
     this.#options = options;
+    this.#closed = new ClosedObjects(report);
   }
 
   /** Reads the history of a timeline, which must lead to its ancestors as their own histories do. */
@@ -46,6 +49,7 @@ export class WalCheck {
     const name = historyName(timeline);
     const lost = impact.ofHistory(timeline);
     let key = this.#nameKey(name);
+    let found: WalObject | undefined;
     try {
       const object = await wal.find(name, call);
       if (object === undefined) {
@@ -53,15 +57,22 @@ export class WalCheck {
         return;
       }
       ({ key } = object);
+      found = object;
       const { content } = (await wal.history(timeline, call)) ?? {};
       if (content === undefined) throw new ArchiveError('STORAGE_NOT_FOUND', `${name} is not there`);
       this.#report.looked(object.size);
+      this.#closed.opened(object);
       checkTextFile(content, object.file as Parameters<typeof checkTextFile>[1]);
       await this.#checkAncestors(timeline, content);
     } catch (error) {
-      if (isClosed(error)) this.#report.skip(key, error, lost);
+      if (isClosed(error) && found !== undefined) this.#closed.add(found, error, lost);
       else this.#report.failed(key, error, lost);
     }
+  }
+
+  /** No more histories and stretches come, which were given in the order of their timelines. */
+  end(): void {
+    this.#closed.end();
   }
 
   /** The history of the parent must be the beginning of this one. */
@@ -101,7 +112,7 @@ export class WalCheck {
     }
     if (level === 'chain') {
       this.#report.lookedAll(listing.objects, listing.bytes);
-    } else await readWal(this.#report, { ...this.#options, stretch, listing });
+    } else await readWal(this.#report, { ...this.#options, stretch, listing, closed: this.#closed });
     // Last, so that what was on its way has had time to come.
     for (const run of holes) if (!(await this.#hasCome(run, listing, stretch))) this.#hole(run, stretch);
     return {

@@ -6,7 +6,7 @@ import { WalRecordReader } from '../postgres/wal-records.ts';
 import { collect } from '../repository/objects.ts';
 import type { WalArchive, WalObject, WalSlice } from '../repository/wal.ts';
 import { checkSegment, checkTextFile, isSegmentFile, type SegmentFile } from '../wal-command/segment-check.ts';
-import { ClosedObjects } from './closed-objects.ts';
+import type { ClosedObjects } from './closed-objects.ts';
 import { drawFor, evenDraw } from './draw.ts';
 import { NOTHING, type Unrestorable } from './finding.ts';
 import type { Impact } from './impact.ts';
@@ -36,6 +36,8 @@ export interface WalContentOptions extends VerifySettings {
   readonly stretch: WalStretch;
   readonly listing: WalListing;
   readonly impact: Impact;
+  /** Of all stretches, in their order. */
+  readonly closed: ClosedObjects;
 }
 
 /** Reads what the level asks for of a stretch. What is found goes to the report. Errors: those of the storage as a whole; `ABORTED`. */
@@ -59,7 +61,7 @@ class WalContent {
     this.#options = options;
     const { repository, wal, stretch } = options;
     this.#place = `${repository.name} ${wal.systemId} ${stretch.timeline} ${stretch.first}`;
-    this.#closed = new ClosedObjects(report);
+    this.#closed = options.closed;
   }
 
   async run(): Promise<void> {
@@ -71,7 +73,6 @@ class WalContent {
       await this.#entry(item, chunks, stretch.segmentSize);
       this.#mark(item, this.#trouble === before);
     }
-    this.#closed.end();
   }
 
   /** Grows with each object that was not found good. */
