@@ -94,13 +94,15 @@ class Scene {
       .flatMap(([file, code]) => (name === undefined || file === name ? [Number(code)] : []));
   }
 
-  /** Waits for a segment. After some failures the archiver waits for a new one, or a minute. */
+  /** Waits for a segment, and for all that came behind it. After some failures the archiver waits for a new one, or a minute. */
   async archived(name: string): Promise<void> {
     for (let looks = 1; this.codes(name).at(-1) !== 0; looks++) {
       if (looks > 300) throw new Error(`${name} was not archived:\n${this.report()}`);
-      if (looks % 15 === 0) await this.switch();
+      if (looks === 15) await this.switch();
       await sleep(200);
     }
+    const last = this.segments.at(-1);
+    if (last !== undefined && last !== name) await this.archived(last);
   }
 
   async archiver(): Promise<string> {
@@ -151,6 +153,7 @@ async function drive(scene: Scene, fault: ArchiverFault, way: Way): Promise<void
       async () => (await scene.failed()) > before,
       () => scene.report(),
     );
+    expect(scene.codes(next).length, scene.report()).toBeGreaterThan(0);
     expect(fault.codes, scene.report()).toEqual(expect.arrayContaining([...new Set(scene.codes(next))]));
     expect(await scene.server.value('SELECT last_failed_wal FROM pg_stat_archiver')).toBe(next);
     expect(scene.server.log).toMatch(fault.says);
