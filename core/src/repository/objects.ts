@@ -14,7 +14,7 @@ export function bodyOf(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   };
 }
 
-/** Stores a small object once. */
+/** Stores a small object once; `retainUntil` in place of the repository's own lock. */
 export async function putBytes(
   storage: Storage,
   key: string,

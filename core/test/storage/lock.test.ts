@@ -1,6 +1,7 @@
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test } from 'vitest';
-import { bodyOf } from '../../src/repository/objects.ts';
+import { bodyOf, putBytes } from '../../src/repository/objects.ts';
+import { NO_LOCK } from '../../src/storage/lock.ts';
 import { storageStack } from '../../src/storage/stack.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 
@@ -14,7 +15,7 @@ describe('the lock of a repository', () => {
     const storage = storageStack(memory, { logger: silentLogger, prefix: 'p', lock: 3_600_000 });
     await storage.put('locked', bodyOf(Buffer.from('x')), put);
     await storage.put('longer', bodyOf(Buffer.from('x')), { ...put, retainUntil: new Date(start + 7_200_000) });
-    await storage.put('free', bodyOf(Buffer.from('x')), { ...put, retainUntil: new Date(0) });
+    await putBytes(storage, 'free', Buffer.from('x'), NO_LOCK);
     const keys = ['locked', 'longer', 'free'];
     expect(await storage.remove(keys)).toEqual({ retained: ['locked', 'longer'] });
     now = start + 3_660_000;
