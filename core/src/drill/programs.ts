@@ -1,7 +1,7 @@
 /** Finds the PostgreSQL programs of a major version on this host. */
 import { execFile } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { access, constants, realpath } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
@@ -43,7 +43,8 @@ export async function findPrograms(serverVersion: number, options: FindProgramsO
     const postgres = join(folder, 'postgres');
     const version = await versionOf(postgres, signal);
     if (version === undefined) continue;
-    if (version === major) return { folder, postgres };
+    // In PATH there may be a link to this one program alone; the others lie beside the program itself.
+    if (version === major) return { folder: dirname(await realpath(postgres)), postgres };
     seen.push(`${postgres} is version ${version}`);
   }
   const found = seen.length === 0 ? '' : `: ${seen.join(', ')}`;
