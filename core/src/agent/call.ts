@@ -1,4 +1,5 @@
 /** Reads the command line of `wal-push` and `wal-fetch` without the parser of the full program. Loads nothing. */
+import { parseTimelineNumber } from '../wal-command/timeline-number.ts';
 
 /** What the command line says, as far as an agent has to know it. */
 export interface Call {
@@ -12,6 +13,7 @@ export interface Call {
   readonly logLevel: string | undefined;
   readonly systemId: string | undefined;
   readonly until: string | undefined;
+  readonly timeline: number | undefined;
   readonly repositories: readonly string[];
   /** Milliseconds. */
   readonly timeout: number;
@@ -21,7 +23,7 @@ export interface Call {
 
 /** Options of both commands, and those of one, that take a value. */
 const COMMON = ['--config', '--cluster', '--log-level', '--system-id', '--agent-socket'];
-const OWN = { 'wal-push': ['--timeout'], 'wal-fetch': ['--until', '--repository'] } as const;
+const OWN = { 'wal-push': ['--timeout'], 'wal-fetch': ['--until', '--timeline', '--repository'] } as const;
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 const DEFAULT_TIMEOUT = '60';
 
@@ -53,6 +55,9 @@ export function parseCall(args: readonly string[]): Call | undefined {
   const last = (option: string): string | undefined => values.get(option)?.at(-1);
   const timeout = last('--timeout') ?? DEFAULT_TIMEOUT;
   const logLevel = last('--log-level');
+  const followed = last('--timeline');
+  const timeline = followed === undefined ? undefined : parseTimelineNumber(followed);
+  if (followed !== undefined && timeline === undefined) return undefined;
   if (!/^\d+(?:\.\d+)?$/.test(timeout) || (logLevel !== undefined && !LEVELS.includes(logLevel))) return undefined;
   const [path, name] = command === 'wal-push' ? [one, two] : [two, one];
   return {
@@ -65,6 +70,7 @@ export function parseCall(args: readonly string[]): Call | undefined {
     logLevel,
     systemId: last('--system-id'),
     until: last('--until'),
+    timeline,
     repositories: values.get('--repository') ?? [],
     timeout: Number(timeout) * 1000,
     socket: last('--agent-socket'),

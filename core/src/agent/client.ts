@@ -71,7 +71,7 @@ function requestOf(call: Call, { env, cwd, uid, folders }: ClientOptions): Asked
         )
       : [ownSocket(resolve(cwd, given), uid)].filter((socket) => socket !== undefined);
   if (sockets.length === 0) return undefined;
-  const { command, path, name, json, timeout, repositories, systemId, until, logLevel } = call;
+  const { command, path, name, json, timeout, repositories, systemId, until, timeline, logLevel } = call;
   const common = {
     protocol: PROTOCOL,
     config,
@@ -87,7 +87,12 @@ function requestOf(call: Call, { env, cwd, uid, folders }: ClientOptions): Asked
   if (command === 'wal-push')
     return { sockets, request: { ...common, command, timeout, identity: identity(resolve(cwd, path)) } };
   const mode = recoveryMode(dataDirectories(path, cwd));
-  const own = { mode, repositories, ...(until !== undefined && { until }) };
+  const own = {
+    mode,
+    repositories,
+    ...(until !== undefined && { until }),
+    ...(timeline !== undefined && { timeline }),
+  };
   return { sockets, request: { ...common, command, ...own, identity: identity(cwd) } };
 }
 

@@ -55,7 +55,7 @@ export class FetchService {
     options: { readonly signal: AbortSignal; readonly logger: Logger },
   ): Promise<Fetched> {
     const { config, folder } = this.#options;
-    const { name, cwd, until, systemId, mode } = request;
+    const { name, cwd, until, timeline, systemId, mode } = request;
     const path = join(folder, `${++this.#files}.wal`);
     const context: FetchContext = {
       name,
@@ -68,6 +68,7 @@ export class FetchService {
       ...options,
       ...(systemId !== undefined && { systemId }),
       ...(until !== undefined && { until }),
+      ...(timeline !== undefined && { timeline }),
     };
     const file = parseWalFileName(name);
     const prefetch = file?.kind === 'segment' ? await this.#prefetchFor(request, context) : undefined;

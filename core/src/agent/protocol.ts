@@ -5,7 +5,7 @@
 import type { RecoveryMode } from '../wal-command/recovery-mode.ts';
 
 /** A client and an agent of different numbers do not talk: the client does the work itself. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /** Characters that a message may have. */
 export const LONGEST_MESSAGE = 65_536;
@@ -41,6 +41,7 @@ export interface FetchRequest extends CommonRequest {
   readonly command: 'wal-fetch';
   readonly mode: RecoveryMode;
   readonly until?: string;
+  readonly timeline?: number;
   /** Names of those to read; all without one. */
   readonly repositories: readonly string[];
 }
@@ -78,6 +79,7 @@ export function parseRequest(line: string): AgentRequest | undefined {
   const fetch =
     value['command'] === 'wal-fetch' &&
     ['recovery', 'standby', 'none'].includes(String(value['mode'])) &&
+    (value['timeline'] === undefined || Number.isInteger(value['timeline'])) &&
     Array.isArray(value['repositories']) &&
     value['repositories'].every((name) => typeof name === 'string');
   return push || fetch ? (value as unknown as AgentRequest) : undefined;

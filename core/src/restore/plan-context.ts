@@ -9,5 +9,7 @@ export interface PlanContext extends CallOptions {
   readonly lineage: Lineage;
   /** The folder of the spool that holds the system's segments. */
   readonly spool?: string;
+  /** Whether the plan is for a standby, which follows the newest timeline. */
+  readonly standby: boolean;
   readonly onProgress: (text: string) => void;
 }

@@ -84,6 +84,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
     archive: sources.wal(systemId),
     systemId,
     ...(spool === undefined ? {} : { spool }),
+    standby: options.standby ?? false,
     onProgress: options.onProgress ?? ((): void => undefined),
   };
   const usable = named === undefined ? records.filter((record) => record.suspect === undefined) : [named];

@@ -52,6 +52,8 @@ export interface WalRunOptions extends CallOptions {
   readonly segmentSize: number;
   /** The folder of the spool that holds the system's segments. */
   readonly spool?: string;
+  /** The recovery goes on along the newest timeline, and so to where that one has left the line. */
+  readonly standby: boolean;
 }
 
 /** How many names of missing segments are kept. */
@@ -203,7 +205,8 @@ async function unfinishedPiece(
   options: WalRunOptions,
 ): Promise<WalPiece | undefined> {
   const name = segmentName(timeline, number, options.segmentSize);
-  const found = await unfinishedSegment(archive, name, options);
+  const followed = options.standby ? {} : { follow: timeline };
+  const found = await unfinishedSegment(archive, name, { ...options, ...followed });
   if (found === undefined) return undefined;
   const { bytes, source } = found;
   return { name, timeline, number, source, storedBytes: 0, read: () => bodyOf(bytes) };

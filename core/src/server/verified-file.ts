@@ -13,6 +13,8 @@ export interface VerifiedFileOptions {
   readonly repositories: readonly [Repository, ...Repository[]];
   /** `receive.spool`. */
   readonly spool?: string;
+  /** The timeline that the client's recovery follows to its end; the newest without. */
+  readonly timeline?: number;
   /** Where the file lies meanwhile. Default: the system's folder for temporary files. */
   readonly folder?: string;
   readonly logger: Logger;
@@ -41,13 +43,14 @@ export async function verifiedFile(
   const folder = await temporaryFolder(options.folder ?? tmpdir());
   try {
     const path = join(folder, file.name);
-    const { repositories, spool, logger, signal } = options;
+    const { repositories, spool, timeline, logger, signal } = options;
     const result = await walFetch({
       name: file.name,
       path,
       repositories,
       systemId,
       ...(spool === undefined ? {} : { spool }),
+      ...(timeline === undefined ? {} : { timeline }),
       dataDirectories: [],
       mode: 'recovery', // a hole must not look like the end to anyone
       retry: 0,

@@ -13,7 +13,15 @@ import type { Secret } from '../contracts/secret.ts';
 import type { Repository } from '../repository/repository.ts';
 import { Line } from '../storage/line.ts';
 import { withDeadline } from '../wal-command/deadline.ts';
-import { isLoopback, missingText, parseWalTarget, WAL_TYPE, type WalAddress } from '../wal-command/wal-address.ts';
+import { parseTimelineNumber } from '../wal-command/timeline-number.ts';
+import {
+  isLoopback,
+  missingText,
+  parseWalTarget,
+  TIMELINE_HEADER,
+  WAL_TYPE,
+  type WalAddress,
+} from '../wal-command/wal-address.ts';
 import { answer, answerFailure, HEADERS } from './answer.ts';
 import { checkToken, credentials } from './credentials.ts';
 import { checkProtection, formatAddress, parseListenAddress } from './listen-address.ts';
@@ -141,6 +149,11 @@ async function listen(server: Server, host: string, port: number): Promise<void>
   }
 }
 
+interface Asked extends WalAddress {
+  /** The timeline that the client's recovery follows, if it said so. */
+  readonly timeline: number | undefined;
+}
+
 /** Answers requests. */
 class WalRequests {
   admit: (request: IncomingMessage) => boolean = () => false;
@@ -217,6 +230,10 @@ class WalRequests {
     const address = body ? undefined : parseWalTarget(url);
     if (address === undefined)
       return answer(response, 400, 'pgark: not /v1/CLUSTER/SYSTEM-ID/wal/NAME', { close: true });
+    const followed = headers[TIMELINE_HEADER];
+    const timeline = followed === undefined ? undefined : parseTimelineNumber(String(followed));
+    if (followed !== undefined && timeline === undefined)
+      return answer(response, 400, 'pgark: not the number of a timeline', { close: true });
     if (address.cluster !== this.#cluster)
       return answer(response, 421, `pgark: this is the server of the cluster ${this.#cluster}`);
     const { maxRequests } = this.#options.config;
@@ -225,7 +242,7 @@ class WalRequests {
         headers: { 'Retry-After': '2' },
         close: stopping,
       });
-    await this.#answerFile(address, request, response);
+    await this.#answerFile({ ...address, timeline }, request, response);
   }
 
   /** Says it at once, then now and then: who has no credential must not fill the log. */
@@ -238,7 +255,7 @@ class WalRequests {
     this.#nextRefusal = now + REFUSAL_PAUSE;
   }
 
-  async #answerFile(address: WalAddress, { method, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answerFile(address: Asked, { method, socket }: IncomingMessage, response: ServerResponse): Promise<void> {
     const { logger, config } = this.#options;
     const from = socket.remoteAddress; // it is not known any more once the client has left
     const { file, systemId, cluster } = address;
@@ -270,7 +287,7 @@ class WalRequests {
   }
 
   /** In line with others, all in a limited time. */
-  async #verified(address: WalAddress, signal: AbortSignal): Promise<VerifiedFile | undefined> {
+  async #verified(address: Asked, signal: AbortSignal): Promise<VerifiedFile | undefined> {
     const { repositories, spool, config, logger } = this.#options;
     const work = async (either: AbortSignal): Promise<VerifiedFile | undefined> => {
       await this.#line.enter(either);
@@ -280,6 +297,7 @@ class WalRequests {
           logger,
           signal: either,
           ...(spool === undefined ? {} : { spool }),
+          ...(address.timeline === undefined ? {} : { timeline: address.timeline }),
           ...(config.folder === undefined ? {} : { folder: config.folder }),
         });
       } finally {

@@ -10,7 +10,7 @@ import { findControlFile } from './data-directory.ts';
 import { isBeyond } from './fetch.ts';
 import { place } from './place.ts';
 import { tryAgain, type TryAgainOptions } from './try-again.ts';
-import { missingText, parseServerUrl, walPath } from './wal-address.ts';
+import { missingText, parseServerUrl, TIMELINE_HEADER, walPath } from './wal-address.ts';
 
 export interface ServerFetchOptions extends TryAgainOptions {
   /** What PostgreSQL asks for, `%f`. */
@@ -26,6 +26,8 @@ export interface ServerFetchOptions extends TryAgainOptions {
   readonly systemId?: string;
   /** The last segment to give, as in {@link import('./fetch.ts').WalFetchOptions}. */
   readonly until?: string;
+  /** The timeline that the recovery follows to its end, as there. */
+  readonly timeline?: number;
   /** Folders that may be the data directory, for its system identifier. */
   readonly dataDirectories: readonly string[];
   /** Milliseconds in which the server says nothing, before or between its bytes. Default: somewhat more than it takes for an answer. */
@@ -81,12 +83,15 @@ export async function fetchFromServer(options: ServerFetchOptions): Promise<Serv
 
 /** Sends the request, and waits for the head of the answer. */
 function ask(target: URL, options: ServerFetchOptions): Promise<IncomingMessage> {
-  const { signal, token, tls = {}, silence = SILENCE } = options;
+  const { signal, token, timeline, tls = {}, silence = SILENCE } = options;
   throwIfAborted(signal, `fetching ${options.name}`);
   const settings = {
     agent: false as const,
     timeout: silence,
-    headers: token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` },
+    headers: {
+      ...(token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` }),
+      ...(timeline === undefined ? {} : { [TIMELINE_HEADER]: String(timeline) }),
+    },
     ...(signal === undefined ? {} : { signal }),
   };
   return new Promise((resolve, reject) => {

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, copyFile, stat, writeFile } from 'node:fs/promises';
 import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
+import { formatLsn } from '../postgres/lsn.ts';
 import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
 import { Spool } from '../receive/spool.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
@@ -14,6 +15,7 @@ import { walReader } from '../repository/wal-union.ts';
 import { findControlFile } from './data-directory.ts';
 import { withDeadline } from './deadline.ts';
 import { hasLaterWal, overlookedTimeline } from './later-wal.ts';
+import type { Fork } from './fork.ts';
 import { place } from './place.ts';
 import type { RecoveryMode } from './recovery-mode.ts';
 import { isSegmentFile } from './segment-check.ts';
@@ -36,6 +38,11 @@ export interface WalFetchOptions {
   readonly spool?: string;
   /** The last segment to give; later ones are a miss, whatever there is of them: the archive has a hole behind it. */
   readonly until?: string;
+  /**
+   * The timeline that the recovery follows to its end. Default: the newest, as a standby does; an unfinished segment then ends where that
+   * one has left the segment's timeline.
+   */
+  readonly timeline?: number;
   /** Folders that may be the data directory, for its system identifier. */
   readonly dataDirectories: readonly string[];
   readonly mode: RecoveryMode;
@@ -109,7 +116,12 @@ async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetch
   const later = { signal, spool, dataDirectories: context.dataDirectories };
   if (source === undefined && file.kind === 'segment') {
     if (!(await hasLaterWal(archive, file, later))) {
-      const last = await unfinishedSegment(archive, file.name, { signal, ...(spool === undefined ? {} : { spool }) });
+      const last = await unfinishedSegment(archive, file.name, {
+        signal,
+        ...(spool === undefined ? {} : { spool }),
+        ...(context.timeline === undefined ? {} : { follow: context.timeline }),
+        onFork: (fork) => warnOfFork(file, fork, context),
+      });
       if (last !== undefined) {
         await place(context.path, file, systemId, (temporary) => writeFile(temporary, last.bytes, { mode: 0o600 }));
         return { outcome: 'fetched', source: last.source };
@@ -168,6 +180,14 @@ async function received(
 function passOver(failure: RepositoryFailure, { logger }: FetchContext): void {
   const { repository, error } = failure;
   logger.warn({ repository, code: error.code }, `${failureText(failure)}; another repository is used`);
+}
+
+/** A recovery that is meant to stay on the old timeline would end too early; a standby asks for it again and again. */
+function warnOfFork({ name }: WalFile, { end, timeline }: Fork, { logger, mode }: FetchContext): void {
+  const hint = 'To recover to the end of the old timeline, name it with --timeline.';
+  const message = `what there is of ${name} is given up to ${formatLsn(end)} only, where timeline ${timeline} has left it`;
+  if (mode === 'standby') logger.debug({}, message);
+  else logger.warn({ hint }, message);
 }
 
 /** Whose WAL is asked for. Errors: `USAGE` when nothing tells; those of the repositories. */

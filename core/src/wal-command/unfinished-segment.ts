@@ -4,10 +4,11 @@
 import { readFile } from 'node:fs/promises';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { parseWalFileName, readSegmentHeader, SEGMENT_HEADER_BYTES } from '../postgres/wal-file.ts';
+import { parseWalFileName, readSegmentHeader, SEGMENT_HEADER_BYTES, segmentNumberOf } from '../postgres/wal-file.ts';
 import { isAbsentInSpool } from '../receive/spool-absence.ts';
 import { collect } from '../repository/objects.ts';
 import type { WalReader } from '../repository/wal.ts';
+import { forkOf, type Fork } from './fork.ts';
 import { checkSegment } from './segment-check.ts';
 
 export interface UnfinishedSegment {
@@ -20,6 +21,10 @@ export interface UnfinishedSegment {
 export interface UnfinishedOptions extends CallOptions {
   /** The folder of the spool that holds the system's segments. */
   readonly spool?: string;
+  /** The timeline that the recovery follows to its end. Default: the newest one that descends from that of the segment. */
+  readonly follow?: number;
+  /** Told when WAL is left out, because it lies behind this fork. */
+  readonly onFork?: (fork: Fork) => void;
 }
 
 /** The largest segment that PostgreSQL knows. */
@@ -31,6 +36,9 @@ const LIMIT = 1024 * 1024 * 1024;
  * Archive slices and spool both come from the receiver: the longer one counts, and they have to agree as far as both go.
  * The `.partial` that PostgreSQL archives at a promotion counts only where it continues them, or alone: after the fork the former
  * primary may have written, and had acknowledged, what the promoted server never got.
+ *
+ * What lies behind the fork of the timeline that is followed is left out: it was never part of that one's history, and a server that
+ * has replayed it cannot go on there. PostgreSQL keeps it from a recovery by the name `.partial`. Nothing is left of a segment behind the fork.
  *
  * It must be asked for only when no later segment of the timeline exists. Errors: `WAL_CONFLICT`, `WAL_INVALID`, those of the storage.
  */
@@ -45,9 +53,35 @@ export async function unfinishedSegment(
     readPartial(archive, name, options),
   ]);
   const received = longer(name, written(tail), written(spooled));
-  if (received === undefined) return segment(name, partial, 'partial');
-  if (partial !== undefined && startsWith(partial, received.bytes)) return segment(name, partial, 'partial');
-  return segment(name, received.bytes, received.source);
+  const found =
+    received === undefined || (partial !== undefined && startsWith(partial, received.bytes))
+      ? segment(name, partial, 'partial')
+      : segment(name, received.bytes, received.source);
+  return found && upToFork(archive, name, found, options);
+}
+
+/** Leaves out what lies behind the fork, if there is one. */
+async function upToFork(
+  archive: WalReader,
+  name: string,
+  found: UnfinishedSegment,
+  options: UnfinishedOptions,
+): Promise<UnfinishedSegment | undefined> {
+  const file = parseWalFileName(name);
+  if (file?.kind !== 'segment') return undefined;
+  const fork = await forkOf(archive, file.timeline, options);
+  if (fork === undefined) return found;
+  const size = found.bytes.byteLength;
+  const length = fork.end - segmentNumberOf(file, size) * BigInt(size);
+  if (length >= size) return found;
+  if (length <= 0) {
+    options.onFork?.(fork);
+    return undefined;
+  }
+  const bytes = new Uint8Array(size);
+  bytes.set(found.bytes.subarray(0, Number(length)));
+  if (!found.bytes.subarray(Number(length)).every((byte) => byte === 0)) options.onFork?.(fork);
+  return { ...found, bytes };
 }
 
 function longer(

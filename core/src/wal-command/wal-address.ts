@@ -43,6 +43,9 @@ export function missingText(cluster: string, systemId: string, name: string): st
   return `pgark: no such WAL file: ${cluster}/${systemId}/${name}`;
 }
 
+/** A header of the request: the number of the timeline that the recovery follows to its end. Without it that is the newest one. */
+export const TIMELINE_HEADER = 'pgark-timeline';
+
 /** The type of the body of the answer 200, by which a file is told from the page of a proxy. */
 export const WAL_TYPE = 'application/vnd.pgark.wal';
 

@@ -6,7 +6,7 @@ import { ArchiveError, ERRORS, type ErrorCode } from '../../src/contracts/errors
 import { pluginContext } from '../repository/repository.ts';
 
 const common = {
-  protocol: 1,
+  protocol: 2,
   config: '',
   cluster: '',
   cwd: '/',

@@ -224,7 +224,7 @@ test('a client that goes away ends the work for it', async () => {
 
 function pushRequest(): Record<string, unknown> {
   return {
-    protocol: 1,
+    protocol: 2,
     command: 'wal-push',
     config,
     cluster: '',
@@ -240,7 +240,7 @@ function pushRequest(): Record<string, unknown> {
 test('a request of another version or shape is none', () => {
   const line = (change: object): string => JSON.stringify({ ...pushRequest(), ...change });
   expect(parseRequest(line({}))).toMatchObject({ command: 'wal-push' });
-  for (const change of [{ protocol: 2 }, { command: 'list' }, { timeout: 'x' }, { cwd: 1 }, { systemId: 5 }])
+  for (const change of [{ protocol: 1 }, { command: 'list' }, { timeout: 'x' }, { cwd: 1 }, { systemId: 5 }])
     expect(parseRequest(line(change))).toBeUndefined();
   expect(parseRequest(line({ command: 'wal-fetch' }))).toBeUndefined();
   expect(parseRequest(line({ command: 'wal-fetch', mode: 'none', repositories: [] }))).toBeDefined();

@@ -74,7 +74,7 @@ const name = (number: bigint, timeline = 1): string => walSegment(number, { time
 
 function request(asked: string, change: Partial<FetchRequest> = {}): FetchRequest {
   return {
-    protocol: 1,
+    protocol: 2,
     command: 'wal-fetch',
     config: '',
     cluster: '',

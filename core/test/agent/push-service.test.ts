@@ -51,7 +51,7 @@ function service(...repositories: [Repository, ...Repository[]]): PushService {
 }
 
 function push(to: PushService, name: string, change: Partial<PushRequest> = {}): ReturnType<PushService['push']> {
-  const request = { protocol: 1, command: 'wal-push', config: '', cluster: '', json: false, identity: '' } as const;
+  const request = { protocol: 2, command: 'wal-push', config: '', cluster: '', json: false, identity: '' } as const;
   const signal = new AbortController().signal;
   const path = `pg_wal/${name}`;
   return to.push({ ...request, cwd: folder, path, name, timeout: 5000, ...change }, { signal });

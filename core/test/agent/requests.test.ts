@@ -44,7 +44,7 @@ async function ask(change: Partial<PushRequest>, failure?: Error): Promise<Reply
     signal: new AbortController().signal,
   });
   const request: PushRequest = {
-    protocol: 1,
+    protocol: 2,
     command: 'wal-push',
     config: '/etc/pgark.yaml',
     cluster: '',

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ArchiveError, errnoOf } from '../../contracts/errors.ts';
 import { fetchExitCode } from '../../wal-command/exit-code.ts';
 import type { ServerFetchOptions } from '../../wal-command/fetch-from-server.ts';
+import { parseTimelineNumber } from '../../wal-command/timeline-number.ts';
 import { dataDirectories, recoveryMode } from '../../wal-command/recovery-mode.ts';
 import { agentSocketOption } from '../agent-option.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
@@ -13,6 +14,7 @@ import { failWith, runCommand, runPlain, type PlainContext } from '../run.ts';
 interface Options {
   readonly systemId?: string;
   readonly until?: string;
+  readonly timeline?: string;
   readonly repository: readonly string[];
   readonly asOf?: Date;
   readonly from?: string;
@@ -36,6 +38,10 @@ export function register(program: Command): void {
     .argument('<path>', 'where it is wanted, %p')
     .option('--system-id <number>', 'the cluster whose WAL it is (default: that of the data directory)')
     .option('--until <segment>', 'give no segment after this one: the archive has a hole there')
+    .option(
+      '--timeline <number>',
+      'follow this timeline to its end, as recovery_target_timeline says (default: the newest)',
+    )
     .addOption(repositoryOption())
     .addOption(asOfOption())
     .option('--from <url>', 'ask "pgark serve" at https://HOST:PORT/v1/CLUSTER; no config is read')
@@ -59,6 +65,7 @@ export function register(program: Command): void {
         mode: recoveryMode(directories),
         ...(options.systemId && { systemId: options.systemId }),
         ...(options.until && { until: options.until }),
+        ...(options.timeline && { timeline: timelineOf(options.timeline) }),
       };
       if (options.from !== undefined) return fetchFrom(options.from, options, common, command);
       await runCommand(command, async ({ config, archive, output, logger, signal }) => {
@@ -106,6 +113,12 @@ function checkOptions(options: Options): void {
     'USAGE',
     `${flag} ${options.from === undefined ? 'goes with --from' : 'does not go with --from'}`,
   );
+}
+
+function timelineOf(text: string): number {
+  const timeline = parseTimelineNumber(text);
+  if (timeline === undefined) throw new ArchiveError('USAGE', `not the number of a timeline: "${text.slice(0, 100)}"`);
+  return timeline;
 }
 
 function exitCode(result: { readonly outcome: 'fetched' | 'missing' }, output: Output): number {
