@@ -2,12 +2,12 @@
  * `wal-push` and `wal-fetch` through an agent. PostgreSQL runs one for each segment, so that this file and what it imports load
  * built-in modules alone, and few of them. Whatever is not as it should be, the full program does the work.
  */
-import { constants, copyFileSync, existsSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, realpathSync, renameSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { searched } from '../config/search.ts';
 import { failedFetchCode, HIGHEST_PUSH_CODE } from '../wal-command/exit-code.ts';
 import { dataDirectories, recoveryMode, type RecoveryMode } from '../wal-command/recovery-mode.ts';
-import { temporaryFor } from '../wal-command/temporary.ts';
+import { takeTurn, type Turn } from '../wal-command/turn.ts';
 import { ask, type Answer, type AskOptions } from './ask.ts';
 import { parseCall, type Call } from './call.ts';
 import { agentKey, findSockets, ownSocket } from './place.ts';
@@ -34,22 +34,29 @@ const GRACE = 5000;
 export async function throughAgent(args: readonly string[], options: ClientOptions): Promise<number | undefined> {
   const call = parseCall(args);
   if (call === undefined) return undefined;
+  let turn: Turn | undefined;
+  let isLost = false;
   try {
     const asked = requestOf(call, options);
     if (asked === undefined) return undefined;
+    if (call.command === 'wal-fetch') turn = takeTurn(resolve(options.cwd, call.path));
     for (const socket of asked.sockets) {
       const answer = await ask(socket, asked.request, {
         onStderr: options.stderr,
         ...(options.patience && { patience: options.patience }),
         ...(call.command === 'wal-push' && { limit: call.timeout + GRACE }),
       });
-      const code = answer.type === 'end' ? use(answer, asked.request, options) : undefined;
+      const code = answer.type === 'end' ? use(answer, asked.request, { ...options, turn }) : undefined;
       if (code !== undefined) return code;
     }
   } catch {
-    return undefined; // the full program meets the same trouble, and has words for it
+    // the full program meets the same trouble, and has words for it
+  } finally {
+    isLost = turn?.isLost() ?? false;
+    turn?.end();
   }
-  return undefined;
+  // The full program would take the place back from the later command.
+  return isLost ? failedFetchCode(recoveryMode(dataDirectories(call.path, options.cwd))) : undefined;
 }
 
 interface Asked {
@@ -98,14 +105,19 @@ function requestOf(call: Call, { env, cwd, uid, folders }: ClientOptions): Asked
 
 type End = Extract<Answer, { readonly type: 'end' }>;
 
+interface Use extends ClientOptions {
+  /** Of a fetch. */
+  readonly turn: Turn | undefined;
+}
+
 /** The exit code, once a fetched file is in its place; undefined for an answer that cannot be. */
-function use(answer: End, request: AgentRequest, { cwd, stdout }: ClientOptions): number | undefined {
+function use(answer: End, request: AgentRequest, { stdout, turn }: Use): number | undefined {
   const { exitCode, file } = answer;
   try {
     if (request.command === 'wal-push') {
       if (exitCode < 0 || exitCode > HIGHEST_PUSH_CODE) return undefined;
-    } else if (file !== undefined && exitCode === 0) {
-      takeOver(file, resolve(cwd, request.path));
+    } else if (file !== undefined && exitCode === 0 && turn !== undefined) {
+      takeOver(file, turn);
     } else if (exitCode !== 1 && exitCode !== failedFetchCode(request.mode)) return undefined;
     if (answer.stdout !== '') stdout(answer.stdout);
     return exitCode;
@@ -118,21 +130,17 @@ function use(answer: End, request: AgentRequest, { cwd, stdout }: ClientOptions)
  * Gives a verified file of the agent the name that PostgreSQL reads. It is this process that does so, and not the agent: a request that
  * PostgreSQL has given up must not change a file that belongs to a later one.
  */
-export function takeOver(file: string, path: string): void {
+export function takeOver(file: string, turn: Turn): void {
   const { size } = statSync(file);
+  const temporary = turn.temporary();
   try {
-    renameSync(file, path);
+    renameSync(file, temporary);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    const temporary = temporaryFor(path);
-    try {
-      copyFileSync(file, temporary, constants.COPYFILE_FICLONE);
-      if (statSync(temporary).size !== size) throw new Error(`${temporary} is not whole`, { cause: error });
-      renameSync(temporary, path);
-    } finally {
-      rmSync(temporary, { force: true });
-    }
+    copyFileSync(file, temporary, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+    if (statSync(temporary).size !== size) throw new Error(`${temporary} is not whole`, { cause: error });
   }
+  turn.put(temporary);
 }
 
 /** As {@link throughAgent}, for this process: its signals end it with the codes that PostgreSQL expects. */

@@ -148,7 +148,7 @@ export class WalArchive {
   }
 
   /**
-   * Puts the plain bytes of a WAL file at `path`: written beside it under one fixed name, verified, then renamed, so
+   * Puts the plain bytes of a WAL file at `path`: written beside it under a name of its own, verified, then renamed, so
    * that a failure never leaves a wrong or short file under the name that PostgreSQL reads.
    */
   async fetch(object: WalObject, path: string, options: CallOptions = {}): Promise<void> {

@@ -54,7 +54,7 @@ export function curlClientCommand(options: ClientCommandOptions): string {
     ...(certificate === undefined ? [] : [`--cert ${word(certificate)}`]),
     ...(key === undefined ? [] : [`--key ${word(key)}`]),
     `--connect-timeout ${CONNECT} --speed-limit 1 --speed-time ${SILENCE}`,
-    '--output "$t" --write-out "%%{http_code} %%{content_type} %%{size_download}"',
+    '--output "$t.1" --write-out "%%{http_code} %%{content_type} %%{size_download}"',
     `${word(url + clusterPath(cluster) + walPath(systemId, ''))}"%f"`,
   ].join(' ');
   // printf is part of the shell: the token is in no list of processes.
@@ -63,20 +63,26 @@ export function curlClientCommand(options: ClientCommandOptions): string {
   const now = '$(date +%%s)';
   // A loop, because curl's own --retry leaves out what broke off in the middle.
   const attempt = [
-    'rm -f "$t"',
-    `s=$(${send}) && case $s in ` +
-      `"200 ${WAL_TYPE} $(($(wc -c <"$t")))") test -s "$t" && mv "$t" "%p" && exit 0;; ` +
-      `"404 "*) test "$(cat "$t")" = "${missingText(cluster, systemId, '%f')}" && rm -f "$t" && exit 1;; ` +
+    'rm -f "$t.1"',
+    // Of a file that is not there no length can be reckoned with: sh would end with 2.
+    `s=$(${send}) && test -e "$t.1" && case $s in ` +
+      `"200 ${WAL_TYPE} $(($(wc -c <"$t.1")))") test -s "$t.1" && test -e "$t" && mv "$t.1" "%p" && rm -f "$t" && exit 0;; ` +
+      `"404 "*) test "$(cat "$t.1")" = "${missingText(cluster, systemId, '%f')}" && rm -f "$t" "$t.1" && exit 1;; ` +
       'esac',
+    // A later command has taken the place.
+    'test -e "$t" || break',
     `test ${now} -lt $e || break`,
     'sleep 2',
   ];
   return [
-    't="%p.pgark"',
+    // As turn.ts does it: the latest command that fetches to a place has it.
+    'rm -f "%p".pgark-*',
+    't="%p.pgark-$$-sh"',
+    ': >"$t"',
     'e=0',
     `test -e standby.signal || e=$((${now}+${RETRY}))`,
     `while :; do ${attempt.join('; ')}; done`,
-    'rm -f "$t"',
+    'rm -f "$t" "$t.1"',
     'test -e standby.signal && exit 2',
     'exit 255',
   ].join('; ');

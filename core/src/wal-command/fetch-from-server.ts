@@ -10,6 +10,7 @@ import { findControlFile } from './data-directory.ts';
 import { isBeyond } from './fetch.ts';
 import { place } from './place.ts';
 import { tryAgain, type TryAgainOptions } from './try-again.ts';
+import { takeTurn, type Turn } from './turn.ts';
 import { missingText, parseServerUrl, TIMELINE_HEADER, walPath } from './wal-address.ts';
 
 export interface ServerFetchOptions extends TryAgainOptions {
@@ -64,21 +65,26 @@ export async function fetchFromServer(options: ServerFetchOptions): Promise<Serv
       hint: 'Run the command in the data directory, or name the cluster with --system-id.',
     });
   const target = new URL(url.href + walPath(systemId, file.name));
-  return tryAgain(options, async () => {
-    const response = await ask(target, options);
-    try {
-      if (response.statusCode === 200) {
-        await receive(response, file, systemId, options);
-        return { outcome: 'fetched', source: 'server' };
+  const turn = takeTurn(options.path);
+  try {
+    return await tryAgain(options, async () => {
+      const response = await ask(target, options);
+      try {
+        if (response.statusCode === 200) {
+          await receive(response, file, systemId, { ...options, turn });
+          return { outcome: 'fetched', source: 'server' };
+        }
+        const words = await wordsOf(response);
+        if (response.statusCode === 404 && words === missingText(cluster, systemId, file.name))
+          return { outcome: 'missing' };
+        throw refusal(response.statusCode ?? 0, words, target);
+      } finally {
+        response.destroy();
       }
-      const words = await wordsOf(response);
-      if (response.statusCode === 404 && words === missingText(cluster, systemId, file.name))
-        return { outcome: 'missing' };
-      throw refusal(response.statusCode ?? 0, words, target);
-    } finally {
-      response.destroy();
-    }
-  });
+    });
+  } finally {
+    turn.end();
+  }
 }
 
 /** Sends the request, and waits for the head of the answer. */
@@ -156,9 +162,10 @@ async function receive(
   response: IncomingMessage,
   file: WalFile,
   systemId: string,
-  { path, url, signal }: ServerFetchOptions,
+  options: ServerFetchOptions & { readonly turn: Turn },
 ): Promise<void> {
   const { headers } = response;
+  const { url, signal } = options;
   const origin = new URL(url);
   const broken = (why: string): ArchiveError =>
     new ArchiveError('WAL_SERVER_UNAVAILABLE', `${origin.origin}: ${file.name} ${why}`);
@@ -166,10 +173,10 @@ async function receive(
   const digest = /^sha-256=:([A-Za-z0-9+/]{43}=):$/.exec(String(headers['repr-digest']))?.[1];
   if (length === undefined || digest === undefined)
     throw broken('came without a length or a digest, which is not how pgark serve sends it');
-  await place(path, file, systemId, async (temporary) => {
+  await place(options, file, systemId, async (temporary) => {
     const hash = createHash('sha256');
     let size = 0;
-    const handle = await open(temporary, 'w', 0o600);
+    const handle = await open(temporary, 'wx', 0o600);
     try {
       for await (const chunk of chunksOf(response, (error) => failure(error, origin, signal))) {
         hash.update(chunk);

@@ -20,6 +20,7 @@ import { place } from './place.ts';
 import type { RecoveryMode } from './recovery-mode.ts';
 import { isSegmentFile } from './segment-check.ts';
 import { tryAgain } from './try-again.ts';
+import { takeTurn, type Turn } from './turn.ts';
 import { unfinishedSegment } from './unfinished-segment.ts';
 
 export interface WalFetchOptions {
@@ -74,11 +75,16 @@ export async function walFetch(options: WalFetchOptions): Promise<WalFetchResult
       hint: 'Give the command %f and %p, in this order.',
     });
   if (isBeyond(file, options.until)) return { outcome: 'missing' };
-  return tryAgain(options, () =>
-    withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, options.signal, (signal) =>
-      fetchOnce(file, { ...options, signal }),
-    ),
-  );
+  const turn = takeTurn(options.path);
+  try {
+    return await tryAgain(options, () =>
+      withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, options.signal, (signal) =>
+        fetchOnce(file, { ...options, signal, turn }),
+      ),
+    );
+  } finally {
+    turn.end();
+  }
 }
 
 /**
@@ -91,11 +97,16 @@ export async function fetchArchived(
   const file = parseWalFileName(options.name);
   if (file === undefined || isBeyond(file, options.until)) return false;
   const { repositories, systemId, signal } = options;
-  return withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, signal, async (either) => {
-    const context = { ...options, signal: either };
-    const archive = walReader(repositories, systemId, { onFailure: (failure) => passOver(failure, context) });
-    return fromArchive(archive, file, systemId, context);
-  });
+  const turn = takeTurn(options.path);
+  try {
+    return await withDeadline(`fetching ${file.name}`, ATTEMPT_LIMIT, signal, async (either) => {
+      const context = { ...options, signal: either, turn };
+      const archive = walReader(repositories, systemId, { onFailure: (failure) => passOver(failure, context) });
+      return fromArchive(archive, file, systemId, context);
+    });
+  } finally {
+    turn.end();
+  }
 }
 
 /** Whether a segment comes after the one of this name, on any timeline. */
@@ -105,7 +116,11 @@ export function isBeyond(file: WalFile, until: string | undefined): boolean {
 
 export type FetchContext = WalFetchOptions & { readonly signal: AbortSignal };
 
-async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetchResult> {
+interface Attempt extends FetchContext {
+  readonly turn: Turn;
+}
+
+async function fetchOnce(file: WalFile, context: Attempt): Promise<WalFetchResult> {
   const { repositories, signal } = context;
   const systemId = await systemIdOf(context);
   const archive = walReader(repositories, systemId, { onFailure: (failure) => passOver(failure, context) });
@@ -123,7 +138,9 @@ async function fetchOnce(file: WalFile, context: FetchContext): Promise<WalFetch
         onFork: (fork) => warnOfFork(file, fork, context),
       });
       if (last !== undefined) {
-        await place(context.path, file, systemId, (temporary) => writeFile(temporary, last.bytes, { mode: 0o600 }));
+        await place(context, file, systemId, (temporary) =>
+          writeFile(temporary, last.bytes, { mode: 0o600, flag: 'wx' }),
+        );
         return { outcome: 'fetched', source: last.source };
       }
       // What was unfinished at the first look may have become whole before the last one.
@@ -168,7 +185,7 @@ interface Places {
 /** Puts a file in place that is whole in the spool, or was a moment ago, and says where it was. */
 async function received(
   { archive, spool, file, systemId }: Places,
-  context: FetchContext,
+  context: Attempt,
 ): Promise<'archive' | 'spool' | undefined> {
   if (spool === undefined) return undefined;
   if (await fromSpool(spool, file, systemId, context)) return 'spool';
@@ -221,20 +238,16 @@ async function systemIds({ repositories, signal }: FetchContext): Promise<readon
   return [...new Set(found)];
 }
 
-async function fromArchive(
-  archive: WalReader,
-  file: WalFile,
-  systemId: string,
-  { path, signal }: FetchContext,
-): Promise<boolean> {
+async function fromArchive(archive: WalReader, file: WalFile, systemId: string, context: Attempt): Promise<boolean> {
+  const { signal } = context;
   const object = await archive.find(file.name, { signal });
   if (object === undefined) return false;
-  await place(path, file, systemId, (temporary) => archive.fetch(object, temporary, { signal }));
+  await place(context, file, systemId, (temporary) => archive.fetch(object, temporary, { signal }));
   return true;
 }
 
 /** Whether the spool has the file, which then is at its place. */
-async function fromSpool(folder: string, file: WalFile, systemId: string, { path }: FetchContext): Promise<boolean> {
+async function fromSpool(folder: string, file: WalFile, systemId: string, context: Attempt): Promise<boolean> {
   const source = `${folder}/${file.name}`;
   try {
     await access(source, constants.R_OK);
@@ -243,7 +256,7 @@ async function fromSpool(folder: string, file: WalFile, systemId: string, { path
     throw error;
   }
   try {
-    await place(path, file, systemId, (temporary) => copyFile(source, temporary));
+    await place(context, file, systemId, (temporary) => copyFile(source, temporary, constants.COPYFILE_EXCL));
     return true;
   } catch (error) {
     // Shipped and removed between the two looks: it is in the archive then.

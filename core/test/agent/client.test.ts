@@ -13,6 +13,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { takeTurn } from '../../src/wal-command/turn.ts';
 import { takeOver, throughAgent } from '../../src/agent/client.ts';
 import { agentKey, socketIn } from '../../src/agent/place.ts';
 import { parseRequest, type AgentRequest } from '../../src/agent/protocol.ts';
@@ -256,7 +257,9 @@ test('a file of another disk is copied whole before it gets its name', () => {
   const data = join(folder, 'data');
   mkdirSync(data, { recursive: true });
   const path = join(data, 'RECOVERYXLOG');
-  takeOver(file, path);
+  const turn = takeTurn(path);
+  takeOver(file, turn);
+  turn.end();
   expect(readFileSync(path, 'utf8')).toBe('w'.repeat(5000));
   expect(readdirSync(data).filter((name) => name.startsWith('RECOVERYXLOG'))).toEqual(['RECOVERYXLOG']);
 });

@@ -115,6 +115,26 @@ describe.skipIf(NO_CURL)('curl', () => {
     expect(existsSync(placed())).toBe(false);
   });
 
+  test('H-25 one that the server has given up does not put its file over that of a later one', async () => {
+    let release = (): void => undefined;
+    const slow = await strange((_, response) => {
+      response.writeHead(200, { ...TYPE, 'Content-Length': BYTES.byteLength });
+      response.write(BYTES.subarray(0, 5000));
+      release = () => void response.end(BYTES.subarray(5000));
+    });
+    const orphan = spawn('sh', ['-c', replaced(command({ url: slow.url }), NAME)], { cwd: data, stdio: 'ignore' });
+    await vi.waitUntil(() => slow.asked === 1 && readdirSync(join(data, 'pg_wal')).some((file) => file.endsWith('.1')));
+    const later = walSegment(6n, { fill: 9 });
+    const repository = await archive();
+    await repository.wal(SYSTEM_ID).push(later.name, { bytes: later.bytes });
+    expect(await run(command({ url: (await serving({ repositories: [repository] })).url }), later.name)).toBe(0);
+    const ended = once(orphan, 'close');
+    release();
+    expect(await ended).toEqual([255, null]);
+    expect(readFileSync(placed()).equals(later.bytes)).toBe(true);
+    expect(readdirSync(join(data, 'pg_wal'))).toEqual(['RECOVERYXLOG']);
+  });
+
   test('H-20 a hole, a wrong token and a token that is not there are no end', async () => {
     const { url } = await serving({ repositories: [await archive([5n, 7n])] });
     expect(await run(command({ url }), walSegment(6n).name)).toBe(255);
