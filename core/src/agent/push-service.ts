@@ -115,7 +115,10 @@ export class PushService {
     const { logger } = this.#options;
     try {
       const systemId = await clusterOf(file, path, cluster);
-      const behind = (await readyFiles(path)).filter(({ kind, name }) => kind === 'segment' && name > file.name);
+      // Of the same timeline: the history of the next one goes first, and may be refused.
+      const behind = (await readyFiles(path)).filter(
+        ({ kind, name, timeline }) => kind === 'segment' && timeline === file.timeline && name > file.name,
+      );
       const ahead = behind.slice(0, AHEAD).map((next): AheadFile => {
         const at = join(dirname(path), next.name);
         return { file: next, path: at, systemId, check: () => files.get(next, at, cluster.systemId) };

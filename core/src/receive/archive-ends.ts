@@ -1,8 +1,10 @@
+import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import type { TimelineRange } from '../postgres/timeline.ts';
-import { segmentNumberOf } from '../postgres/wal-file.ts';
+import { parseHistory, type TimelineRange } from '../postgres/timeline.ts';
+import { historyName, segmentNumberOf } from '../postgres/wal-file.ts';
 import type { Fact } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { WalArchive } from '../repository/wal.ts';
 import { gapsAmong, type RecordedGap } from '../repository/wal-gaps.ts';
 import { AHEAD } from './shipping-lane.ts';
 
@@ -21,7 +23,8 @@ export interface ArchiveEndsOptions extends CallOptions {
 
 /**
  * How far a repository holds the WAL of each timeline without a hole, as the start of the segment that comes next.
- * Holes that are recorded gaps count as closed. Of timelines that the server does not descend from, only the end is told.
+ * Holes that are recorded gaps count as closed. Of timelines that the server does not descend from, only the end is told, and nothing
+ * of one of the same number that another server was promoted to: its WAL is not the server's.
  */
 export async function archiveEnds(
   repository: Repository,
@@ -40,6 +43,10 @@ export async function archiveEnds(
     ends.set(timeline, end * size);
     const newest = lineage.findLast((range) => range.timeline === timeline);
     if (newest === undefined) continue;
+    if (!(await isSameTimeline(archive, timeline, lineage, call))) {
+      ends.delete(timeline);
+      continue;
+    }
     const from = end > WINDOW ? end - WINDOW : 0n;
     const gaps = await recordedGaps(repository, systemId, options);
     const comes = (number: bigint): boolean => options.coming?.(timeline, number) ?? false;
@@ -55,6 +62,31 @@ export async function archiveEnds(
     if (expected !== undefined) ends.set(timeline, expected * size);
   }
   return ends;
+}
+
+/** Whether the archived history of a timeline is that of the line, as far as both tell. */
+async function isSameTimeline(
+  archive: WalArchive,
+  timeline: number,
+  lineage: readonly TimelineRange[],
+  call: CallOptions,
+): Promise<boolean> {
+  const at = lineage.findIndex((range) => range.timeline === timeline);
+  // Of timeline 1, and of one whose ancestors nobody knows here, there is nothing to compare.
+  if (at < 1) return true;
+  try {
+    const history = await archive.history(timeline, call);
+    if (history === undefined) return true;
+    const switches = parseHistory(history.content, historyName(timeline));
+    const ancestors = lineage.slice(0, at);
+    const fits = (range: TimelineRange, of: number): boolean =>
+      switches[of]?.timeline === range.timeline && switches[of].end === range.end;
+    return switches.length === ancestors.length && ancestors.every(fits);
+  } catch (error) {
+    // Two contents, or no history at all: shipping the server's own one will say so.
+    if (isArchiveError(error, 'WAL_CONFLICT') || isArchiveError(error, 'WAL_INVALID')) return false;
+    throw error;
+  }
 }
 
 /** A gap that leads to another timeline leaves no hole between two segments of one. */

@@ -299,6 +299,7 @@ class Reception {
       outlets: this.#outlets,
       interval,
       firstMissing: (outlet) => shipper.firstMissing(outlet),
+      isHeld: (outlet, timeline) => shipper.isHeld(outlet, timeline),
       ...(this.#outlets.length > 1 && {
         isWhole: (outlet, to, signal) => shipper.isWhole(outlet, to, system.segmentSize, signal),
       }),

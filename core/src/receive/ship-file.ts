@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { readSegmentHeader, SEGMENT_HEADER_BYTES, segmentNumberOf, type WalFile } from '../postgres/wal-file.ts';
 import type { WalArchive } from '../repository/wal.ts';
 import { holdsWal, pushEnd, writtenBytes } from './partial-segment.ts';
@@ -28,7 +28,17 @@ export async function shipFile(archive: WalArchive, { file, path, signal }: Ship
     return;
   }
   if (file.kind !== 'history') await checkHeader(file, path, systemId);
-  await archive.push(file.name, { path }, { signal });
+  try {
+    await archive.push(file.name, { path }, { signal });
+  } catch (error) {
+    if (file.kind !== 'history' || !isArchiveError(error, 'WAL_CONFLICT')) throw error;
+    const { message, details } = error;
+    throw new ArchiveError('WAL_CONFLICT', `two servers were promoted to timeline ${file.timeline}: ${message}`, {
+      hint: 'WAL of this timeline stays in the spool. Shut down the server that is not to be; if it is the one whose history is archived, give the other one a cluster name or a repository of its own and take a base backup.',
+      cause: error,
+      details,
+    });
+  }
 }
 
 /** Compares what a segment says about itself with its name. Throws `WAL_INVALID`. */

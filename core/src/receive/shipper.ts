@@ -70,6 +70,11 @@ export class Shipper {
     return this.#lanes.get(outlet)?.firstMissing;
   }
 
+  /** Whether WAL of a timeline waits for its history on the way into a repository. */
+  isHeld(outlet: Outlet, timeline: number): boolean {
+    return this.#lanes.get(outlet)?.isHeld(timeline) ?? false;
+  }
+
   /**
    * Whether a repository has all WAL of a line of descent before a position, but for what it gets from the spool. With one
    * repository it has: where to begin was decided by it alone. Throws as {@link Outlet.run}.

@@ -41,12 +41,15 @@ interface Entry<File> {
 
 /**
  * The way of the files into one repository: in order, some at once, and never held up by another repository. A file costs a few
- * words while it waits; nothing is read or begun before its turn.
+ * words while it waits; nothing is read or begun before its turn. WAL of a timeline waits until its history is there: that of another
+ * server, which was promoted to the same number, may be there instead, and then it would lie under a history that is not its own.
  */
 export class ShippingLane<File extends SpooledFile> {
   readonly #options: ShippingLaneOptions<File>;
   readonly #queue: Entry<File>[] = [];
   readonly #running = new Set<Promise<void>>();
+  /** Timelines whose history the repository does not have yet. */
+  readonly #withoutHistory = new Set<number>();
   readonly #cancel = new AbortController();
   /** The lowest number in the queue, unless it has to be looked for: that takes a while when many files wait. */
   #least: bigint | undefined;
@@ -73,6 +76,11 @@ export class ShippingLane<File extends SpooledFile> {
     return (timeline, number) => names.has(`${timeline} ${number}`);
   }
 
+  /** Whether WAL of a timeline waits for its history. */
+  isHeld(timeline: number): boolean {
+    return this.#withoutHistory.has(timeline);
+  }
+
   /** Takes a file: at the end, but a history before the segments of its timeline. */
   add(file: File): void {
     const { kind, timeline } = file.file;
@@ -81,6 +89,7 @@ export class ShippingLane<File extends SpooledFile> {
         ? this.#queue.findIndex((other) => !other.running && other.file.file.timeline >= timeline)
         : -1;
     this.#queue.splice(before < 0 ? this.#queue.length : before, 0, { file, running: false, aside: false });
+    if (kind === 'history') this.#withoutHistory.add(timeline);
     if (this.#least !== undefined) this.#least = lower(this.#least, file.number);
     this.#next();
   }
@@ -99,7 +108,8 @@ export class ShippingLane<File extends SpooledFile> {
     if (this.#cancel.signal.aborted) return;
     let places = this.#options.concurrency;
     for (const entry of this.#queue) {
-      if (entry.aside) continue;
+      const { kind, timeline } = entry.file.file;
+      if (entry.aside || (kind !== 'history' && !entry.running && this.isHeld(timeline))) continue;
       if (places === 0) return;
       places -= 1;
       if (!entry.running && !this.#isTooFarAhead(entry.file)) this.#begin(entry);
@@ -133,6 +143,7 @@ export class ShippingLane<File extends SpooledFile> {
       await ship(file, this.#cancel.signal);
       await onShipped(file);
       this.#queue.splice(this.#queue.indexOf(entry), 1);
+      if (file.file.kind === 'history') this.#withoutHistory.delete(file.file.timeline);
       if (file.number === this.#least) this.#least = undefined;
       onLeft(file);
     } catch (error) {

@@ -14,6 +14,8 @@ export interface TailLaneOptions {
   readonly outlet: Outlet;
   /** The lowest number of a whole segment in the spool that the repository does not have. */
   readonly firstMissing: () => bigint | undefined;
+  /** Whether WAL of a timeline waits for its history. */
+  readonly isHeld: (timeline: number) => boolean;
   /** With several repositories: whether this one lacks nothing before a position. Tries until that is known. */
   readonly isWhole?: (to: WalPosition, signal: AbortSignal) => Promise<boolean>;
   readonly logger: Logger;
@@ -110,6 +112,9 @@ export class TailLane {
     const open = this.#open;
     if (open?.name !== name) return;
     open.durable = Math.max(open.durable, to);
+    const timeline = parseWalFileName(name)?.timeline;
+    // The next slice takes along what waits now.
+    if (timeline !== undefined && this.#options.isHeld(timeline)) return;
     this.#work ??= this.#archive().finally(() => {
       this.#work = undefined;
       this.#options.onProgress();

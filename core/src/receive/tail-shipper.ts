@@ -16,6 +16,8 @@ export interface TailShipperOptions {
   readonly interval: number;
   /** The lowest number of a whole segment in the spool that a repository does not have. */
   readonly firstMissing: (outlet: Outlet) => bigint | undefined;
+  /** Whether WAL of a timeline waits for its history. Default: it does not. */
+  readonly isHeld?: (outlet: Outlet, timeline: number) => boolean;
   /** As that of {@link import('./tail-lane.ts').TailLaneOptions}. */
   readonly isWhole?: (outlet: Outlet, to: WalPosition, signal: AbortSignal) => Promise<boolean>;
   /** Asks the receiver for the next slice. */
@@ -47,7 +49,7 @@ export class TailShipper {
 
   constructor(options: TailShipperOptions) {
     this.#options = options;
-    const { spool, system, outlets, firstMissing, isWhole, logger } = options;
+    const { spool, system, outlets, firstMissing, isHeld, isWhole, logger } = options;
     this.#lanes = outlets.map(
       (outlet) =>
         new TailLane({
@@ -55,6 +57,7 @@ export class TailShipper {
           system,
           outlet,
           firstMissing: () => firstMissing(outlet),
+          isHeld: (timeline) => isHeld?.(outlet, timeline) ?? false,
           ...(isWhole !== undefined && { isWhole: (to, signal) => isWhole(outlet, to, signal) }),
           logger,
           signal: this.#cancel.signal,

@@ -244,3 +244,19 @@ test('nothing is archived ahead into an archive that is not there, nor of anothe
   await new Promise((resolve) => void setTimeout(resolve, 100));
   expect(await segmentsIn(repository)).not.toContain(second);
 });
+
+test('H-08 H-22 a segment of a new timeline is not archived before its history, which another server may have archived otherwise', async () => {
+  const repository = await repositoryOn();
+  // Another server was promoted to a timeline of the same number.
+  const archive = repository.wal(SYSTEM_ID);
+  await archive.push('00000002.history', { bytes: Buffer.from('1\t0/300028\tno recovery target specified\n') });
+  const names = [ready(5n), ready(6n)];
+  const next = ready(6n, { timeline: 2 });
+  writeFileSync(join(folder, 'pg_wal', '00000002.history'), '1\t0/600028\tno recovery target specified\n');
+  writeFileSync(join(folder, 'pg_wal', 'archive_status', '00000002.history.ready'), '');
+  const agent = service(repository);
+  await push(agent, names[0] ?? '');
+  await expect.poll(() => segmentsIn(repository)).toEqual(names);
+  await expect(push(agent, '00000002.history')).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
+  expect(await segmentsIn(repository)).not.toContain(next);
+});

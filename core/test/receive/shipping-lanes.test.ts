@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/contracts/errors.ts';
 import { segmentName } from '../../src/postgres/wal-file.ts';
 import type { Fact } from '../../src/repository/facts.ts';
+import { archiveEnds } from '../../src/receive/archive-ends.ts';
 import { HoleWatch } from '../../src/receive/hole-watch.ts';
 import type { Shipper } from '../../src/receive/shipper.ts';
 import { AHEAD, ShippingLane, type SpooledFile } from '../../src/receive/shipping-lane.ts';
@@ -416,4 +417,40 @@ describe('a hole in one repository', () => {
     expect(await shipper.finish(20_000)).toBe(0);
     expect(scene.logs).toContainEqual(expect.stringMatching(/^warn: cannot look for holes: /));
   });
+});
+
+test('H-08 H-22 WAL of a timeline waits for its history, which another server may have archived otherwise; that of others does not', async () => {
+  const faulty = new Faulty('main');
+  await faulty.repository.open({ create: true });
+  const archive = faulty.repository.wal(SYSTEM);
+  await archive.push('00000002.history', { bytes: Buffer.from('1\t0/1200028\tother\n') });
+  const theirs = segment(2, 18);
+  await archive.push(segmentName(2, 18n, SIZE), { bytes: theirs });
+  const outlets = scene.outlets(faulty.repository);
+  const shipper = scene.shipper(outlets);
+  const put = (history: string, content: string): void => {
+    writeFileSync(scene.spool.path(SYSTEM, history), content);
+    shipper.add(history);
+  };
+  put('00000002.history', '1\t0/1500028\tours\n');
+  put('00000003.history', '1\t0/1500028\tours\n');
+  for (const timeline of [2, 1, 3]) shipper.add(scene.put(21, timeline));
+  await until(
+    () => scene.named('wal.conflict').length > 0 && scene.spooled.length === 2,
+    () => scene.spooled.join(' '),
+  );
+  expect(scene.spooled).toEqual(['00000002.history', segmentName(2, 21n, SIZE)]);
+  expect([shipper.isHeld(outlets[0], 2), shipper.isHeld(outlets[0], 3)]).toEqual([true, false]);
+  expect(scene.named('wal.conflict')[0]?.data['message']).toMatch('two servers were promoted to timeline 2');
+
+  const lineage = [
+    { timeline: 1, start: 0n, end: 0x1500028n },
+    { timeline: 2, start: 0x1500028n, end: undefined },
+  ];
+  const ends = await archiveEnds(faulty.repository, SYSTEM, { segmentSize: SIZE, lineage });
+  expect([...ends], 'WAL of the other timeline 2 is none of the server').toEqual([
+    [1, 22n * BigInt(SIZE)],
+    [3, 22n * BigInt(SIZE)],
+  ]);
+  await shipper.finish(1000);
 });

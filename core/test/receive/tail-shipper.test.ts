@@ -11,11 +11,14 @@ let confirmed: WalPosition[];
 let wanted: number;
 /** What is in the spool and not in a repository. */
 let missing: Map<Outlet, bigint>;
+/** The history of the timeline is on its way. */
+let held = false;
 beforeEach(() => {
   scene = new Scene();
   confirmed = [];
   wanted = 0;
   missing = new Map();
+  held = false;
 });
 afterEach(() => {
   scene.destroy();
@@ -30,6 +33,7 @@ function shipper(outlets: readonly Outlet[]): TailShipper {
     outlets,
     interval: 1,
     firstMissing: (outlet) => missing.get(outlet),
+    isHeld: () => held,
     want: () => (wanted += 1),
     logger: scene.logger,
     onConfirmed: (position) => seen.push(position),
@@ -187,4 +191,22 @@ test('a segment that has left the spool because the repository has it is confirm
   expect(reached(5)).toBe(SIZE);
   await give(tail, 5, 2000, SIZE);
   expect(scene.logs.filter((line) => line.startsWith('error:'))).toEqual([]);
+});
+
+test('H-08 no slice goes before the history of its timeline; what waits goes with the next one', async () => {
+  const faulty = new Faulty('main');
+  const [outlet] = scene.outlets(faulty.repository);
+  const tail = shipper([outlet]);
+  open(tail, 5);
+  held = true;
+  await give(tail, 5, 0, 1000);
+  expect(faulty.stored.filter((key) => key.includes('.tail'))).toEqual([]);
+  held = false;
+  await give(tail, 5, 1000, 2000);
+  await until(
+    () => reached(5) === 2000,
+    () => faulty.stored.join(' '),
+  );
+  expect(await tailOf(faulty, 5)).toBe(2000);
+  await tail.finish(BigInt(5 * SIZE + 2000), 1000);
 });
