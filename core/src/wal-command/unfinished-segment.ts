@@ -1,7 +1,7 @@
 /**
  * The last segment of a timeline, which never became whole: what is known of it lies in up to three places.
  */
-import { readFile } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { parseWalFileName, readSegmentHeader, SEGMENT_HEADER_BYTES, segmentNumberOf } from '../postgres/wal-file.ts';
@@ -128,15 +128,40 @@ function startsWith(long: Uint8Array, short: Uint8Array): boolean {
   return Buffer.compare(long.subarray(0, short.byteLength), short) === 0;
 }
 
-/** A spool that is not there holds nothing. */
+/**
+ * What the receiver had written at some moment: it goes on while the file is read, from the front to the back, so that one reading may find
+ * what came later and not what came before it. That is there at a second reading, and where the two differ the first one ends. A spool
+ * that is not there holds nothing.
+ */
 async function readSpool(folder: string, name: string): Promise<Uint8Array | undefined> {
   const path = `${folder}/${name}.partial`;
   try {
-    return await readFile(path);
+    const handle = await open(path);
+    try {
+      const first = await handle.readFile();
+      return first.subarray(0, await agreement(first, handle));
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
     if (isAbsentInSpool(error, path)) return undefined;
     throw error;
   }
+}
+
+const READ_SIZE = 1024 * 1024;
+
+/** How many bytes from the first one on are the same when the file is read again. */
+async function agreement(first: Buffer, handle: FileHandle): Promise<number> {
+  const again = Buffer.alloc(READ_SIZE);
+  for (let at = 0; at < first.byteLength;) {
+    const { bytesRead } = await handle.read(again, 0, Math.min(READ_SIZE, first.byteLength - at), at);
+    const differs = again.subarray(0, bytesRead).findIndex((byte, index) => byte !== first[at + index]);
+    if (differs >= 0) return at + differs;
+    if (bytesRead === 0) return at;
+    at += bytesRead;
+  }
+  return first.byteLength;
 }
 
 async function readPartial(archive: WalReader, name: string, options: CallOptions): Promise<Uint8Array | undefined> {
