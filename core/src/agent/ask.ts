@@ -1,5 +1,6 @@
 /** Asks an agent over its socket, and never waits for one that is silent. Loads nothing but built-in modules. */
 import { connect } from 'node:net';
+import { LONGEST_TIMER } from '../wal-command/longest-timer.ts';
 import { Lines, parseMessage, type AgentMessage, type AgentRequest } from './protocol.ts';
 
 export interface AskOptions {
@@ -40,7 +41,8 @@ export function ask(socket: string, request: AgentRequest, options: AskOptions):
     };
     const none = (reason: string): void => finish({ type: 'none', reason });
     let silence = setTimeout(() => none('the agent does not answer'), patience.first);
-    const whole = limit === undefined ? undefined : setTimeout(() => none('the agent takes too long'), limit);
+    const tooLong = (): void => none('the agent takes too long');
+    const whole = limit === undefined ? undefined : setTimeout(tooLong, Math.min(limit, LONGEST_TIMER));
 
     const take = (message: AgentMessage): void => {
       clearTimeout(silence);

@@ -1,7 +1,8 @@
 import { ArchiveError } from '../contracts/errors.ts';
+import { LONGEST_TIMER } from './longest-timer.ts';
 
 /**
- * Runs `work` with a signal that fires when `signal` does or after `milliseconds`; it does not wait for work that ignores
+ * Runs `work` with a signal that fires when `signal` does or after `milliseconds`, 24 days at most; it does not wait for work that ignores
  * the signal. Errors: those of the work; `STORAGE_UNAVAILABLE` after the time, `ABORTED` after the signal.
  */
 export async function withDeadline<Result>(
@@ -11,7 +12,7 @@ export async function withDeadline<Result>(
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), milliseconds);
+  const timer = setTimeout(() => timeout.abort(), Math.min(milliseconds, LONGEST_TIMER));
   const either = signal === undefined ? timeout.signal : AbortSignal.any([signal, timeout.signal]);
   const reason = (): ArchiveError =>
     signal?.aborted === true
