@@ -10,6 +10,7 @@ import { guard } from '../receive/spool-error.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalObject } from '../repository/wal.ts';
 import type { WalHole } from './holes.ts';
+import { checkSameWal } from './same-wal.ts';
 import { serverSegments } from './server-segments.ts';
 
 export interface CloseHoleOptions {
@@ -37,7 +38,7 @@ export interface ClosedHole {
 
 /**
  * Closes a hole of a repository as far as it goes: segment by segment from another repository, then the rest from a server. Each arrives
- * verified, and one that came meanwhile is no failure. Errors: those of writing into the repository; `WAL_CONFLICT`, `SPOOL_*`, `ABORTED`.
+ * verified, and one that came meanwhile is no failure; a server is asked for it only if its WAL is that of the repository. Errors: those of writing into the repository; `WAL_CONFLICT`, `SPOOL_*`, `ABORTED`.
  */
 export async function closeHole(lacking: Repository, hole: WalHole, options: CloseHoleOptions): Promise<ClosedHole> {
   const brought = new Map<string, number>();
@@ -143,7 +144,22 @@ async function fromServer(
       return false;
     }
   };
+  /** Whether what the server has is the WAL that is missing. One that cannot be asked has nothing, and says why. */
+  const fits = async (): Promise<boolean> => {
+    if (silent.has(name)) return false;
+    try {
+      emptyFolder(folder);
+      await checkSameWal(lacking.wal(systemId), hole, server, { systemId, segmentSize, folder, signal });
+      return true;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const failure = asArchiveError(error);
+      if (failure.code !== 'WAL_GAP' && failure.code !== 'TIMELINE_DIVERGED') silent.set(name, failure);
+      return false;
+    }
+  };
   try {
+    if (!(await fits())) return [hole];
     // A server removes its oldest WAL first: what it has may begin inside the hole.
     if (!(await bring(first, last)) && taken.size === 0 && first < last && (await bring(last, last))) {
       let [absent, present] = [first, last];
