@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { drawMap, type RecoveryMap } from '../map/recovery-map.ts';
 import { MapCache } from '../map/map-cache.ts';
+import type { Repository } from '../repository/repository.ts';
 import type { CommandContext } from './run.ts';
 
 export interface DrawOptions {
@@ -17,6 +18,15 @@ export function cacheFolder({ config, env }: Pick<CommandContext, 'config' | 'en
   const { cache, cacheAge } = config.status;
   if (cacheAge === undefined) return undefined;
   return cache ?? join(env['XDG_CACHE_HOME'] || join(env['HOME'] || homedir(), '.cache'), 'pgark');
+}
+
+/** Forgets what was listed of a repository: objects were removed from it. Errors: those of the storage. */
+export async function forgetListing(
+  context: Pick<CommandContext, 'config' | 'env' | 'logger' | 'signal'>,
+  repository: Repository,
+): Promise<void> {
+  const { logger, signal } = context;
+  await new MapCache({ folder: cacheFolder(context), age: 0, logger }).forget(repository, { signal });
 }
 
 /** Opens the archive and draws its map. Errors: `ABORTED`, those of opening the archive. */

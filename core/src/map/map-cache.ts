@@ -52,6 +52,14 @@ export class MapCache {
     return state;
   }
 
+  /** Forgets a repository from which objects were removed: a listing of what is new does not show that. Errors: those of the storage. */
+  async forget(repository: Repository, options: CallOptions = {}): Promise<void> {
+    const { folder } = this.#options;
+    if (folder === undefined) return;
+    const { id } = await repository.open(options);
+    await rm(join(folder, `${id}.map`), { force: true });
+  }
+
   /** What is no cache of this repository, or damaged, is as good as none. */
   async #read(path: string, id: string): Promise<RepositoryState | undefined> {
     let text: string;

@@ -47,12 +47,13 @@ async function run(flags: DrillFlags, context: CommandContext): Promise<number> 
     throw new ArchiveError('USAGE', 'the drill has no folder to restore into', {
       hint: 'Name one with --folder or drill.folder: absent or empty, on a disk with room for the whole database.',
     });
-  const [{ drill }, { newSeed }, { drillDocument, drillLines, DrillProgressText }, { parseTimeline }] =
+  const [{ drill }, { newSeed }, { drillDocument, drillLines, DrillProgressText }, { parseTimeline }, { SharedLease }] =
     await Promise.all([
       import('../../drill/drill.ts'),
       import('../../drill/random-target.ts'),
       import('../drill-view.ts'),
       import('../../restore/target.ts'),
+      import('../../repository/shared-lease.ts'),
     ]);
   const target = await targetOfFlags(flags);
   const random = flags.random === true;
@@ -87,6 +88,11 @@ async function run(flags: DrillFlags, context: CommandContext): Promise<number> 
     concurrency: config.restore.concurrency,
     sync: flags.sync,
     signal,
+    hold: async ({ systemId, backup }) => {
+      const lease = new SharedLease({ command: 'drill', signal, onWarning: warn });
+      await lease.takeOne(repository, systemId, { backups: [backup.id], wal: 'all' });
+      return () => lease.release();
+    },
     onProgress: (progress) => {
       text.update(progress);
       output.progress(() => text.toString());

@@ -39,7 +39,8 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: ExpireFlags, { config, output, logger, signal, archive }: CommandContext): Promise<void> {
+async function run(flags: ExpireFlags, context: CommandContext): Promise<void> {
+  const { config, output, logger, signal, archive } = context;
   const [
     { planExpire, runExpire },
     { printExpirePlan, printExpireResult, expireDocument },
@@ -95,6 +96,8 @@ async function run(flags: ExpireFlags, { config, output, logger, signal, archive
       for (const note of plan.notes) logger.warn({ repository: repository.name }, note);
       const unreadable = plan.backups.find(({ state, action }) => state === 'unreadable' && action === 'keep');
       if (flags.confirm === true) {
+        const { forgetListing } = await import('../map-options.ts');
+        await forgetListing(context, repository);
         const { extendLocksOf } = await import('../extend-locks.ts');
         for (const systemId of new Set(plan.backups.map((backup) => backup.systemId))) {
           const unlocked = await extendLocksOf([repository], { systemId, logger, signal, output });

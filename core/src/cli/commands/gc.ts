@@ -24,7 +24,8 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: GarbageFlags, { config, output, logger, signal, archive }: CommandContext): Promise<void> {
+async function run(flags: GarbageFlags, context: CommandContext): Promise<void> {
+  const { config, output, logger, signal, archive } = context;
   const [
     { planGarbage, runGarbage },
     { garbageDocument, printGarbage },
@@ -55,6 +56,10 @@ async function run(flags: GarbageFlags, { config, output, logger, signal, archiv
             })
           : { found: await planGarbage(repository, options) };
       output.progressDone();
+      if (flags.confirm === true) {
+        const { forgetListing } = await import('../map-options.ts');
+        await forgetListing(context, repository);
+      }
       if (output.isJson) documents.push(garbageDocument(repository.name, result));
       else printGarbage(output, repository.name, result, { named: repositories.length > 1 });
     } catch (error) {
