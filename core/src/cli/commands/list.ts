@@ -35,7 +35,12 @@ export function register(program: Command): void {
         const verified = await findVerified(backups, { signal });
         const { findDrills } = await import('../backup-drills.ts');
         const drills = await findDrills(opened.repositories, { backups, failures }, { signal });
-        const known: OnRecord = { gaps: found.gaps, pins: pinned.pins, verified, drillOf: (backup) => drills.of(backup) };
+        const known: OnRecord = {
+          gaps: found.gaps,
+          pins: pinned.pins,
+          verified,
+          drillOf: (backup) => drills.of(backup),
+        };
         if (output.isJson) output.json(backups.map((backup) => entryOf(backup, known)));
         else if (backups.length > 0) output.table(backups, columns(backups, known, opened.repositories.length > 1));
         for (const gap of found.gaps) {
