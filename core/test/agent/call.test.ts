@@ -30,6 +30,7 @@ test('the command lines of postgresql.conf are understood', () => {
     cluster: 'c',
     socket: '/s',
   });
+  expect(parseCall(['wal-fetch', 'f', 'p', '--timeline', '12'])).toMatchObject({ timeline: 12 });
   expect(parseCall(['wal-push', '--timeout', '1.5', 'p', 'f'])).toMatchObject({ timeout: 1500 });
 });
 
@@ -42,6 +43,8 @@ test.each([
   [['wal-push', 'p', 'f', '--config']],
   [['wal-push', 'p', 'f', '--until', 'x']],
   [['wal-fetch', 'f', 'p', '--timeout', '5']],
+  [['wal-fetch', 'f', 'p', '--timeline', '0']],
+  [['wal-fetch', 'f', 'p', '--timeline', 'latest']],
   [['wal-push', 'p', 'f', '--timeout', 'soon']],
   [['wal-push', 'p', 'f', '--log-level', 'loud']],
   [['wal-push', 'p', '--', 'f']],

@@ -3,10 +3,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Secret } from '../../src/contracts/secret.ts';
 import { formatLsn } from '../../src/postgres/lsn.ts';
 import { Spool } from '../../src/receive/spool.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { walFetch, type WalFetchOptions } from '../../src/wal-command/fetch.ts';
+import { fetchFromServer } from '../../src/wal-command/fetch-from-server.ts';
+import { ask, serving, target, TOKEN } from '../server/serving.ts';
 import { memoryRepository, pluginContext } from '../repository/repository.ts';
 import { SEGMENT_SIZE, SYSTEM_ID, walSegment } from './segments.ts';
 
@@ -103,4 +106,30 @@ test('H-08 the fork is known from the spool, too, and cuts what lies there and w
   rmSync(join(spool, `${name}.partial`));
   await repository.wal(SYSTEM_ID).push(`${name}.partial`, { bytes });
   expect(await given(repository, { spool: root })).toBe(FORK);
+});
+
+test('H-08 a server gives it up to the fork, unless it is told that the old timeline is followed', async () => {
+  const server = await serving({ repositories: [await archiveWith({ '00000002.history': atFork })] });
+  const path = join(folder, 'pg_wal', 'RECOVERYXLOG');
+  for (const [timeline, expected] of [
+    [{}, FORK],
+    [{ timeline: 2 }, FORK],
+    [{ timeline: 1 }, SENT],
+  ] as const) {
+    await fetchFromServer({
+      name,
+      path,
+      url: `${server.url}/v1/main`,
+      token: new Secret(TOKEN),
+      systemId: SYSTEM_ID,
+      dataDirectories: [],
+      mode: 'none',
+      retry: 0,
+      logger: pluginContext.logger,
+      ...timeline,
+    });
+    expect(readFileSync(path).findLastIndex((byte) => byte !== 0) + 1).toBe(expected);
+  }
+  const wrong = await ask(server, target(name), { headers: { 'pgark-timeline': 'latest' } });
+  expect(wrong.status).toBe(400);
 });
