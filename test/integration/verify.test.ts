@@ -146,8 +146,8 @@ describe.each(CHAIN_NAMES)('%s', (chain) => {
       }
       console.log(`${chain}: ${DAMAGES} damages, ${closed.length} told as "no key opens it": ${closed.join('; ')}`);
       expect(missed).toEqual([]);
-      // The first or the last object of a timeline, within its header of some hundred bytes.
-      expect(closed.length).toBeLessThanOrEqual(DAMAGES / 20);
+      // The very first or last object of the WAL, within its header of some hundred bytes.
+      expect(closed.length).toBeLessThanOrEqual(Math.max(1, DAMAGES / 20));
       const after = await full(repository);
       expect(after).toEqual({ findings: [], skipped: [] });
     },
