@@ -6,7 +6,7 @@ import * as z from 'zod';
 import type { EventName } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
-import { DURATION, parseDuration, parseSize, SIZE } from './units.ts';
+import { choice, count, duration, flag, size, text, typeNames } from './schema-types.ts';
 
 const EVENTS = Object.keys({
   'receive.connected': true,
@@ -30,58 +30,10 @@ const EVENTS = Object.keys({
   'drill.failed': true,
 } satisfies Record<EventName, true>) as [EventName, ...EventName[]];
 
-/** How the reference calls a type that JSON knows only as a text. */
-const typeNames = z.registry<{ readonly name: string }>();
-
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+)*$/;
 const LISTEN = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/;
 const nameMessage = 'must be up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit';
-
-const text = (what = 'a text'): z.ZodString => z.string({ error: `must be ${what}` }).min(1, 'must not be empty');
-const choice = <const Values extends readonly [string, ...string[]]>(
-  values: Values,
-): z.ZodEnum<{ [K in Values[number]]: K }> => z.enum(values, { error: `must be one of ${values.join(', ')}` });
-const count = (least: number, most: number): z.ZodInt =>
-  z
-    .int({ error: 'must be a whole number' })
-    .min(least, `must be at least ${least}`)
-    .max(most, `must be at most ${most}`);
-const flag = (): z.ZodBoolean => z.boolean({ error: 'must be true or false' });
-
-interface Limits {
-  readonly least: string;
-  readonly most?: string;
-}
-
-function duration({ least, most }: Limits): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
-  return unit('duration', DURATION, parseDuration, 'must be a duration such as 10s, 5m or 14d', least, most);
-}
-
-function size({ least, most }: Limits): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
-  return unit('size', SIZE, parseSize, 'must be a size such as 256MiB or 1GB', least, most);
-}
-
-function unit(
-  name: string,
-  pattern: RegExp,
-  parse: (text: string) => number,
-  message: string,
-  least: string,
-  most: string | undefined,
-): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
-  const schema = z
-    .string({ error: message })
-    .regex(pattern, { error: message, abort: true })
-    .transform((value, context) => {
-      const number = parse(value);
-      if (number < parse(least)) context.addIssue({ code: 'custom', message: `must be at least ${least}` });
-      if (most !== undefined && number > parse(most))
-        context.addIssue({ code: 'custom', message: `must be at most ${most}` });
-      return number;
-    });
-  return schema.register(typeNames, { name });
-}
 
 const secret = z.union(
   [

@@ -18,15 +18,7 @@ import { GapRecords } from './gap-records.ts';
 import { guardianOf } from './guardian-of.ts';
 import { HoleWatch } from './hole-watch.ts';
 import { KnownRepositories } from './known-repositories.ts';
-import {
-  asArchiveError,
-  errorOf,
-  plainError,
-  type FromThread,
-  type Question,
-  type SystemInfo,
-  type ToThread,
-} from './messages.ts';
+import { plainError, type FromThread, type Question, type SystemInfo, type ToThread } from './messages.ts';
 import { Outlet, type OutletOptions } from './outlet.ts';
 import { Shipper } from './shipper.ts';
 import { SpoolLock } from './spool-lock.ts';
@@ -34,6 +26,7 @@ import { Spool, type WalPosition } from './spool.ts';
 import { shippedOf, StatusFile } from './status-file.ts';
 import { startThread } from './start-thread.ts';
 import { TailShipper } from './tail-shipper.ts';
+import { threadEnd, type WhileRunning } from './thread-end.ts';
 import { ReceivedTimes } from './received-times.ts';
 
 export interface ReceiveOptions {
@@ -172,7 +165,7 @@ class Reception {
       void this.#guardian?.stop();
       this.#post({ type: 'stop' });
     };
-    const ended = this.#threadEnd();
+    const ended = threadEnd(this.#worker, (message) => this.#take(message));
     ended.catch(() => undefined); // looked at below, after what may fail before it
     try {
       if (signal?.aborted) stop();
@@ -230,29 +223,7 @@ class Reception {
     return { unshipped, unshippedBy };
   }
 
-  #threadEnd(): Promise<{ readonly reason: 'stopped' | 'until'; readonly position: WalPosition | undefined }> {
-    return new Promise((resolve, reject) => {
-      this.#worker.on('message', (message: FromThread) => {
-        if (message.type === 'end') resolve(message);
-        else if (message.type === 'failed') reject(errorOf(message.error));
-        else {
-          try {
-            this.#take(message);
-          } catch (error) {
-            reject(asArchiveError(error));
-          }
-        }
-      });
-      this.#worker.once('error', (error) => {
-        reject(asArchiveError(error));
-      });
-      this.#worker.once('exit', (code) => {
-        reject(new ArchiveError('INTERNAL', `the receiving thread ended with code ${code}`));
-      });
-    });
-  }
-
-  #take(message: Exclude<FromThread, { readonly type: 'end' | 'failed' }>): void {
+  #take(message: WhileRunning): void {
     switch (message.type) {
       case 'system':
         this.#begin(message.info);

@@ -11,6 +11,7 @@ import { gapError, gapText, measureGap } from './gap.ts';
 import { heldWal } from './held-wal.ts';
 import { asArchiveError, targetOf, type SystemInfo, type ThreadData } from './messages.ts';
 import { ReceiverReports, type ReceiverPort } from './receiver-reports.ts';
+import { endStream, type RunningStream } from './running-stream.ts';
 import { SegmentWriter } from './segment-writer.ts';
 import { ServerIdentity } from './server-identity.ts';
 import { SliceOffer } from './slice-offer.ts';
@@ -35,15 +36,6 @@ export interface ReceiverEnd {
   readonly position: WalPosition | undefined;
 }
 
-interface Running {
-  readonly host: string;
-  readonly stream: WalStream;
-  readonly acknowledger: Acknowledger;
-  readonly timeline: number;
-}
-
-/** Milliseconds that a server gets to end a stream in order. */
-const STOP_TIMEOUT = 5000;
 /** Milliseconds after which a server that has sent nothing is asked for a sign that the stream has begun. */
 const SIGN_AFTER = 250;
 /** Milliseconds between reports of how far the stream is. */
@@ -81,7 +73,7 @@ export class Receiver {
   #lineage: ServerState['lineage'] = [];
   /** That what is held is held by this run or the spool. */
   #own = false;
-  #running: Running | undefined;
+  #running: RunningStream | undefined;
   #leader: string | undefined;
   /** Fires when a server that is left does not end its stream. */
   #leave = new AbortController();
@@ -146,19 +138,7 @@ export class Receiver {
     if (this.#stopping) return;
     this.#stopping = true;
     if (this.#running === undefined) this.#cancel.abort();
-    else this.#endStream(this.#running, this.#cancel);
-  }
-
-  /** Makes durable and reports what was received, and ends the stream; `giveUp` fires when the server does not. */
-  #endStream({ acknowledger, stream }: Running, giveUp: AbortController): void {
-    try {
-      this.#sync();
-    } catch (error) {
-      this.#reports.note('warn', `the last WAL was not made durable: ${asArchiveError(error).message}`);
-    }
-    acknowledger.tick();
-    stream.stop();
-    setTimeout(() => giveUp.abort(), STOP_TIMEOUT).unref();
+    else this.#end(this.#running, this.#cancel);
   }
 
   /** A cluster manager says which host leads: another one that answers as a primary, too, is left. */
@@ -168,7 +148,15 @@ export class Receiver {
     const running = this.#running;
     if (running === undefined || hostOf(running.host) === leader) return;
     this.#reports.note('warn', `${leader} leads the cluster: leaving ${running.host}`);
-    this.#endStream(running, this.#leave);
+    this.#end(running, this.#leave);
+  }
+
+  #end(running: RunningStream, giveUp: AbortController): void {
+    endStream(running, {
+      sync: () => this.#sync(),
+      onWarning: (message) => this.#reports.note('warn', message),
+      giveUp,
+    });
   }
 
   /** The storage has WAL up to here. */

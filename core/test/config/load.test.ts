@@ -43,6 +43,7 @@ describe('loadConfig', () => {
       agent: { concurrency: 2, prefetch: 268_435_456 },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
       serve: { listen: '127.0.0.1:8732', maxRequests: 100, maxFetches: 4, stallTimeout: 300_000 },
+      drill: { role: 'postgres', preload: [], checks: [], amcheck: true, timeout: 900_000, keep: false },
       status: {
         cacheAge: 3_600_000,
         backupWarning: 93_600_000,

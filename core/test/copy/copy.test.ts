@@ -361,10 +361,12 @@ test('facts are carried, also to a backup that is there already, and never twice
   await facts.add('wal', { kind: 'behind', time: 3000, data: { repository: 'b' } });
   await facts.add('wal', { kind: 'verify', time: 3000, data: { level: 'full' } });
   await copy(source, target);
-  await facts.add(FIRST, { kind: 'drill', time: 4000, data: { ok: true } });
+  await facts.add(FIRST, { kind: 'unpin', time: 4000, data: { reason: 'done' } });
+  const carried = await facts.list(FIRST);
+  await facts.add(FIRST, { kind: 'drill', time: 5000, data: { outcome: 'proven' } });
   const { result } = await copy(source, target);
   expect(result.backups).toMatchObject([{ state: 'present' }]);
-  expect(await target.facts(SYSTEM).list(FIRST)).toEqual(await facts.list(FIRST));
+  expect(await target.facts(SYSTEM).list(FIRST)).toEqual(carried);
   expect((await target.facts(SYSTEM).list('wal')).map(({ kind }) => kind)).toEqual(['gap']);
 });
 
