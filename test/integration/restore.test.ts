@@ -339,6 +339,18 @@ test('the plan says what will be done, and writes nothing', async () => {
   });
 });
 
+test('a damaged fact is a warning of the plan, and no reason not to restore', async () => {
+  const wal = join(archive.systemFolder, 'facts', 'wal');
+  const fact = join(wal, '20261122T064530123Z-gap.json');
+  cleanup.push(() => rmSync(fact, { force: true }));
+  mkdirSync(wal, { recursive: true });
+  writeFileSync(fact, '{ "kind": "ga');
+  const plan = ['restore', join(archive.folder, 'with-fact'), '--plan', ...elsewhere('with-fact')];
+  const document = await archive.json<{ readonly reachable: boolean; readonly warnings: readonly string[] }>(plan);
+  expect(document.reachable).toBe(true);
+  expect(document.warnings).toContainEqual(expect.stringContaining('which gaps are on record is not known'));
+});
+
 test.skipIf(process.getuid?.() !== 0)(
   'a server that could not read the archive is noticed before anything is copied',
   async () => {

@@ -4,7 +4,7 @@ import { allAnswers } from '../repository/all-answers.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { Fact } from '../repository/facts.ts';
 import { plainName, type BackupCopy } from './backup-source.ts';
-import { damagedKeys } from './verify-findings.ts';
+import { damagedKeys, readableFacts } from './verify-findings.ts';
 
 /** The objects of a backup that are not there, or have another size than its record says, by their names as stored. */
 export function lackingObjects(
@@ -48,7 +48,8 @@ export async function findLacking(copies: readonly BackupCopy[], options: CallOp
   }: BackupCopy): Promise<{ listed: readonly string[]; all: readonly string[] }> => {
     const { id, systemId } = record;
     const listed = lackingObjects(record, await repository.backups(systemId).objectSizes(id, options));
-    return { listed, all: [...listed, ...damagedObjects(id, await repository.facts(systemId).list(id, options))] };
+    const facts = await readableFacts(repository, systemId, id, options);
+    return { listed, all: [...listed, ...damagedObjects(id, facts)] };
   };
   const [alone] = members;
   const found =

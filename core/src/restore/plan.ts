@@ -4,6 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { lastSegmentNumber, parseWalFileName, segmentName, segmentNumber } from '../postgres/wal-file.ts';
 import { Spool } from '../receive/spool.ts';
+import { allAnswers } from '../repository/all-answers.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { BackupCopy } from './backup-source.ts';
@@ -18,7 +19,7 @@ import { promotionProblem } from './promotion.ts';
 import { checkReach } from './reach.ts';
 import { recordedGaps } from './recorded-gaps.ts';
 import { RestoreSources } from './sources.ts';
-import { damagedKeys } from './verify-findings.ts';
+import { damagedKeys, readableFacts } from './verify-findings.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
 import { walkWal, type WalPiece, type WalRun } from './wal-pieces.ts';
 
@@ -291,8 +292,13 @@ async function damagedPieces(
 ): Promise<readonly string[]> {
   const names = new Set(pieces.map(({ name }) => name));
   const found: string[] = [];
-  for (const repository of repositories) {
-    for (const key of damagedKeys(await repository.facts(context.systemId).list('wal', context)).keys()) {
+  const answers = await allAnswers(
+    repositories,
+    async (repository) => damagedKeys(await readableFacts(repository, context.systemId, 'wal', context)),
+    context,
+  );
+  for (const { member: repository, value } of answers) {
+    for (const key of value.keys()) {
       const name = /([0-9A-F]{24})-[^/]*$/.exec(key)?.[1];
       if (name !== undefined && names.has(name))
         found.push(

@@ -1,5 +1,30 @@
 /** What verifications have found to be damaged, as far as it still holds. */
+import { isArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
 import type { Fact } from '../repository/facts.ts';
+import type { Repository } from '../repository/repository.ts';
+
+/**
+ * The facts of a subject, but for those that cannot be read: what was found out earlier only warns, and must not cost a restore. Errors: those of
+ * the storage.
+ */
+export async function readableFacts(
+  repository: Repository,
+  systemId: string,
+  subject: string,
+  options: CallOptions,
+): Promise<readonly Fact[]> {
+  const facts = repository.facts(systemId);
+  const found: Fact[] = [];
+  for await (const name of facts.names({ ...options, subject })) {
+    try {
+      found.push(await facts.read(name, options));
+    } catch (error) {
+      if (!isArchiveError(error, 'REPOSITORY_FORMAT')) throw error;
+    }
+  }
+  return found;
+}
 
 /** Problems that say that an object cannot be used. One that was missing is missing as long as no listing has it. */
 const DAMAGE: ReadonlySet<string> = new Set(['damaged', 'invalid', 'conflict']);
