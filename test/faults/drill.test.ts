@@ -267,6 +267,8 @@ test.skipIf(typeof disk === 'string')(
   async () => {
     if (typeof disk === 'string') return;
     cleanup.push(() => disk.unmount());
+    // WAL that finds no room is asked for again for a while.
+    configure({}, { restore: { walRetry: '1s' } });
     // Room for the files of the backup, and not for the WAL beside them.
     const ran = await drillCli(archive, [...early(), '--folder', disk.path]);
     expect(ran, ran.stderr).toMatchObject({ code: 2 });
