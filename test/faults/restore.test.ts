@@ -125,7 +125,7 @@ test('an interrupt ends a restore cleanly, and it can be resumed', async () => {
   expect(ended).toMatchObject({ code: 1 });
   expect(ended.stderr).toContain('was cancelled');
   expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
-  const done = await archive.json<{ resumedBytes: number }>(['restore', '--no-sync', data]);
+  const done = await archive.json<{ resumedBytes: number }>(['restore', '--no-sync', data, '--backup', second]);
   expect(done.resumedBytes).toBeGreaterThan(0);
 });
 
@@ -179,9 +179,11 @@ test('a damaged part, manifest or file list ends the restore, and nothing can be
       if (damage === 'flip') bytes.writeUInt8(bytes.readUInt8(bytes.byteLength >> 1) ^ 0x10, bytes.byteLength >> 1);
       writeFileSync(path, bytes);
       try {
-        const result = await restoreCli(archive, [data, '--no-try-command', '--no-sync']);
+        const result = await restoreCli(archive, [data, '--no-try-command', '--no-sync', '--backup', second]);
         expect(result, `${name} ${damage}`).toMatchObject({ code: 4 });
-        expect(result.stderr).toContain(`${second}/${name}`);
+        // What is cut the plan sees already, by its size.
+        if (damage === 'flip') expect(result.stderr).toContain(`${second}/${name}`);
+        else expect(result.stderr).toContain(`${name.replace(/\.zst$/, '')} is not there as stored`);
         expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
       } finally {
         writeFileSync(path, whole);
@@ -192,11 +194,11 @@ test('a damaged part, manifest or file list ends the restore, and nothing can be
   const data = join(archive.folder, `damaged-flip-${(objects[0] ?? '').replaceAll(/\W/g, '')}`);
   await refusesToStart(data);
   // The storage is healed: the same command completes what is there.
-  const done = await archive.json<{ resumedBytes: number }>(['restore', '--no-sync', data]);
+  const done = await archive.json<{ resumedBytes: number }>(['restore', '--no-sync', data, '--backup', second]);
   expect(done.resumedBytes).toBeGreaterThanOrEqual(0);
 });
 
-test('a missing part ends the restore with its name', async () => {
+test('a missing part is named, and its backup is passed over where none was asked for', async () => {
   const backup = join(archive.systemFolder, 'backups', second, 'base');
   const [name = ''] = readdirSync(backup).sort();
   const bytes = readFileSync(join(backup, name));
@@ -206,10 +208,14 @@ test('a missing part ends the restore with its name', async () => {
     giveToServer(join(backup, name));
   });
   const data = folder('missing');
-  const result = await restoreCli(archive, [data, '--no-try-command', '--no-sync']);
-  expect(result).toMatchObject({ code: 1 });
-  expect(result.stderr).toContain(name);
+  const result = await restoreCli(archive, [data, '--no-try-command', '--no-sync', '--backup', second]);
+  expect(result).toMatchObject({ code: 4 });
+  expect(result.stderr).toContain(`base/${name.replace(/\.zst$/, '')} is not there as stored`);
   expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
+  // Nobody named it: the one before leads to the same end.
+  const plan = await archive.json<{ backup: { id: string }; warnings: string[] }>(['restore', '--plan']);
+  expect(plan.backup.id).toBe(first);
+  expect(plan.warnings).toContainEqual(expect.stringContaining(second));
 });
 
 test('H-30 the newest backup that is complete is taken: not one that is under way, nor a suspect one that nobody named', async () => {

@@ -1,8 +1,9 @@
-/** The small objects beside backups and WAL: the marker and the facts. */
+/** The small objects beside backups and WAL: the marker, the facts and the commit times. */
+import { createHash } from 'node:crypto';
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { Fact } from '../repository/facts.ts';
-import { markerKey } from '../repository/layout.ts';
+import { DIGEST_LENGTH, markerKey, parseTimesKey, timesPrefix } from '../repository/layout.ts';
 import { readSmall } from '../repository/objects.ts';
 import type { Repository } from '../repository/repository.ts';
 import { checkSeal } from '../repository/seal.ts';
@@ -63,6 +64,32 @@ export async function checkFacts(
     }
   }
   return whole;
+}
+
+/**
+ * Looks at the commit times, whose names hold the digest of what is in them. One that is lost makes nothing unrestorable. Errors: those of the
+ * storage as a whole; `ABORTED`.
+ */
+export async function checkTimes(
+  repository: Repository,
+  systemId: string,
+  report: Report,
+  call: CallOptions,
+): Promise<void> {
+  const prefix = timesPrefix(repository.cluster, systemId);
+  for await (const { key, size } of repository.storage.list(prefix, call)) {
+    const times = parseTimesKey(key.slice(prefix.length));
+    if (times === undefined) continue;
+    try {
+      const bytes = await readSmall(repository.storage, key, call);
+      report.looked(size);
+      const digest = createHash('sha256').update(bytes).digest('hex').slice(0, DIGEST_LENGTH);
+      if (digest !== times.digest) report.found(key, 'damaged', `${key} does not hold what its name says`, NOTHING);
+    } catch (error) {
+      // It may be removed with the WAL that it is about.
+      if (!isArchiveError(error, 'STORAGE_NOT_FOUND')) report.failed(key, error);
+    }
+  }
 }
 
 /** Without a digest an unknown key is one that was altered: later versions write one. */

@@ -18,7 +18,7 @@ import { checkRecord, type CheckedRecord } from './record-check.ts';
 import { Report, type Checked } from './report.ts';
 import type { TimelineEnd, VerifiedSubject, VerifyResult } from './result.ts';
 import type { VerifySettings } from './settings.ts';
-import { checkFacts, checkMarker } from './small-objects.ts';
+import { checkFacts, checkMarker, checkTimes } from './small-objects.ts';
 import { WalCheck } from './wal-check.ts';
 
 /** How far a verification is. */
@@ -177,6 +177,8 @@ class Verification {
           ends.push(await check.stretch(stretch, { isWhole: true }));
         }
         check.end();
+        if (this.#settings.level === 'full')
+          await checkTimes(this.#settings.repository, systemId, report, this.#settings.call);
       },
       { timelines: ends },
     );
