@@ -1,5 +1,6 @@
 /** The guardian beside servers that have part of a hole, during long work, and with slots that keep nothing. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -45,7 +46,7 @@ const targetOf = (url: string): Promise<ConnectionTarget> =>
 const current = async (server: PostgresServer): Promise<bigint> =>
   parseLsn(await server.value('SELECT pg_current_wal_flush_lsn()')) / BigInt(SEGMENT);
 
-/** A repository whose only segments have these numbers; their content does not matter here. */
+/** A repository whose only segments have these numbers: as the server has them, else of a content that does not matter. */
 async function holed(server: PostgresServer, numbers: readonly bigint[]): Promise<Repository> {
   const folder = later(temporaryFolder('holed'), removeFolder);
   const repository = await fsRepository(join(folder, 'repository'), { compressed: false });
@@ -53,7 +54,8 @@ async function holed(server: PostgresServer, numbers: readonly bigint[]): Promis
   const systemId = await systemIdOf(server);
   for (const number of numbers) {
     const name = segmentName(1, number, SEGMENT);
-    await repository.wal(systemId).push(name, { bytes: Buffer.from(name) });
+    const path = join(server.data, 'pg_wal', name);
+    await repository.wal(systemId).push(name, existsSync(path) ? { path } : { bytes: Buffer.from(name) });
   }
   return repository;
 }

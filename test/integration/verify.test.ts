@@ -124,8 +124,8 @@ describe.each(CHAIN_NAMES)('%s', (chain) => {
         const path = join(folder, key);
         const before = readFileSync(path);
         const segment = /\/([0-9A-F]{24})-/.exec(key)?.[1] ?? first;
-        // A slice of a segment that came whole, and WAL from before the first backup, may go: nothing is lost with them.
-        const isNeeded = !key.includes('.tail/') && segment >= first;
+        // A slice of a segment that came whole, commit times, and WAL from before the first backup may go: nothing is lost with them.
+        const isNeeded = !key.includes('.tail/') && !key.includes('/times/') && segment >= first;
         const { what, bytes } = damaged(before, { random, isNeeded });
         if (bytes === undefined) rmSync(path);
         else writeFileSync(path, bytes);

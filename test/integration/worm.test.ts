@@ -33,7 +33,7 @@ interface Stored {
   readonly version: string;
 }
 
-/** Every version of every object, and every delete marker. */
+/** Every version of every object, and every delete marker; but for leases, which end by themselves and are not locked. */
 async function everything(server: VersityServer): Promise<{ readonly versions: Stored[]; readonly markers: Stored[] }> {
   const versions: Stored[] = [];
   const markers: Stored[] = [];
@@ -43,7 +43,8 @@ async function everything(server: VersityServer): Promise<{ readonly versions: S
       to: Stored[],
       entries: readonly { Key?: string | undefined; VersionId?: string | undefined }[] = [],
     ): void => {
-      for (const { Key: key = '', VersionId: version = '' } of entries) to.push({ key, version });
+      for (const { Key: key = '', VersionId: version = '' } of entries)
+        if (!key.includes('/leases/')) to.push({ key, version });
     };
     add(versions, page.Versions);
     add(markers, page.DeleteMarkers);

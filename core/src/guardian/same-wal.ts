@@ -1,7 +1,7 @@
 /** Whether a server's WAL is that of a repository: a copy or a snapshot of a server that went on by itself has the same system identifier. */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import { segmentName } from '../postgres/wal-file.ts';
 import { WalRecordReader } from '../postgres/wal-records.ts';
@@ -25,17 +25,25 @@ export async function checkSameWal(
   options: ServerSegmentsOptions,
 ): Promise<void> {
   const { segmentSize, signal } = options;
+  let absent: ArchiveError | undefined;
   for (const number of [last + 1n, first - 1n]) {
     const object = number < 0n ? undefined : await archive.find(segmentName(timeline, number, segmentSize), { signal });
     if (object === undefined) continue;
-    await serverSegments(server, { timeline, first: number, last: number }, options, async (name) => {
-      if (await isSame(archive, object, join(options.folder, name), number * BigInt(segmentSize), options)) return;
-      throw new ArchiveError('WAL_CONFLICT', `it holds another ${name} than the repository`, {
-        hint: 'It has split off without a new timeline, as a copy or a snapshot does that is started beside its original: take it out of the URL.',
+    try {
+      await serverSegments(server, { timeline, first: number, last: number }, options, async (name) => {
+        if (await isSame(archive, object, join(options.folder, name), number * BigInt(segmentSize), options)) return;
+        throw new ArchiveError('WAL_CONFLICT', `it holds another ${name} than the repository`, {
+          hint: 'It has split off without a new timeline, as a copy or a snapshot does that is started beside its original: take it out of the URL.',
+        });
       });
-    });
-    return;
+      return;
+    } catch (error) {
+      // It may have the beginning of the hole, and not what lies behind it.
+      if (!isArchiveError(error, 'WAL_GAP') && !isArchiveError(error, 'TIMELINE_DIVERGED')) throw error;
+      absent = error;
+    }
   }
+  if (absent !== undefined) throw absent;
   throw new ArchiveError('WAL_CONFLICT', `the repository has no segment beside the hole to compare its WAL with`);
 }
 

@@ -51,26 +51,34 @@ export async function serverSegments(
     for (let next = first; next <= last; next += BATCH) {
       const end = (next + BATCH - 1n < last ? next + BATCH : last + 1n) * size;
       writer.begin(timeline, next * size);
+      // As its messages say; 0 before the first one.
       let serverEnd = 0n;
       let moved = performance.now();
+      let asked = false;
       const stream = connection.startReplication(
         { lsn: next * size, timeline },
         {
           data: (start, walEnd, chunk) => {
             serverEnd = walEnd;
             moved = performance.now();
+            asked = false;
             const room = Number(end - start);
             writer.write(start, chunk.byteLength > room ? chunk.subarray(0, room) : chunk);
             if (writer.written >= end) stream.stop();
           },
           keepalive: (walEnd, replyRequested) => {
             // It has sent all that it has, and would go on waiting for more.
-            const isAtEnd = walEnd <= writer.written && serverEnd <= writer.written;
+            const isAtEnd = walEnd <= writer.written && serverEnd > 0n && serverEnd <= writer.written;
             if (isAtEnd || performance.now() - moved > STILL) stream.stop();
             // A flush position of 0 acknowledges nothing, also where any standby counts as synchronous.
             if (replyRequested) stream.status({ write: 0n, flush: 0n });
           },
-          drained: () => undefined,
+          drained: () => {
+            // Whether that is all it says in half a minute by itself, or at once when it is asked.
+            if (asked || serverEnd === 0n || writer.written < serverEnd || writer.written >= end) return;
+            asked = true;
+            stream.status({ write: 0n, flush: 0n }, { requestReply: true });
+          },
         },
       );
       const { reason } = await stream.ended;
