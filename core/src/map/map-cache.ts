@@ -57,7 +57,10 @@ export class MapCache {
     const { folder } = this.#options;
     if (folder === undefined) return;
     const { id } = await repository.open(options);
-    await rm(join(folder, `${id}.map`), { force: true });
+    const path = join(folder, `${id}.map`);
+    await rm(path, { force: true }).catch((error: unknown) => {
+      this.#options.logger.debug({ path, error }, 'the cache of the map was not removed');
+    });
   }
 
   /** What is no cache of this repository, or damaged, is as good as none. */
