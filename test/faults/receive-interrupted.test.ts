@@ -38,7 +38,8 @@ test('H-04 connections that are cut in the middle of a segment: its .partial is 
   await switchWal(server);
   const name = await server.value('SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
   for (let round = 1; round <= 4; round++) {
-    await server.query(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 50000))`);
+    // Of a transaction, whose end is flushed at once.
+    await server.query(`SELECT pg_logical_emit_message(true, 'test', repeat('x', 50000))`);
     await flushedAll(server);
     const before = receiver.events.length;
     expect(proxy.cut()).toBeGreaterThan(0);
