@@ -37,7 +37,9 @@ export function smallDisk(
       return (mounted ??= mount());
     },
     unmount: () => {
-      if (mounted !== undefined) unmount(mounted);
+      const path = mounted;
+      mounted = undefined;
+      if (path !== undefined) unmount(path);
     },
   };
 }
