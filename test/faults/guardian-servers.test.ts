@@ -12,6 +12,7 @@ import { parseLsn } from '../../core/src/postgres/lsn.ts';
 import { resolveTarget, type ConnectionTarget } from '../../core/src/postgres/target.ts';
 import { segmentName } from '../../core/src/postgres/wal-file.ts';
 import type { Repository } from '../../core/src/repository/repository.ts';
+import { fill } from '../support/fill.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { later } from '../support/later.ts';
 import { PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
@@ -30,15 +31,6 @@ const CONFIG: GuardianConfig = {
   slots: 'primary',
   patroni: [],
 };
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let count = 0; count < segments; count++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
-}
 
 const targetOf = (url: string): Promise<ConnectionTarget> =>
   resolveTarget({ url }, { env: {}, home: '/nonexistent', applicationName: 'pgark' });

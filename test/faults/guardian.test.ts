@@ -7,6 +7,7 @@ import { Guardian } from '../../core/src/guardian/guardian.ts';
 import { parseLsn } from '../../core/src/postgres/lsn.ts';
 import { resolveTarget } from '../../core/src/postgres/target.ts';
 import { segmentName } from '../../core/src/postgres/wal-file.ts';
+import { fill } from '../support/fill.ts';
 import { TestArchive } from '../support/archive.ts';
 import { runCli } from '../support/cli.ts';
 import { fsRepository } from '../support/fs-repository.ts';
@@ -29,15 +30,6 @@ const CONFIG: GuardianConfig = {
 
 async function start(options: InitOptions = {}): Promise<PostgresServer> {
   return later(await PostgresServer.start({ segmentMegabytes: 1, ...options }), (server) => server.destroy());
-}
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let i = 0; i < segments; i++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
 }
 
 /** A guardian without a receiver, and what it says. */

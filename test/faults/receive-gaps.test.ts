@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { parseLsn } from '../../core/src/postgres/lsn.ts';
 import { parseWalFileName, segmentNumberOf } from '../../core/src/postgres/wal-file.ts';
+import { fill } from '../support/fill.ts';
 import { PostgresServer, type Major } from '../support/postgres.ts';
 import { flushedAll, Receiving } from '../support/receiving.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
@@ -38,26 +39,17 @@ async function scene(
   const receiver = new Receiving(receiving);
   cleanup.push(() => receiver.destroy());
   await receiver.stream(server.port);
-  await fill(server, 3);
+  await fill(server, 3, 500);
   await flushedAll(server);
   const { position } = await receiver.stop();
   const lsn = position?.lsn ?? 0n;
   return { server, systemId: await systemIdOf(server), receiver, position: lsn - (lsn % BigInt(SEGMENT)) };
 }
 
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let i = 0; i < segments; i++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 500)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
-}
-
 /** Writes and removes WAL until the server has nothing of the segment that begins at `lsn`. */
 async function forget(server: PostgresServer, lsn: bigint): Promise<void> {
   for (let round = 0; round < 20; round++) {
-    await fill(server, 3);
+    await fill(server, 3, 500);
     await server.query('CHECKPOINT');
     const oldest = await server.value(
       `SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND modification >= (SELECT modification FROM pg_ls_waldir() WHERE name = pg_walfile_name(pg_current_wal_lsn())) - interval '1 hour'`,
@@ -86,7 +78,7 @@ function holes(numbers: readonly bigint[]): readonly (readonly [bigint, bigint])
 
 async function goOn({ server, receiver }: Scene): Promise<void> {
   await receiver.stream(server.port);
-  await fill(server, 2);
+  await fill(server, 2, 500);
   await flushedAll(server);
   await receiver.stop();
 }

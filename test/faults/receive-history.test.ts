@@ -3,20 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { walSegment } from '../../core/test/wal-command/segments.ts';
+import { fill } from '../support/fill.ts';
 import { later } from '../support/later.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { flushedAll, Receiving } from '../support/receiving.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
 import { promote } from '../support/standby.ts';
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let count = 0; count < segments; count++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
-}
 
 test('H-08 H-22 WAL of a timeline is not archived under the history of another one of the same number', async () => {
   const server = later(await PostgresServer.start({ segmentMegabytes: 1 }), (one) => one.destroy());

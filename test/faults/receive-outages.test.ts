@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { ArchiveError } from '../../core/src/contracts/errors.ts';
+import { fill } from '../support/fill.ts';
 import { TestArchive } from '../support/archive.ts';
 import { runCli } from '../support/cli.ts';
 import { Writers } from '../support/load.ts';
@@ -34,15 +35,6 @@ async function proxyTo(target: { port: number }): Promise<Proxy> {
   const proxy = await Proxy.listen(target);
   cleanup.push(() => proxy.close());
   return proxy;
-}
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let i = 0; i < segments; i++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
 }
 
 /** What was archived equals what the server has. */

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ArchiveError } from '../../core/src/contracts/errors.ts';
+import { fill } from '../support/fill.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { later } from '../support/later.ts';
 import { PostgresServer } from '../support/postgres.ts';
@@ -9,15 +10,6 @@ import { flushedAll, Receiving, withPut } from '../support/receiving.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
 import { caughtUp, destroyStandby, promote, startStandby } from '../support/standby.ts';
 import { until } from '../support/until.ts';
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let count = 0; count < segments; count++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
-}
 
 test.each([0, 2])(
   'H-08 it stands by, ships what it has, and takes over on the new timeline; whole segments beyond the fork: %i',

@@ -12,6 +12,7 @@ import { ReplicationConnection } from '../../core/src/postgres/replication/conne
 import { resolveTarget } from '../../core/src/postgres/target.ts';
 import { isSegmentSize, parseWalFileName, segmentNumberOf } from '../../core/src/postgres/wal-file.ts';
 import { ensureSlot } from '../../core/src/receive/slot.ts';
+import { fill } from '../support/fill.ts';
 import { TestArchive } from '../support/archive.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { later } from '../support/later.ts';
@@ -142,15 +143,6 @@ test.each(['local', 'remote'] as const)(
   },
   300_000 + SECONDS * 3000,
 );
-
-async function fill(server: PostgresServer, segments: number): Promise<void> {
-  await server.query('CREATE TABLE IF NOT EXISTS filler (a text)');
-  for (let i = 0; i < segments; i++) {
-    await server.query(`INSERT INTO filler SELECT repeat('x', 100) FROM generate_series(1, 3000)`);
-    await server.query('SELECT pg_switch_wal()');
-  }
-  await server.query('INSERT INTO filler VALUES (1)');
-}
 
 test('H-22 H-04 what both have is no conflict, and the one that comes back goes on where the archive ends, not where it was', async () => {
   const server = later(

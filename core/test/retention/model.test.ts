@@ -6,7 +6,8 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseStep, RetentionModel, type Step } from './model.ts';
+import { RetentionModel } from './model.ts';
+import { parseStep, type Step } from './story.ts';
 
 const STEPS = Number(process.env['PGARK_TEST_RETENTION_STEPS'] || 100_000);
 const SEED = Number(process.env['PGARK_TEST_RETENTION_SEED'] || Date.now() % 0x7fffffff);

@@ -14,38 +14,17 @@ import { GRACE, runGarbage } from '../../src/retention/gc.ts';
 import { changePin } from '../../src/retention/pin.ts';
 import type { RetentionPolicy } from '../../src/retention/policy.ts';
 import { Died, dyingStorage } from './dying-storage.ts';
+import {
+  parentsOf,
+  segmentKey,
+  isFrom,
+  firstNeeded,
+  type Backup,
+  type Step,
+  type System,
+  type Timeline,
+} from './story.ts';
 import { Clock, DAY, HOUR, lsnIn, putBackup, repositoryOn, walName } from './small-archive.ts';
-
-export interface Step {
-  readonly name:
-    | 'tick'
-    | 'wal'
-    | 'backup'
-    | 'incremental'
-    | 'abandon'
-    | 'slices'
-    | 'promote'
-    | 'stray'
-    | 'upgrade'
-    | 'pin'
-    | 'unpin'
-    | 'prove'
-    | 'lease'
-    | 'release'
-    | 'lock'
-    | 'expire'
-    | 'gc';
-  /** From 0 to 999, whatever they mean. */
-  readonly first: number;
-  readonly second: number;
-  readonly third: number;
-}
-
-export function parseStep(text: string): Step {
-  const [name, ...numbers] = text.split(' ');
-  const [first = 0, second = 0, third = 0] = numbers.map(Number);
-  return { name: name as Step['name'], first, second, third };
-}
 
 const BASE = { minimum: 1, proven: 1, wal: 'all', labels: [] } as const;
 const POLICIES: readonly (RetentionPolicy | undefined)[] = [
@@ -58,36 +37,6 @@ const POLICIES: readonly (RetentionPolicy | undefined)[] = [
   { ...BASE, window: DAY, weekly: 3, wal: 'consistent' },
   undefined,
 ];
-
-interface Timeline {
-  readonly number: number;
-  /** The timeline from which it comes, and the segment in which it left it. */
-  readonly from: { readonly timeline: Timeline; readonly segment: number } | undefined;
-  /** The segment that is being written. */
-  head: number;
-  /** Segments that were archived. */
-  readonly archived: Set<number>;
-  /** When something of it was last archived. */
-  touched: number;
-}
-
-interface System {
-  readonly id: string;
-  readonly timelines: Timeline[];
-  living: Timeline;
-}
-
-interface Backup {
-  readonly id: string;
-  readonly system: System;
-  readonly timeline: Timeline;
-  readonly from: number;
-  readonly to: number;
-  readonly time: number;
-  readonly parent: Backup | undefined;
-  pinned: number | undefined;
-  readonly leases: Set<HeldLease>;
-}
 
 /** What the repository holds, by its keys alone. */
 interface Held {
@@ -525,30 +474,4 @@ interface MustStay {
   /** Those of which every moment since was promised. */
   readonly from: readonly Backup[];
   readonly systems?: ReadonlySet<System>;
-}
-
-function parentsOf(backup: Backup): readonly Backup[] {
-  return backup.parent === undefined ? [] : [backup.parent, ...parentsOf(backup.parent)];
-}
-
-function segmentKey(system: System, { number }: Timeline, segment: number): string {
-  const file = parseWalFileName(walName(number, segment));
-  if (file === undefined) throw new Error('no such name');
-  const digest = createHash('sha256').update(`${number}/${segment}`).digest('hex').slice(0, 32);
-  return walPrefix('main', system.id) + walKey(file, digest, []);
-}
-
-/** Whether a timeline is another one, or comes from it. */
-function isFrom(timeline: Timeline, other: Timeline): boolean {
-  return timeline === other || (timeline.from !== undefined && isFrom(timeline.from.timeline, other));
-}
-
-/** The first segment of a timeline to which a recovery from the backup may come; undefined when it comes to none. */
-function firstNeeded(backup: Backup, timeline: Timeline): number | undefined {
-  if (timeline === backup.timeline) return backup.from;
-  for (let at = timeline; at.from !== undefined; at = at.from.timeline)
-    if (at.from.timeline === backup.timeline)
-      // It left in the first bytes of the segment, where a backup begins a little later.
-      return at.from.segment > backup.from ? (timeline.from?.segment ?? 0) : undefined;
-  return undefined;
 }
