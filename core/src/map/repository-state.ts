@@ -1,4 +1,5 @@
 /** What one repository holds, by its listings: all of it, or what is new since it was listed last. */
+import { isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import {
   historyName,
@@ -198,6 +199,16 @@ export function completeOf(backups: readonly MapBackupEntry[]): readonly MapBack
 /** PostgreSQL's default. */
 const USUAL_SIZE = 16 * MIN_SEGMENT_SIZE;
 
+/** What says of an object that it cannot be read here, and nothing of the storage. */
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set([
+  'CODEC_KEY',
+  'CODEC_UNKNOWN',
+  'CODEC_CORRUPT',
+  'STORAGE_CORRUPT',
+  'STORAGE_NOT_FOUND',
+  'WAL_INVALID',
+]);
+
 /** The size of segments: as the backups say, else as the first segment does that can be read. */
 async function sizeOfSegments(
   backups: readonly MapBackupEntry[],
@@ -211,8 +222,10 @@ async function sizeOfSegments(
     try {
       for await (const chunk of archive.read(entry, options))
         return readSegmentHeader(chunk, entry.file.name).segmentSize;
-    } catch {
-      break; // without a key there is no better answer, and without a backup nothing depends on it
+    } catch (error) {
+      // Without a key there is no better answer, and without a backup nothing depends on it. A storage that fails gives none at all.
+      if (!isArchiveError(error) || !UNREADABLE.has(error.code)) throw error;
+      break;
     }
   }
   return USUAL_SIZE;
