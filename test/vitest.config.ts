@@ -1,7 +1,16 @@
+import { chmodSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { SOURCE_FLAGS } from './support/source-flags.ts';
 
 const WORKERS = 3;
+
+/** The commands that tests and their servers start run from source: each finds here what an earlier one compiled, under any user. */
+const COMPILED = fileURLToPath(new URL('../node_modules/.cache/pgark-commands', import.meta.url));
+mkdirSync(COMPILED, { recursive: true });
+chmodSync(COMPILED, 0o1777);
+const env = { NODE_COMPILE_CACHE: COMPILED };
+
 const source = { resolve: { conditions: ['@pgark/source'] } };
 
 /**
@@ -18,6 +27,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{core,sdk,plugins/*}/test/**/*.test.ts', 'test/{conformance,docs,golden}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
+          env,
           maxWorkers: WORKERS,
           testTimeout: 30_000,
           hookTimeout: 60_000,
@@ -29,6 +39,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/{integration,faults}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
+          env,
           maxWorkers: WORKERS,
           sequence: { groupOrder: 1 },
           testTimeout: 300_000,

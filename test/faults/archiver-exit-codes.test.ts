@@ -66,10 +66,9 @@ class Scene {
 
   async archiveThrough(way: Way): Promise<void> {
     if (way === 'the agent') await this.archive.agent();
-    const cache = `export NODE_COMPILE_CACHE=${this.archive.archive.spool}/compiled`;
     const command = `${CLI.join(' ')} --config ${this.archive.config(way)} wal-push --timeout 3 "%p" "%f"`;
     const told = `code=$?; echo "%f $code" >>${this.archive.archive.spool}/codes; exit $code`;
-    await this.server.query(`ALTER SYSTEM SET archive_command = '${cache}; ${command}; ${told}'`);
+    await this.server.query(`ALTER SYSTEM SET archive_command = '${command}; ${told}'`);
     await this.server.query('SELECT pg_reload_conf()');
   }
 

@@ -38,11 +38,9 @@ export class Clone {
     const command = /^restore_command = '(.*)'$/m.exec(content)?.[1];
     if (command === undefined) throw new Error(`no restore_command in ${path}`);
     const held = `if mv ${folder}/hold.%f ${folder}/held.%f 2>/dev/null; then while test -e ${folder}/held.%f; do sleep 0.02; done; fi`;
-    // Each command compiles what the last one did; it is run from source.
-    const cache = `export NODE_COMPILE_CACHE=${folder}/../compiled`;
     const told = `code=$?; echo "%f $code" >>${folder}/codes; exit $code`;
     const settings = [
-      `restore_command = '${held}; ${cache}; ${command}; ${told}'`,
+      `restore_command = '${held}; ${command}; ${told}'`,
       `recovery_target_timeline = 'latest'`,
     ];
     writeFileSync(path, [content, ...settings, ''].join('\n'));
