@@ -9,11 +9,16 @@ import { later } from '../support/later.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 
 test('an agent serves on when the link to its config is switched over', async () => {
-  const server = later(await PostgresServer.create({ major: 17 }), (one) => one.destroy());
+  const server = later(await PostgresServer.start({ major: 17 }), (one) => one.destroy());
   const folder = later(temporaryFolder('links'), removeFolder);
   const archive = later(new TestArchive(server, { config: { agent: { socket: join(folder, 'agent.sock') } } }), (one) =>
     one.destroy(),
   );
+  // An archive that holds the cluster, but not that file, answers at once.
+  const receiver = await archive.receive(server);
+  await archive.switchWal(server);
+  await receiver.stop();
+  const systemId = await server.value('SELECT system_identifier FROM pg_control_system()');
   const version = (name: string): void => {
     mkdirSync(join(folder, name));
     writeFileSync(join(folder, name, 'pgark.json'), readFileSync(archive.config));
@@ -32,7 +37,7 @@ test('an agent serves on when the link to its config is switched over', async ()
   const asked = async (): Promise<number> => {
     const count = (): number => agent.stderr().split('a command asks').length;
     const before = count();
-    await runCli(['--config', config, 'wal-fetch', '--system-id', '42', '00000002.history', 'x'], {
+    await runCli(['--config', config, 'wal-fetch', '--system-id', systemId, '00000002.history', 'x'], {
       ...serverUser(),
       cwd: folder,
     });

@@ -39,10 +39,7 @@ export class Clone {
     if (command === undefined) throw new Error(`no restore_command in ${path}`);
     const held = `if mv ${folder}/hold.%f ${folder}/held.%f 2>/dev/null; then while test -e ${folder}/held.%f; do sleep 0.02; done; fi`;
     const told = `code=$?; echo "%f $code" >>${folder}/codes; exit $code`;
-    const settings = [
-      `restore_command = '${held}; ${command}; ${told}'`,
-      `recovery_target_timeline = 'latest'`,
-    ];
+    const settings = [`restore_command = '${held}; ${command}; ${told}'`, `recovery_target_timeline = 'latest'`];
     writeFileSync(path, [content, ...settings, ''].join('\n'));
     if (standby) renameSync(join(data, 'recovery.signal'), join(data, 'standby.signal'));
     if (wal !== undefined) {
