@@ -42,7 +42,7 @@ test('H-54 a peer that accepts and says nothing fails every call in time', async
 });
 
 test('but a peer that reads slowly is none, however long the upload takes', async () => {
-  const length = 20 * MIB;
+  const length = 32 * MIB;
   let pauses = 0;
   const server = createHttpServer((request, response) => {
     let came = 0;
@@ -51,31 +51,31 @@ test('but a peer that reads slowly is none, however long the upload takes', asyn
       if (came < (pauses + 1) * 6 * MIB) return;
       pauses += 1;
       request.pause();
-      setTimeout(() => request.resume(), 400);
+      setTimeout(() => request.resume(), 700);
     });
     request.on('end', () => response.writeHead(came === length ? 200 : 400, { etag: '"0"' }).end());
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const storage = openStorage((server.address() as AddressInfo).port, { idleTimeout: '1s', singlePut: '64MiB' });
+  const storage = openStorage((server.address() as AddressInfo).port, { idleTimeout: '3s', singlePut: '64MiB' });
   const begun = performance.now();
   await storage.put('slowly', randomBody(length).body, { ifAbsent: false });
-  expect(pauses).toBe(3);
-  expect(performance.now() - begun).toBeGreaterThan(1100);
+  expect(pauses).toBe(5);
+  expect(performance.now() - begun).toBeGreaterThan(3000);
   await storage.close();
   server.closeAllConnections();
   server.close();
 });
 
 test('nor is it one for the stack, which counts the time of a step from the last bytes that were taken', async () => {
-  const peer = await listenSlowly({ every: 4 * MIB, pause: 300 }, (response, came) => {
+  const peer = await listenSlowly({ every: 4 * MIB, pause: 500 }, (response, came) => {
     response.writeHead(came === 32 * MIB ? 200 : 400, { etag: '"0"' }).end();
   });
   const storage = openStorage(peer.port, { singlePut: '64MiB' });
-  const stack = storageStack(storage, { logger: silentLogger, stallTimeout: 1000, retry: { deadline: 0 } });
+  const stack = storageStack(storage, { logger: silentLogger, stallTimeout: 3000, retry: { deadline: 0 } });
   const begun = performance.now();
   await stack.put('slowly', randomBody(32 * MIB).body, { ifAbsent: false });
   expect(peer.pauses).toBeGreaterThanOrEqual(7);
-  expect(performance.now() - begun).toBeGreaterThan(2000);
+  expect(performance.now() - begun).toBeGreaterThan(3000);
   await storage.close();
   await peer.close();
 });
