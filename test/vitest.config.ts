@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { SOURCE_FLAGS } from './support/source-flags.ts';
 
-const WORKERS = 3;
+const WORKERS = { unit: 3, integration: 4 };
 
 /** The commands that tests and their servers start run from source: each finds here what an earlier one compiled, under any user. */
 const COMPILED = fileURLToPath(new URL('../node_modules/.cache/pgark-commands', import.meta.url));
@@ -28,7 +28,7 @@ export default defineConfig({
           include: ['{core,sdk,plugins/*}/test/**/*.test.ts', 'test/{conformance,docs,golden}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
           env,
-          maxWorkers: WORKERS,
+          maxWorkers: WORKERS.unit,
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },
@@ -40,7 +40,7 @@ export default defineConfig({
           include: ['test/{integration,faults}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
           env,
-          maxWorkers: WORKERS,
+          maxWorkers: WORKERS.integration,
           sequence: { groupOrder: 1 },
           testTimeout: 300_000,
           hookTimeout: 120_000,

@@ -96,10 +96,10 @@ describe.skipIf(azureMissing !== undefined)('peers that fail', () => {
   });
 
   test('a reader that takes its time is no peer that is gone', async () => {
-    const storage = open(server, 'peers', { port: proxy.port, timeout: 1 });
+    const storage = open(server, 'peers', { port: proxy.port, timeout: 2 });
     const chunks: Uint8Array[] = [];
     for await (const chunk of storage.get('large')) {
-      if (chunks.length === 2) await sleep(2000);
+      if (chunks.length === 2) await sleep(3000);
       chunks.push(chunk);
     }
     expect(Buffer.concat(chunks).equals(content)).toBe(true);
@@ -107,10 +107,10 @@ describe.skipIf(azureMissing !== undefined)('peers that fail', () => {
   });
 
   test('a source that takes its time is none either', async () => {
-    const storage = open(server, 'peers', { blockSize: 65_536, port: proxy.port, timeout: 1 });
+    const storage = open(server, 'peers', { blockSize: 65_536, port: proxy.port, timeout: 2 });
     const slow = async function* (): AsyncGenerator<Uint8Array> {
       yield* bytes(8 * 65_536, 65_536);
-      await sleep(2000);
+      await sleep(3000);
       yield Buffer.from('end');
     };
     await storage.put('slow', slow(), { ifAbsent: true });

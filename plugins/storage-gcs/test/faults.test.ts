@@ -214,8 +214,8 @@ test('but a reader that takes its time is no dead peer', async () => {
     response.writeHead(200, { 'content-length': bytes.byteLength }).end(bytes);
   });
   let came = 0;
-  for await (const chunk of openOn(server, { timeout: 1.5 }).get('key')) {
-    if (came === 0) await sleep(2500);
+  for await (const chunk of openOn(server, { timeout: 2.5 }).get('key')) {
+    if (came === 0) await sleep(3500);
     came += chunk.byteLength;
   }
   expect(came).toBe(bytes.byteLength);

@@ -206,7 +206,7 @@ test('STOR-04 an abort in the middle of an upload ends it at once and gives it u
     signal: abort.signal,
   });
   await expect(put).rejects.toMatchObject({ code: 'ABORTED' });
-  expect(Date.now() - started).toBeLessThan(4000);
+  expect(Date.now() - started).toBeLessThan(8000);
   expect(server.lines).toEqual([`POST ${UPLOAD}`, `PUT ${SESSION}`, `DELETE ${SESSION}`]);
 });
 
