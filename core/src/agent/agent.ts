@@ -16,7 +16,9 @@ import { agentKey, isOwnFolder, runtimeFolders, socketIn } from './place.ts';
 import { PushService } from './push-service.ts';
 import type { Presenter } from './answer.ts';
 import { requestHandler, type Services } from './requests.ts';
-import { AgentServer, checkSocketFolder, runtimeFolder } from './server.ts';
+import { AgentServer } from './server.ts';
+import { SHELL_SUFFIX, ShellServer } from './shell-server.ts';
+import { checkSocketFolder, runtimeFolder } from './socket-server.ts';
 import { WarmArchive } from './warm-archive.ts';
 
 export interface AgentOptions {
@@ -53,7 +55,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const work = workFolder(loaded.config, key, { runtime, uid });
   const lock = lockOf(work);
   let warm: WarmArchive<OpenServices> | undefined;
-  let server: AgentServer | undefined;
+  const servers: (AgentServer | ShellServer)[] = [];
   try {
     for (const name of readdirSync(work)) if (name.startsWith('run.')) rmSync(join(work, name), { recursive: true });
     let generations = 0;
@@ -73,7 +75,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         logger.warn({ error }, 'the first look at the repositories failed');
       });
     const onTrouble = (error: unknown): void => logger.warn({ error }, 'a connection to the agent was in trouble');
-    server = new AgentServer(requestHandler({ ...options, config, warm: kept }), onTrouble);
+    const handle = requestHandler({ ...options, config, warm: kept });
+    servers.push(new AgentServer(handle, onTrouble), new ShellServer(handle, onTrouble));
     // A generated restore_command always names the cluster, other commands do when they have to.
     const keys = [config(), given].flatMap((path) =>
       [loaded.config.cluster, cluster].map((name) => agentKey(path, name)),
@@ -81,20 +84,23 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const found = runtime === undefined ? [] : keys.map((each) => socketIn(runtime, each));
     const socket = loaded.config.agent.socket ?? found[0] ?? '';
     checkSocketFolder(socket, uid);
-    await server.listen(socket);
-    for (const place of new Set(found)) if (place !== socket) await server.link(socket, place);
+    for (const server of servers) {
+      const suffix = server instanceof ShellServer ? SHELL_SUFFIX : '';
+      await server.listen(socket + suffix);
+      for (const place of new Set(found)) if (place !== socket) await server.link(socket + suffix, place + suffix);
+    }
     logger.info({ socket }, 'the agent listens');
     await notifySystemd(['READY=1', `STATUS=listens on ${socket}`], env, logger);
     for (; !signal.aborted; await pause(WATCH, signal))
-      if (!server.isFound)
+      if (!servers.every(({ isFound }) => isFound))
         throw new ArchiveError('AGENT_SOCKET', `the socket ${socket} was removed or replaced`, {
           hint: 'Start the agent again; if it happens again, find out what cleans its folder.',
         });
-    await server.close();
+    await Promise.all(servers.map((server) => server.close()));
     await looking;
     await notifySystemd(['STOPPING=1'], env, logger);
   } finally {
-    await server?.close();
+    await Promise.all(servers.map((server) => server.close()));
     await warm?.close();
     lock.release();
   }

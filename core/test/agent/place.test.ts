@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { agentKey, findSockets, isOwnFolder, ownSocket, socketIn } from '../../src/agent/place.ts';
-import { AgentServer, checkSocketFolder, runtimeFolder } from '../../src/agent/server.ts';
+import { AgentServer } from '../../src/agent/server.ts';
+import { checkSocketFolder, runtimeFolder } from '../../src/agent/socket-server.ts';
 
 const UID = process.getuid?.() ?? 0;
 const cleanup: (() => unknown)[] = [];
