@@ -1,10 +1,11 @@
 /**
  * What WAL commands are there for: a backlog that goes into the archive by archive_command, and a recovery that takes it out again.
- * pgark through its agent beside pgBackRest with `archive-async`, both with zstd 1, a local folder and a spool; the recovery beside
+ * pgark through its agent, asked by `pgark-wal`, beside pgBackRest with `archive-async`, both with zstd 1, a local folder and a spool; the recovery beside
  * `cp` of plain segments, too, which is what PostgreSQL can do at best.
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { SCRIPT } from '../support/agent.ts';
 import { makeArchive, startAgent } from './agent.ts';
 import { archive, pgark, type Archive } from './cluster.ts';
 import { installed } from './machine.ts';
@@ -109,8 +110,8 @@ class WalRates {
     // Its marker stays: the archive is there, and empty.
     for (const entry of readdirSync(cluster).filter((name) => /^\d+$/.test(name)))
       rmSync(join(cluster, entry), { recursive: true });
-    const seconds = await this.#withAgent('archiving', () =>
-      this.#backlog.archive(this.#command(['wal-push', '"%p"', '"%f"'])),
+    const seconds = await this.#withAgent('archiving', (socket) =>
+      this.#backlog.archive(this.#command(socket, ['wal-push', '"%p"', '"%f"'])),
     );
     checkThat(segmentsIn(cluster), names);
     return seconds;
@@ -120,7 +121,9 @@ class WalRates {
   async #replay(side: Side): Promise<number> {
     if (side === 'cp') return this.#backlog.replay(() => `cp "${this.#backlog.copies}/%f" "%p"`);
     if (side === 'ours')
-      return this.#withAgent('replay', () => this.#backlog.replay(() => this.#command(['wal-fetch', '"%f"', '"%p"'])));
+      return this.#withAgent('replay', (socket) =>
+        this.#backlog.replay(() => this.#command(socket, ['wal-fetch', '"%f"', '"%p"'])),
+      );
     await this.#pgBackRest.emptySpool();
     return this.#backlog.replay((folder) => this.#pgBackRest.restoreCommand(folder));
   }
@@ -130,16 +133,16 @@ class WalRates {
     return this.#rest;
   }
 
-  #command(args: readonly string[]): string {
-    const command = pgark(this.#own.config, args);
-    return [command.program, ...command.args].join(' ');
+  #command(socket: string, args: readonly string[]): string {
+    const command = pgark(this.#own.config, ['--agent-socket', socket, ...args]);
+    return [SCRIPT, command.program, ...command.args].join(' ');
   }
 
   /** The agent is a service that runs all the time; a new one each time knows nothing of the run before. */
-  async #withAgent(what: 'archiving' | 'replay', work: () => Promise<number>): Promise<number> {
+  async #withAgent(what: 'archiving' | 'replay', work: (socket: string) => Promise<number>): Promise<number> {
     const agent = await startAgent(this.#own);
     try {
-      const seconds = await work();
+      const seconds = await work(/\(socket=(\S+)\)/.exec(agent.errors)?.[1] ?? '');
       const { peakBytes } = await agent.stop();
       this.#peaks[what] = Math.max(this.#peaks[what], peakBytes);
       return seconds;

@@ -1,9 +1,14 @@
 /** A running `pgark agent`, as the user of the server. */
 import { realpathSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { SHELL_SUFFIX } from '../../core/src/agent/shell-server.ts';
 import { agentKey, runtimeFolders, socketIn } from '../../core/src/agent/place.ts';
 import type { TestArchive } from './archive.ts';
 import { serverUser } from './binaries.ts';
 import { spawnCli, type CliChild } from './cli.ts';
+
+/** Asks the agent for a command that stands behind it. */
+export const SCRIPT = fileURLToPath(new URL('../../core/bin/pgark-wal', import.meta.url));
 
 export class RunningAgent {
   readonly #cli: CliChild;
@@ -30,6 +35,11 @@ export class RunningAgent {
 
   get log(): string {
     return this.#cli.stderr();
+  }
+
+  /** Where it listens. */
+  get socket(): string {
+    return /the agent listens \(socket=(\S+)\)/.exec(this.log)?.[1] ?? '';
   }
 
   #files(pattern: RegExp): readonly string[] {
@@ -69,6 +79,7 @@ export class RunningAgent {
   /** Ends it however it is, and removes what a killed one leaves. */
   async destroy(): Promise<void> {
     await this.stop('SIGKILL');
-    for (const socket of this.#sockets) rmSync(socket, { force: true });
+    for (const socket of this.#sockets)
+      for (const suffix of ['', SHELL_SUFFIX]) rmSync(socket + suffix, { force: true });
   }
 }

@@ -12,6 +12,8 @@ export interface CloneOptions {
   readonly folder: string;
   /** The config in the `restore_command` of the template, and the one that it shall have. */
   readonly config: { readonly from: string; readonly to: string };
+  /** What the shell runs in front of the `restore_command`. */
+  readonly prefix: string;
   readonly standby: boolean;
   /** Where its WAL lies; default in the data directory. */
   readonly wal?: string;
@@ -26,7 +28,7 @@ export class Clone {
     this.#folder = folder;
   }
 
-  static async make({ major, template, folder, config, standby, wal }: CloneOptions): Promise<Clone> {
+  static async make({ major, template, folder, config, prefix, standby, wal }: CloneOptions): Promise<Clone> {
     mkdirSync(folder);
     giveToServer(folder);
     const data = join(folder, 'data');
@@ -39,7 +41,10 @@ export class Clone {
     if (command === undefined) throw new Error(`no restore_command in ${path}`);
     const held = `if mv ${folder}/hold.%f ${folder}/held.%f 2>/dev/null; then while test -e ${folder}/held.%f; do sleep 0.02; done; fi`;
     const told = `code=$?; echo "%f $code" >>${folder}/codes; exit $code`;
-    const settings = [`restore_command = '${held}; ${command}; ${told}'`, `recovery_target_timeline = 'latest'`];
+    const settings = [
+      `restore_command = '${held}; ${prefix}${command}; ${told}'`,
+      `recovery_target_timeline = 'latest'`,
+    ];
     writeFileSync(path, [content, ...settings, ''].join('\n'));
     if (standby) renameSync(join(data, 'recovery.signal'), join(data, 'standby.signal'));
     if (wal !== undefined) {

@@ -4,15 +4,15 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RunningAgent } from './agent.ts';
+import { RunningAgent, SCRIPT } from './agent.ts';
 import { ESCROW, OPERATIONS, writeIdentity } from './age.ts';
 import { TestArchive } from './archive.ts';
 import { giveToServer, type PostgresServer } from './postgres.ts';
 import { Proxy } from './proxy.ts';
 import { startVersity, versityMissing, type VersityServer } from './s3-server.ts';
 
-/** How a command gets to the archive: by itself, or through the agent of its config. */
-export const WAYS = ['the command', 'the agent'] as const;
+/** How a command gets to the archive: by itself, or through the agent of its config, which a script may ask for it. */
+export const WAYS = ['the command', 'the agent', 'the script'] as const;
 export type Way = (typeof WAYS)[number];
 
 /** What the config says at the moment. */
@@ -95,7 +95,7 @@ export class FaultyArchive {
 
   /** The config file for a way: no agent serves that of the command. */
   config(way: Way): string {
-    return way === 'the agent' ? join(this.archive.folder, 'agent.json') : this.archive.config;
+    return way === 'the command' ? this.archive.config : join(this.archive.folder, 'agent.json');
   }
 
   get bucket(): string {
@@ -133,6 +133,13 @@ export class FaultyArchive {
       connectTimeout: '2s',
       idleTimeout: `${this.#options.idle}ms`,
     };
+  }
+
+  /** What the shell runs in front of a command, so that it goes this way. */
+  async prefix(way: Way): Promise<string> {
+    if (way === 'the command') return '';
+    const { socket } = await this.agent();
+    return way === 'the agent' ? '' : `PGARK_AGENT_SOCKET=${socket} ${SCRIPT} `;
   }
 
   /** The agent of the config, started at the first call, and again after {@link killAgent}. */

@@ -97,13 +97,13 @@ export class RecoveryScene {
   /** A restored cluster that has not run yet. */
   async clone(way: Way, options: { readonly standby?: boolean; readonly disk?: boolean } = {}): Promise<Clone> {
     const { standby = false, disk = false } = options;
-    if (way === 'the agent') await this.archive.agent();
     this.#clones += 1;
     return Clone.make({
       major: this.major,
       template: this.#template,
       folder: join(this.archive.archive.folder, `clone-${this.#clones}`),
       config: { from: this.archive.config('the command'), to: this.archive.config(way) },
+      prefix: await this.archive.prefix(way),
       standby,
       ...(disk && { wal: emptyDisk().path }),
     });
