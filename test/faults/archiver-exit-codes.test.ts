@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
-import { openArchive } from '../../core/src/archive.ts';
+import { openParts } from '../../core/src/archive-parts.ts';
 import { loadConfig } from '../../core/src/config/load.ts';
 import { ARCHIVER_FAULTS, placeOfRepository, unmountDisk, type ArchiverFault } from '../support/archiver-faults.ts';
 import { CLI } from '../support/cli.ts';
@@ -121,7 +121,7 @@ class Scene {
 async function expectArchived({ archive, server, segments }: Scene): Promise<void> {
   const path = archive.config('the command');
   const loaded = await loadConfig({ path, env: {}, directory: '/' });
-  const opened = later(await openArchive(loaded, { logger: silentLogger }), (one) => one.close());
+  const opened = later(await openParts(loaded, { logger: silentLogger }), (one) => one.close());
   const wal = opened.repositories[0].wal(await systemIdOf(server));
   for (const name of segments) {
     const local = createHash('sha256')

@@ -6,10 +6,12 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadConfig, openArchive, type Repository } from 'pgark';
 import { describe, expect, test } from 'vitest';
+import { openParts } from '../../core/src/archive-parts.ts';
+import { loadConfig } from '../../core/src/config/load.ts';
 import { readFileList, type BackupFile } from '../../core/src/repository/file-list.ts';
 import type { BackupObject, BackupRecord } from '../../core/src/repository/backup-record.ts';
+import type { Repository } from '../../core/src/repository/repository.ts';
 import { collect } from '../../core/src/repository/objects.ts';
 import { readManifest } from '../../core/src/postgres/manifest.ts';
 import { silentLogger } from '../support/silent-logger.ts';
@@ -127,7 +129,7 @@ async function open(
   env: NodeJS.ProcessEnv = {},
 ): Promise<{ readonly repository: Repository } & AsyncDisposable> {
   const loaded = await loadConfig({ path: join(folder, 'pgark.json'), env, directory: folder });
-  const archive = await openArchive(loaded, { logger: silentLogger });
+  const archive = await openParts(loaded, { logger: silentLogger });
   return { repository: archive.repositories[0], [Symbol.asyncDispose]: () => archive.close() };
 }
 

@@ -5,11 +5,13 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadConfig, openArchive, type Repository } from 'pgark';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openParts } from '../../core/src/archive-parts.ts';
+import { loadConfig } from '../../core/src/config/load.ts';
 import { parseLsn } from '../../core/src/postgres/lsn.ts';
 import { segmentName, segmentNumber } from '../../core/src/postgres/wal-file.ts';
 import type { BackupRecord } from '../../core/src/repository/backup-record.ts';
+import type { Repository } from '../../core/src/repository/repository.ts';
 import { recordResults } from '../../core/src/verify/fact.ts';
 import type { Finding, Skipped } from '../../core/src/verify/finding.ts';
 import { verify, type VerifyOptions } from '../../core/src/verify/verify.ts';
@@ -42,7 +44,7 @@ interface Found {
 
 async function opened(config: string): Promise<Repository> {
   const loaded = await loadConfig({ path: config, env: {}, directory: archives.folder });
-  const archive = later(await openArchive(loaded, { logger: silentLogger }), (one) => one.close());
+  const archive = later(await openParts(loaded, { logger: silentLogger }), (one) => one.close());
   return archive.repositories[0];
 }
 

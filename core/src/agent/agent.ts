@@ -1,7 +1,7 @@
 /** The process that keeps an archive open for `wal-push` and `wal-fetch`. */
 import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { openArchive, type Archive } from '../archive.ts';
+import { openParts, type ArchiveParts } from '../archive-parts.ts';
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
@@ -36,7 +36,7 @@ export interface AgentOptions {
 }
 
 interface OpenServices extends Services {
-  readonly archive: Archive;
+  readonly archive: ArchiveParts;
 }
 
 /** Milliseconds for a first look at the repositories, which opens the connections. */
@@ -44,7 +44,7 @@ const FIRST_LOOK = 10_000;
 /** Milliseconds between two looks at the socket, which something may clean away. */
 const WATCH = 5000;
 
-/** Serves until the signal fires. Errors: `AGENT_RUNNING`, `AGENT_SOCKET`, those of `openArchive`. */
+/** Serves until the signal fires. Errors: `AGENT_RUNNING`, `AGENT_SOCKET`, those of `openParts`. */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { loaded, cluster, uid, env, logger, signal } = options;
   const given = loaded.path === undefined ? '' : resolve(loaded.path);
@@ -123,7 +123,7 @@ async function openServices(
 ): Promise<OpenServices> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { config } = loaded;
-  const archive = await openArchive(loaded, { logger, signal, retry: { deadline: 0 } }); // the commands wait in their own way
+  const archive = await openParts(loaded, { logger, signal, retry: { deadline: 0 } }); // the commands wait in their own way
   const { repositories, writable } = archive;
   const fetch = new FetchService({ repositories, config, folder, logger });
   const push = new PushService({

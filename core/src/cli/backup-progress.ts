@@ -1,3 +1,4 @@
+import type { LockProgress } from '../archive/extend-locks.ts';
 import type { BackupProgress } from '../backup/backup.ts';
 import { ByteProgress } from './byte-progress.ts';
 import { formatBytes } from './format.ts';
@@ -47,4 +48,8 @@ export class BackupProgressText {
   #copying({ totalBytes = 0 }: BackupProgress): string {
     return this.#bytes.text(totalBytes);
   }
+}
+
+export function lockingText({ repository, looked, extended }: LockProgress): string {
+  return `extending locks in ${repository}: ${extended} of ${looked} looked at`;
 }

@@ -1,62 +1,17 @@
 /** What `pgark keys` shows of a repository. */
-import type { RepositoryConfig } from '../config/config.ts';
-import type { Codec } from '../contracts/codec.ts';
+import type { RepositoryKeys } from '../archive/keys.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
-import { isNotMade } from '../repository/late-parts.ts';
 import type { KeyLayer } from '../keys/inspect-object.ts';
-import type { KeyRow, KeySurvey } from '../keys/survey.ts';
-import { reasonOf, shortKey, type KeyState } from '../keys/verdict.ts';
+import type { KeyRow } from '../keys/survey.ts';
+import { reasonOf, shortKey } from '../keys/verdict.ts';
 import type { Column, Output } from './output.ts';
 
-/** A codec whose suffix is in use. */
-export interface UsedCodec {
-  readonly suffix: string;
-  /** Absent when it cannot be had. */
-  readonly id?: string;
-  readonly problem?: ArchiveError;
-}
-
-/** A codec that new objects go through. */
-export interface WritingCodec {
-  readonly id: string;
-  readonly suffix?: string;
-  /** Absent for codecs without keys. */
-  readonly keyIds?: readonly string[];
-  /** Whether it could be made. Where one could not, nothing is written. */
-  readonly available: boolean;
-}
-
-/** The codecs that a repository writes through, by its section of the config: what could not be made is not left out. */
-export function writingCodecs(
-  { codecs }: { readonly codecs: readonly Codec[] },
-  section: Pick<RepositoryConfig, 'codecs'> | undefined,
-): readonly WritingCodec[] {
-  if (section !== undefined && section.codecs.length !== codecs.length)
-    return section.codecs.map(({ use }) => ({ id: use, available: false }));
-  return codecs.map((codec) => {
-    const { id, suffix, keyIds } = codec;
-    if (isNotMade(codec)) return { id, suffix, available: false };
-    return { id, suffix, available: true, ...(keyIds === undefined ? {} : { keyIds }) };
-  });
-}
-
-/** What was found out about one repository. */
-export type ShownKeys = {
-  readonly repository: string;
-  readonly writes: readonly WritingCodec[];
-  readonly readOnly: boolean;
-} & (
-  | { readonly state: KeyState; readonly survey: KeySurvey; readonly used: readonly UsedCodec[] }
-  | { readonly state: 'empty' }
-  | { readonly state: 'failed'; readonly error: ArchiveError }
-);
-
 /** For programs. */
-export function keysJson(shown: readonly ShownKeys[]): unknown {
+export function keysJson(shown: readonly RepositoryKeys[]): unknown {
   return { repositories: shown.map(entryOf) };
 }
 
-function entryOf(shown: ShownKeys): Record<string, unknown> {
+function entryOf(shown: RepositoryKeys): Record<string, unknown> {
   const { repository, state, readOnly } = shown;
   const writes = { readOnly, codecs: shown.writes };
   if (shown.state === 'failed') return { repository, state, writes, error: codeOf(shown.error) };
@@ -81,7 +36,7 @@ const wordFor = (readable: boolean | undefined): string =>
 const codeOf = ({ code, message }: ArchiveError): Record<string, string> => ({ code, message });
 
 /** For people. */
-export function printKeys(output: Output, shown: ShownKeys, all: boolean): void {
+export function printKeys(output: Output, shown: RepositoryKeys, all: boolean): void {
   output.line(`repository ${shown.repository}: ${writesText(shown)}`);
   if (shown.state === 'failed') return output.line(`could not be asked: ${shown.error.code}: ${shown.error.message}`);
   if (shown.state === 'empty') return output.line('holds nothing of this cluster yet');
@@ -96,7 +51,7 @@ function scope(all: boolean): string {
   return 'one of each backup, and of the WAL the first, the last and some between; --all looks at each';
 }
 
-function writesText({ writes, readOnly }: ShownKeys): string {
+function writesText({ writes, readOnly }: RepositoryKeys): string {
   if (readOnly) return 'is only read';
   const missing = writes.filter(({ available }) => !available).map(({ id }) => id);
   if (missing.length > 0) return `nothing is written, as codecs cannot be had here: ${missing.join(', ')}`;

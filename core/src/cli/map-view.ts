@@ -7,7 +7,7 @@ import type { Unreadable } from '../map/ends.ts';
 import type { MappedLine, RecoveryMap, SystemMap } from '../map/recovery-map.ts';
 import { describeWindowEnd, type MapWindow } from '../map/windows.ts';
 import { count } from './backup-view.ts';
-import { gapDocument } from './backup-gaps.ts';
+import { gapDocument } from './gap-document.ts';
 import { formatTime } from './format.ts';
 import type { Output } from './output.ts';
 

@@ -1,6 +1,6 @@
 /** What every command has in common: its context, and what its failure does. */
 import type { Command } from 'commander';
-import type { Archive, OpenArchiveOptions } from '../archive.ts';
+import type { Archive } from '../archive/archive.ts';
 import type { Config, LogLevel } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
@@ -33,13 +33,8 @@ export interface PlainContext {
 export interface CommandContext extends PlainContext {
   readonly config: Config;
   readonly loaded: LoadedConfig;
-  /**
-   * Opens the archive at the first call; it is closed when the command ends. A command that waits for a storage in its own way
-   * gives `{ retry: { deadline: 0 } }`, one that needs some of the repositories only their names.
-   */
-  readonly archive: (
-    options?: Pick<OpenArchiveOptions, 'retry' | 'repositories' | 'maxDownloadRate' | 'asOf' | 'asOfRepositories'>,
-  ) => Promise<Archive>;
+  /** Opens the archive at the first call; it is closed when the command ends. */
+  readonly archive: () => Promise<Archive>;
 }
 
 /** A handler's number is the exit code; nothing is 0. */
@@ -58,12 +53,17 @@ export async function runCommand(command: Command, handler: Handler<CommandConte
   const loaded = await loadConfig({ path: globals.config, cluster: globals.cluster, env, directory: process.cwd() });
   const context = await plainContext(command, loaded.config);
   let archive: Promise<Archive> | undefined;
-  const open: CommandContext['archive'] = (options = {}) =>
-    (archive ??= import('../archive.ts').then(({ openArchive }) =>
-      openArchive(loaded, { ...options, logger: context.logger, signal: context.signal }),
-    ));
+  const open = async (): Promise<Archive> => {
+    const [{ openArchive }, { ownCommand }] = await Promise.all([
+      import('../archive/open.ts'),
+      import('./own-command.ts'),
+    ]);
+    const { logger, signal } = context;
+    return openArchive({ config: loaded, command: ownCommand(), logger, signal });
+  };
   try {
-    process.exitCode = (await handler({ ...context, config: loaded.config, loaded, archive: open })) ?? 0;
+    process.exitCode =
+      (await handler({ ...context, config: loaded.config, loaded, archive: () => (archive ??= open()) })) ?? 0;
   } finally {
     context.output.progressDone();
     // The handler has had the error of an archive that could not be opened.

@@ -1,6 +1,6 @@
 /** The options that say up to where a recovery goes. */
 import type { Command } from 'commander';
-import type { RecoveryTarget } from '../restore/target.ts';
+import type { RecoveryTarget, TargetInput } from '../restore/target.ts';
 
 export interface TargetFlags {
   readonly target?: string;
@@ -23,15 +23,19 @@ export function addTargetOptions(command: Command): Command {
     .option('--exclusive', 'end just before the target time, LSN or transaction');
 }
 
-/** Errors: `USAGE`. */
-export async function targetOfFlags(flags: TargetFlags): Promise<RecoveryTarget> {
-  const { parseTarget } = await import('../restore/target.ts');
-  return parseTarget({
+export function targetOfFlags(flags: TargetFlags): TargetInput {
+  return {
     time: flags.targetTime,
     lsn: flags.targetLsn,
     xid: flags.targetXid,
     name: flags.targetName,
     target: flags.target,
     exclusive: flags.exclusive,
-  });
+  };
+}
+
+/** Errors: `USAGE`. */
+export async function parsedTarget(input: TargetInput): Promise<RecoveryTarget> {
+  const { parseTarget } = await import('../restore/target.ts');
+  return parseTarget(input);
 }

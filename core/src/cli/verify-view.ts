@@ -1,7 +1,9 @@
 /** What `pgark verify` says of its results. */
-import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { findingsOf, skippedOf } from '../archive/verify-failure.ts';
+import type { Verification } from '../archive/verify.ts';
+import { isArchiveError, type ArchiveError } from '../contracts/errors.ts';
 import { factOf, verdictOf, type Verdict } from '../verify/fact.ts';
-import { describeUnrestorable, type Finding, type Skipped } from '../verify/finding.ts';
+import { describeUnrestorable, type Finding } from '../verify/finding.ts';
 import type { HealOutcome } from '../verify/replace.ts';
 import type { VerifiedSubject, VerifyResult } from '../verify/result.ts';
 import type { VerifyProgress } from '../verify/verify.ts';
@@ -10,21 +12,10 @@ import { ByteProgress } from './byte-progress.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import type { Output } from './output.ts';
 
-/** What came of one repository. */
-export type ShownVerification = { readonly repository: string } & (
-  | {
-      readonly result: VerifyResult;
-      readonly healed: readonly HealOutcome[];
-      /** Why the result is not on record there. */
-      readonly unrecorded: ArchiveError | undefined;
-    }
-  | { readonly error: ArchiveError }
-);
-
 /** How many findings, and objects that were not checked, are told one by one. */
 const SHOWN = 50;
 
-export function printVerifications(output: Output, shown: readonly ShownVerification[]): void {
+export function printVerifications(output: Output, shown: readonly Verification[]): void {
   for (const [at, one] of shown.entries()) {
     if (at > 0) output.line();
     if ('error' in one) output.line(`repository ${one.repository}: not checked: ${one.error.message}`);
@@ -76,18 +67,8 @@ function stateOf({ report, started, finished, isIncomplete }: VerifiedSubject, {
   return verdict === 'damaged' ? 'DAMAGED' : verdict === 'unknown' ? 'unknown' : 'good';
 }
 
-/** Each once: what a backup needs of the WAL is told with both. */
-function findingsOf({ subjects }: VerifyResult): readonly Finding[] {
-  const all = subjects.flatMap(({ report }) => report.findings);
-  return [...new Map(all.map((finding) => [`${finding.key} ${finding.message}`, finding])).values()];
-}
-
-function skippedOf({ subjects }: VerifyResult): readonly Skipped[] {
-  return [...new Map(subjects.flatMap(({ report }) => report.skipped).map((one) => [one.key, one])).values()];
-}
-
 /** For programs. */
-export function verifyJson(shown: readonly ShownVerification[]): readonly unknown[] {
+export function verifyJson(shown: readonly Verification[]): readonly unknown[] {
   return shown.map((one) => {
     if ('error' in one) return { repository: one.repository, error: errorJson(one.error) };
     const { result, healed, unrecorded } = one;
@@ -126,46 +107,6 @@ function verdictJson(subject: VerifiedSubject, result: VerifyResult): Verdict | 
 
 function errorJson({ code, message, hint }: ArchiveError): Readonly<Record<string, string>> {
   return { code, message, hint };
-}
-
-/** The error with which the command ends: damage before what could not be checked. Undefined when all is good. */
-export function failureOf(
-  shown: readonly ShownVerification[],
-  { wantsBackups }: { readonly wantsBackups: boolean },
-): ArchiveError | undefined {
-  const results = shown.flatMap((one) => ('result' in one ? [one.result] : []));
-  const aborted = results.map(({ stopped }) => stopped).find((stopped) => isArchiveError(stopped, 'ABORTED'));
-  const open = results.flatMap((result) => findingsOf(result).filter(({ healedFrom }) => healedFrom === undefined));
-  const [first] = open;
-  if (first !== undefined) {
-    const more = open.length > 1 ? `, and ${count(open.length - 1, 'other finding')}` : '';
-    return new ArchiveError('VERIFY_DAMAGED', `${first.message}${more}`, {
-      details: { findings: open.length },
-    });
-  }
-  if (isArchiveError(aborted)) return aborted;
-  // Of the only repository its own words.
-  const [only, another] = shown;
-  if (only !== undefined && another === undefined && 'error' in only) return only.error;
-  const failures = [
-    ...shown.flatMap((one) => ('error' in one ? [one.error.message] : [])),
-    ...results.flatMap(({ stopped }) => (stopped instanceof Error ? [stopped.message] : [])),
-    ...results.flatMap((result) => skippedOf(result).map(({ message }) => message)),
-  ];
-  const [why] = failures;
-  if (why === undefined) return wantsBackups ? noBackup(results) : undefined;
-  const more = failures.length > 1 ? `, and ${failures.length - 1} more` : '';
-  return new ArchiveError('VERIFY_INCOMPLETE', `not everything could be checked: ${why}${more}`);
-}
-
-/** Where there is no backup all may be good, and nothing can be restored. */
-function noBackup(results: readonly VerifyResult[]): ArchiveError | undefined {
-  const isBackup = ({ systemId, subject, isIncomplete }: VerifiedSubject): boolean =>
-    systemId !== undefined && subject !== 'wal' && isIncomplete !== true;
-  if (results.some(({ subjects }) => subjects.some(isBackup))) return undefined;
-  return new ArchiveError('BACKUP_NOT_FOUND', 'there is no complete backup to verify', {
-    hint: 'Take one with "pgark backup".',
-  });
 }
 
 /** Turns the progress of a verification into one line of text. */

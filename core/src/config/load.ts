@@ -10,7 +10,7 @@ import { formatPath, keyTree, nodeAt, type KeyPath } from './keys.ts';
 import { configInvalid, type Problem } from './problems.ts';
 import { sectionSchema, type ParsedSection } from './schema.ts';
 import { searched } from './search.ts';
-import { displayPath, findSource, type ConfigSource } from './source.ts';
+import { displayPath, findSource, valueSource, type ConfigSource } from './source.ts';
 import { suggest } from './suggest.ts';
 import { coerceTexts, dropNulls, environmentReferences } from './tree.ts';
 
@@ -22,7 +22,46 @@ export interface LoadOptions {
   readonly directory: string;
   /** As given by `--cluster`: which section of a file with `clusters`. */
   readonly cluster?: string | undefined;
+  /** The config itself, in place of a file: no file is looked for, and paths in it are resolved against `directory`. */
+  readonly value?: ConfigValue | undefined;
 }
+
+/** A config as a program writes it: the keys of `docs/reference/config.md`, sizes and durations as there (`64MiB`, `14d`). */
+export interface ConfigValue {
+  /** Its name in the repository. */
+  readonly cluster?: string;
+  readonly postgres?: { readonly url?: SecretValue; readonly password?: SecretValue };
+  /** Read once, written to all. */
+  readonly repositories?: readonly RepositoryValue[];
+  readonly receive?: Keys;
+  readonly backup?: Keys;
+  readonly restore?: Keys;
+  readonly retention?: Keys;
+  readonly drill?: Keys;
+  readonly hooks?: readonly PluginValue[];
+  /** Every other key of the reference; a key that is none is refused. */
+  readonly [key: string]: unknown;
+}
+
+/** A repository of a {@link ConfigValue}. */
+export interface RepositoryValue extends Keys {
+  readonly name?: string;
+  readonly storage: PluginValue;
+  /** In order of application. */
+  readonly codecs?: readonly PluginValue[];
+}
+
+/** A section that names a plugin, with the plugin's own options. */
+export interface PluginValue extends Keys {
+  /** Short name, package name or path. */
+  readonly use: string;
+}
+
+/** A secret, or where it comes from. */
+export type SecretValue =
+  string | { readonly env: string } | { readonly file: string } | { readonly command: readonly string[] };
+
+type Keys = Readonly<Record<string, unknown>>;
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -66,6 +105,7 @@ export async function loadConfigs(options: LoadOptions): Promise<readonly Loaded
 }
 
 async function readSource(options: LoadOptions): Promise<ConfigSource | undefined> {
+  if (options.value !== undefined) return valueSource(options.value);
   const source = await findSource(options.path ?? (options.env['PGARK_CONFIG'] || undefined), options.directory);
   if (source === undefined) {
     const { settings, problems } = environmentSettings(options.env, new Set());
@@ -79,11 +119,17 @@ async function readSource(options: LoadOptions): Promise<ConfigSource | undefine
   return source;
 }
 
+/** Where a config comes from, for messages. */
+function nameOf(source: ConfigSource | undefined, directory: string): string {
+  if (source === undefined) return 'environment';
+  return source.path === undefined ? 'config' : displayPath(source.path, directory);
+}
+
 /** The names under `clusters`, or undefined for a file that is one section. */
 function clusterNames(source: ConfigSource | undefined, directory: string): readonly string[] | undefined {
   const tree = (source?.tree ?? {}) as Record<string, unknown>;
   if (source === undefined || !('clusters' in tree)) return undefined;
-  const file = displayPath(source.path, directory);
+  const file = nameOf(source, directory);
   const problems = Object.keys(tree)
     .filter((key) => key !== 'clusters')
     .map((key) => ({
@@ -107,7 +153,7 @@ function pickCluster(source: ConfigSource | undefined, options: LoadOptions): st
   const names = clusterNames(source, options.directory);
   if (names === undefined) return undefined;
   const wanted = options.cluster ?? (options.env['PGARK_CLUSTER'] || undefined);
-  const file = displayPath(source?.path ?? '', options.directory);
+  const file = nameOf(source, options.directory);
   if (wanted === undefined) {
     if (names.length === 1) return names[0];
     throw new ArchiveError('CONFIG_INVALID', `${file} holds several clusters: ${names.join(', ')}`, {
@@ -145,10 +191,11 @@ function build(source: ConfigSource | undefined, name: string | undefined, optio
     problems.push({ ...merged.locate(['cluster']), message });
   }
   if (problems.length > 0 || !result.success) throw configInvalid(distinct(problems));
-  const directory = source === undefined ? resolve(options.directory) : dirname(source.path);
+  const path = source?.path;
+  const directory = path === undefined ? resolve(options.directory) : dirname(path);
   return Object.freeze({
     config: deepFreeze(complete(result.data, merged.texts, directory)),
-    ...(source === undefined ? {} : { path: source.path }),
+    ...(path === undefined ? {} : { path }),
     directory,
     env: options.env,
     settings: settingsOf(merged.tree, merged.originOf),
@@ -165,7 +212,7 @@ function merge(source: ConfigSource | undefined, name: string | undefined, optio
   // In a file with several clusters PGARK_CLUSTER chooses one, as --cluster does.
   const settings = environment.settings.filter(({ path }) => name === undefined || path[0] !== 'cluster');
   const bySetting = new Map<string, Setting>(settings.map((setting) => [formatPath(setting.path), setting]));
-  const file = source === undefined ? 'environment' : displayPath(source.path, options.directory);
+  const file = nameOf(source, options.directory);
 
   const originOf = (path: KeyPath): Origin => {
     for (let length = path.length; length > 0; length -= 1) {

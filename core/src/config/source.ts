@@ -8,8 +8,8 @@ import { configInvalid } from './problems.ts';
 import { searched } from './search.ts';
 
 export interface ConfigSource {
-  /** Absolute. */
-  readonly path: string;
+  /** Absolute; absent for a config that is a value of the program. */
+  readonly path?: string;
   readonly tree: unknown;
   /** The line of the deepest part of `path` that the file has. */
   lineOf(path: KeyPath): number | undefined;
@@ -33,6 +33,13 @@ export async function findSource(path: string | undefined, directory: string): P
     if (content !== undefined) return parse(candidate, content, directory);
   }
   return undefined;
+}
+
+/** A config that a program gives as a value. Errors: `CONFIG_INVALID` for one that is no map. */
+export function valueSource(value: unknown): ConfigSource {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw configInvalid([{ source: 'config', message: 'must be a map of keys' }]);
+  return { tree: value, lineOf: () => undefined };
 }
 
 async function read(path: string): Promise<string | undefined> {

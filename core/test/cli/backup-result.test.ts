@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import type { BackupOutcome, BackupResult } from '../../src/backup/backup.ts';
-import { backupFailure, printBackup } from '../../src/cli/backup-result.ts';
+import { backupFailure } from '../../src/archive/backup-failure.ts';
+import { printBackup } from '../../src/cli/backup-result.ts';
 import { Output } from '../../src/cli/output.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { BackupRecord } from '../../src/repository/backup-record.ts';

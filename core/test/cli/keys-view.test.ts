@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { keysJson, printKeys, writingCodecs, type ShownKeys } from '../../src/cli/keys-view.ts';
+import { writingCodecs, type RepositoryKeys } from '../../src/archive/keys.ts';
+import { keysJson, printKeys } from '../../src/cli/keys-view.ts';
 import { Output } from '../../src/cli/output.ts';
 import type { RepositoryConfig } from '../../src/config/config.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
@@ -12,7 +13,7 @@ const section = (...uses: readonly string[]): Pick<RepositoryConfig, 'codecs'> =
   codecs: uses.map((use) => ({ use, options: {}, path: '', texts: [] })),
 });
 
-function printed(shown: ShownKeys, all = false): string {
+function printed(shown: RepositoryKeys, all = false): string {
   const stdout = new PassThrough();
   printKeys(new Output({ json: false, streams: { stdout, stderr: new PassThrough() } }), shown, all);
   return String(stdout.read());
@@ -22,7 +23,7 @@ const head = { repository: 'near', readOnly: false };
 const error = new ArchiveError('SECRET_UNAVAILABLE', 'the key file is not there');
 
 describe('what new objects are written for', () => {
-  const said = (writes: ShownKeys['writes'], readOnly = false): string =>
+  const said = (writes: RepositoryKeys['writes'], readOnly = false): string =>
     printed({ ...head, readOnly, writes, state: 'empty' }).split('\n')[0] ?? '';
 
   test('keys, no keys, no codec, no key to write for', () => {
@@ -61,7 +62,13 @@ test('a table says what is readable, what not and why, and what was not looked a
     { ...row, kind: 'slice', layers: [], readable: undefined, problem: error, lookedAt: 1, of: 1 },
   ];
   const survey = { rows, objects: 106, lookedAt: 10 };
-  const shown: ShownKeys = { ...head, writes: [], state: 'unreadable', survey, used: [{ suffix: 'age', id: 'age' }] };
+  const shown: RepositoryKeys = {
+    ...head,
+    writes: [],
+    state: 'unreadable',
+    survey,
+    used: [{ suffix: 'age', id: 'age' }],
+  };
   const text = printed(shown);
   expect(text).toMatch(/^backup +1 +A +B +\.zst\.age +age1me +yes +1 of 5$/m);
   expect(text).toMatch(/^segment +1 +A +B +\.zst\.age +2 not named +no +8 of 100$/m);
@@ -86,7 +93,7 @@ test('a table says what is readable, what not and why, and what was not looked a
 });
 
 test('a repository that could not be asked says so, and shows nothing as none', () => {
-  const shown: ShownKeys = { ...head, writes: [{ id: 'gone', available: false }], state: 'failed', error };
+  const shown: RepositoryKeys = { ...head, writes: [{ id: 'gone', available: false }], state: 'failed', error };
   expect(printed(shown)).toContain('could not be asked: SECRET_UNAVAILABLE: the key file is not there');
   expect(keysJson([shown])).toMatchObject({
     repositories: [{ state: 'failed', error: { code: 'SECRET_UNAVAILABLE' } }],

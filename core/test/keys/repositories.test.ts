@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { openArchive, type Archive } from '../../src/archive.ts';
+import { openParts, type ArchiveParts } from '../../src/archive-parts.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Codec } from '../../src/contracts/codec.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
@@ -28,7 +28,7 @@ const plugin: Plugin<'codec', { readonly keys?: readonly string[] }> = {
 };
 
 /** An archive with a repository of each name, and its keys, the first of which writes. */
-async function open(keys: Readonly<Record<string, string>>): Promise<Archive> {
+async function open(keys: Readonly<Record<string, string>>): Promise<ArchiveParts> {
   const directory = mkdtempSync(join(tmpdir(), 'pgark-keys-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const repositories = Object.entries(keys).map(([name, list]) => {
@@ -37,7 +37,7 @@ async function open(keys: Readonly<Record<string, string>>): Promise<Archive> {
   });
   writeFileSync(join(directory, 'pgark.yaml'), `cluster: c\nrepositories: [ ${repositories.join(', ')} ]\n`);
   const loaded = await loadConfig({ directory, env: { HOME: directory } });
-  const archive = await openArchive(loaded, { logger: recordingLogger(), plugins: [plugin] });
+  const archive = await openParts(loaded, { logger: recordingLogger(), plugins: [plugin] });
   onTestFinished(() => archive.close());
   return archive;
 }

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
+import type { CopyCall } from '../../archive/copy.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
-import type { CopyOptions, CopyWal } from '../../copy/plan.ts';
+import type { CopyWal } from '../../copy/plan.ts';
 import { asOfOption } from '../as-of-option.ts';
 import { examples } from '../help.ts';
 import { runCommand, type CommandContext } from '../run.ts';
@@ -51,59 +52,36 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: CopyFlags, { output, config, logger, signal, archive }: CommandContext): Promise<void> {
+async function run(flags: CopyFlags, { output, config, archive }: CommandContext): Promise<void> {
   if (flags.all === true && flags.backup.length > 0)
     throw new ArchiveError('USAGE', '--all and --backup were both given', { hint: 'Leave one of them out.' });
-  const [{ planCopy }, { runCopy }, { CopyProgressText, printPlan, printResult }] = await Promise.all([
-    import('../../copy/plan.ts'),
-    import('../../copy/copy.ts'),
-    import('../copy-view.ts'),
-  ]);
-  const past = asOfSource(config.repositories, flags);
-  const { repositories } = await archive(past);
-  const sides = chooseSides(repositories, flags);
-  const begun = performance.now();
+  const { CopyProgressText, printPlan, printResult } = await import('../copy-view.ts');
+  const { source, target } = chooseSides(config.repositories, flags);
   const text = new CopyProgressText({ bar: output.isTerminal });
   output.progress(() => text.toString());
-  const options: CopyOptions = {
-    ...sides,
-    signal,
+  const call: CopyCall = {
+    from: source.name,
+    to: target.name,
     backups: flags.backup.length === 0 ? 'all' : flags.backup,
     wal: flags.wal,
-  };
-  const plan = await planCopy(options);
-  output.progressDone();
-  if (flags.plan === true) {
-    printPlan(output, plan);
-    const [failure] = [...plan.failures, ...plan.conflicts];
-    if (failure !== undefined) throw failure.error;
-    return;
-  }
-  const result = await runCopy(plan, {
-    ...sides,
-    signal,
-    concurrency: config.restore.concurrency,
-    onWarning: (warning) => logger.warn({}, warning),
+    ...(flags.asOf === undefined ? {} : { asOf: flags.asOf }),
     onProgress: (progress) => {
       text.update(progress);
       output.progress(() => text.toString());
     },
-  });
+  };
+  const opened = await archive();
+  if (flags.plan === true) {
+    const { plan, failure } = await opened.planCopy(call);
+    output.progressDone();
+    printPlan(output, plan);
+    if (failure !== undefined) throw failure;
+    return;
+  }
+  const done = await opened.copy({ ...call, onPlan: () => output.progressDone() });
   output.progressDone();
-  printResult(output, plan, result, performance.now() - begun);
-  const [failure] = result.failures;
-  if (failure !== undefined) throw failure.error;
-  if (result.stopped !== undefined) throw result.stopped;
-}
-
-/** With `--as-of` the source alone is read as it was. Errors: `USAGE`. */
-function asOfSource(
-  repositories: readonly { readonly name: string }[],
-  flags: CopyFlags,
-): { readonly asOf?: Date; readonly asOfRepositories?: readonly string[] } {
-  if (flags.asOf === undefined) return {};
-  const { source } = chooseSides(repositories, flags);
-  return { asOf: flags.asOf, asOfRepositories: [source.name] };
+  printResult(output, done.plan, done, done.milliseconds);
+  if (done.failure !== undefined) throw done.failure;
 }
 
 /** Which repositories are meant. The direction is never guessed: one of them has to be named. Errors: `USAGE`. */

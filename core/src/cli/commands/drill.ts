@@ -1,11 +1,9 @@
+import { randomInt } from 'node:crypto';
 import { Option, type Command } from 'commander';
-import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
-import type { DrillOptions, DrillResult } from '../../drill/drill.ts';
-import type { Events } from '../../plugins/events.ts';
-import { fetchCommandOf } from '../fetch-command.ts';
+import { ArchiveError } from '../../contracts/errors.ts';
 import { examples } from '../help.ts';
 import { runCommand, type CommandContext } from '../run.ts';
-import { addTargetOptions, targetOfFlags, type TargetFlags } from '../target-options.ts';
+import { addTargetOptions, parsedTarget, targetOfFlags, type TargetFlags } from '../target-options.ts';
 
 interface DrillFlags extends TargetFlags {
   readonly random?: boolean;
@@ -40,80 +38,47 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: DrillFlags, context: CommandContext): Promise<number> {
-  const { output, config, logger, signal, env } = context;
+async function run(flags: DrillFlags, { output, config, archive }: CommandContext): Promise<void> {
   const folder = flags.folder ?? config.drill.folder;
   if (folder === undefined)
     throw new ArchiveError('USAGE', 'the drill has no folder to restore into', {
       hint: 'Name one with --folder or drill.folder: absent or empty, on a disk with room for the whole database.',
     });
-  const [{ drill }, { newSeed }, { drillDocument, drillLines, DrillProgressText }, { parseTimeline }, { SharedLease }] =
-    await Promise.all([
-      import('../../drill/drill.ts'),
-      import('../../drill/random-target.ts'),
-      import('../drill-view.ts'),
-      import('../../restore/target.ts'),
-      import('../../repository/shared-lease.ts'),
-    ]);
-  const target = await targetOfFlags(flags);
+  const [{ drillDocument, drillLines, DrillProgressText }, { parseTimeline }] = await Promise.all([
+    import('../drill-view.ts'),
+    import('../../restore/target.ts'),
+  ]);
+  const target = targetOfFlags(flags);
+  const { kind } = await parsedTarget(target);
   const random = flags.random === true;
-  if (random && (target.kind !== 'latest' || flags.target !== undefined))
+  if (random && (kind !== 'latest' || flags.target !== undefined))
     throw new ArchiveError('USAGE', '--random does not go with a target');
   if (flags.seed !== undefined && !random) throw new ArchiveError('USAGE', '--seed goes with --random');
-  const section = config.repositories.find(({ name }) => flags.repository === undefined || name === flags.repository);
-  // An unknown name is refused, with those that there are, when the archive is opened.
-  const name = section?.name ?? flags.repository ?? '';
-  const opened = await context.archive({ repositories: [name] });
-  const [repository] = opened.repositories;
+  const timeline = parseTimeline(flags.targetTimeline);
+  const seed = random ? (seedOf(flags.seed) ?? randomInt(2 ** 32)) : undefined;
   const text = new DrillProgressText({ bar: output.isTerminal });
-  const warnings: string[] = [];
-  const warn = (warning: string): void => {
-    warnings.push(warning);
-    logger.warn({}, warning);
-  };
-  const { folder: _, ...settings } = config.drill;
-  const seed = random ? (seedOf(flags.seed) ?? newSeed()) : undefined;
+  const opened = await archive();
   if (seed !== undefined) output.note(`drawing a moment with --seed ${seed}`);
-  const options: DrillOptions = {
-    repository,
+  const done = await opened.drill({
     folder,
     target: random ? 'random' : target,
+    timeline,
     ...(seed === undefined ? {} : { seed }),
-    timeline: parseTimeline(flags.targetTimeline),
     ...(flags.backup === undefined ? {} : { backup: flags.backup }),
     ...(flags.systemId === undefined ? {} : { systemId: flags.systemId }),
-    fetchCommand: await fetchCommandOf(context, [name]),
-    settings: { ...settings, keep: flags.keep === true || settings.keep },
-    path: env['PATH'],
-    concurrency: config.restore.concurrency,
+    ...(flags.repository === undefined ? {} : { repository: flags.repository }),
+    ...(flags.keep === true ? { keep: true } : {}),
     sync: flags.sync,
-    signal,
-    hold: async ({ systemId, backup }) => {
-      const lease = new SharedLease({ command: 'drill', signal, onWarning: warn });
-      await lease.takeOne(repository, systemId, { backups: [backup.id], wal: 'all' });
-      return () => lease.release();
-    },
     onProgress: (progress) => {
       text.update(progress);
       output.progress(() => text.toString());
     },
-    onWarning: warn,
-  };
-  const result = await drill(options);
-  output.progressDone();
-  const recorded = section?.readOnly === true ? readOnly(name, warn) : await record(result, options, warn);
-  if (output.isJson) output.json(drillDocument(result, { recorded, warnings }));
-  else for (const line of drillLines(result)) output.line(line);
-  await tell(result, opened.events);
-  const { error } = result;
-  if (error === undefined) return 0;
-  const code = result.record.outcome === 'failed' ? 'DRILL_FAILED' : 'DRILL_INCONCLUSIVE';
-  const verdict = code === 'DRILL_FAILED' ? 'is not proven' : 'could not be tried';
-  throw new ArchiveError(code, `backup ${result.backup} ${verdict}: ${error.message}`, {
-    cause: error,
-    ...(error.code === 'DRILL_FAILED' ? {} : { hint: error.hint }),
-    details: { backup: result.backup, code: error.code },
   });
+  output.progressDone();
+  const { recorded, warnings, failure } = done;
+  if (output.isJson) output.json(drillDocument(done, { recorded, warnings }));
+  else for (const line of drillLines(done)) output.line(line);
+  if (failure !== undefined) throw failure;
 }
 
 function seedOf(text: string | undefined): number | undefined {
@@ -121,35 +86,4 @@ function seedOf(text: string | undefined): number | undefined {
   const seed = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (seed < 2 ** 32) return seed;
   throw new ArchiveError('USAGE', `not a seed: "${text}"`, { hint: 'Give the number that an earlier drill printed.' });
-}
-
-function readOnly(name: string, warn: (warning: string) => void): false {
-  warn(`repository ${name} is read-only here: the result is not recorded`);
-  return false;
-}
-
-/** Adds the result to the archive. A drill whose credentials only read has its result all the same. */
-async function record(
-  { systemId, backup, record }: DrillResult,
-  { repository }: DrillOptions,
-  warn: (warning: string) => void,
-): Promise<boolean> {
-  const { DRILL_FACT } = await import('../../drill/drill-result.ts');
-  const data: Readonly<Record<string, unknown>> = { ...record };
-  try {
-    await repository.facts(systemId).add(backup, { kind: DRILL_FACT, time: Date.parse(record.finished), data });
-    return true;
-  } catch (error) {
-    if (!isArchiveError(error)) throw error;
-    warn(`the result is not recorded in repository ${repository.name}: ${error.message}`);
-    return false;
-  }
-}
-
-async function tell({ backup, record }: DrillResult, events: Events): Promise<void> {
-  const { repository, outcome, target, reached, started, finished, problem } = record;
-  if (outcome === 'proven') {
-    const seconds = (Date.parse(finished) - Date.parse(started)) / 1000;
-    await events.emit('drill.finished', { backup, repository, target: target.text, lsn: reached?.lsn ?? '', seconds });
-  } else await events.emit('drill.failed', { backup, repository, outcome, message: problem?.message ?? '' });
 }

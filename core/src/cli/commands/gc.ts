@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RepositoryFailure } from '../../repository/repository-failure.ts';
+import type { GarbageCall } from '../../archive/garbage.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand, type CommandContext } from '../run.ts';
@@ -24,50 +24,23 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(flags: GarbageFlags, context: CommandContext): Promise<void> {
-  const { config, output, logger, signal, archive } = context;
-  const [
-    { planGarbage, runGarbage },
-    { garbageDocument, printGarbage },
-    { repositoryFailure },
-    backups,
-    { parseDuration },
-  ] = await Promise.all([
-    import('../../retention/gc.ts'),
+async function run(flags: GarbageFlags, { output, archive }: CommandContext): Promise<void> {
+  const [{ garbageDocument, printGarbage }, { parseDuration }] = await Promise.all([
     import('../retention-view.ts'),
-    import('../../repository/repository-failure.ts'),
-    import('../backups.ts'),
     import('../../config/units.ts'),
   ]);
-  const options = { signal, ...(flags.grace === undefined ? {} : { grace: parseDuration(flags.grace) }) };
-  const opened = await archive({ ...backups.showingOptions(config), repositories: flags.repository });
-  const repositories = flags.confirm === true ? opened.writable : opened.repositories;
-  const failures: RepositoryFailure[] = [];
-  const documents: unknown[] = [];
-  for (const repository of repositories) {
-    try {
-      const result =
-        flags.confirm === true
-          ? await runGarbage(repository, {
-              ...options,
-              onProgress: ({ objects }) => output.progress(() => `gc: ${objects} objects removed`),
-              onFailure: (error) =>
-                logger.warn({ error }, 'the lease of the run could not be renewed, it is tried again'),
-            })
-          : { found: await planGarbage(repository, options) };
-      output.progressDone();
-      if (flags.confirm === true) {
-        const { forgetListing } = await import('../map-options.ts');
-        await forgetListing(context, repository);
-      }
-      if (output.isJson) documents.push(garbageDocument(repository.name, result));
-      else printGarbage(output, repository.name, result, { named: repositories.length > 1 });
-    } catch (error) {
-      if (signal.aborted) throw error;
-      failures.push(repositoryFailure(repository.name, error));
-    }
-  }
-  if (output.isJson) output.json(documents);
-  else if (flags.confirm !== true) output.line('nothing was removed: this was the plan; --confirm carries it out');
-  backups.throwFailures(failures);
+  const call: GarbageCall = {
+    repositories: flags.repository,
+    ...(flags.grace === undefined ? {} : { grace: parseDuration(flags.grace) }),
+    onProgress: ({ objects }) => output.progress(() => `gc: ${objects} objects removed`),
+  };
+  const opened = await archive();
+  const { repositories, failures, failure } = await (flags.confirm === true ? opened.gc(call) : opened.planGc(call));
+  output.progressDone();
+  const named = repositories.length + failures.length > 1;
+  if (output.isJson) output.json(repositories.map((one) => garbageDocument(one.repository, one)));
+  else for (const one of repositories) printGarbage(output, one.repository, one, { named });
+  if (!output.isJson && flags.confirm !== true)
+    output.line('nothing was removed: this was the plan; --confirm carries it out');
+  if (failure !== undefined) throw failure;
 }

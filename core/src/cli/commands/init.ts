@@ -78,7 +78,7 @@ async function init(context: PlainContext, options: InitOptions): Promise<number
 
 async function look({ env, directory, logger, signal }: PlainContext, url: string | undefined): Promise<ServerFacts> {
   const [{ targetOf }, { readServerFacts }, { Secret }] = await Promise.all([
-    import('../../archive.ts'),
+    import('../../archive-parts.ts'),
     import('../../postgres/server-facts.ts'),
     import('../../contracts/secret.ts'),
   ]);

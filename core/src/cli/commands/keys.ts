@@ -1,10 +1,8 @@
 import type { Command } from 'commander';
-import { isArchiveError, type ArchiveError } from '../../contracts/errors.ts';
 import { count } from '../backup-view.ts';
 import { examples } from '../help.ts';
-import type { ShownKeys, UsedCodec } from '../keys-view.ts';
 import { repositoryOption } from '../repository-option.ts';
-import { runCommand, toArchiveError, type CommandContext } from '../run.ts';
+import { runCommand, type CommandContext } from '../run.ts';
 
 interface KeysFlags {
   readonly repository: readonly string[];
@@ -35,69 +33,23 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run({ repository: names, all }: KeysFlags, context: CommandContext): Promise<void> {
-  const { config, output, signal, logger } = context;
-  const [{ showingOptions }, { surveyKeys }, { keyFailure, keyStateOf }, { keysJson, printKeys, writingCodecs }] =
-    await Promise.all([
-      import('../backups.ts'),
-      import('../../keys/survey.ts'),
-      import('../../keys/verdict.ts'),
-      import('../keys-view.ts'),
-    ]);
-  const archive = await context.archive({ ...showingOptions(config), repositories: names });
-  const atHand = { identities: config.restore.identities.length > 0, signal };
-  const unreadable: ArchiveError[] = [];
-  const failed: ArchiveError[] = [];
-  const empty: ArchiveError[] = [];
-  let looks = 0;
-  const onLook = (): void => {
-    looks++;
-    if (all) output.progress(() => `looked at ${count(looks, 'object')}`);
-  };
-  const look = async (repository: (typeof archive.repositories)[number]): Promise<ShownKeys> => {
-    const section = config.repositories.find(({ name }) => name === repository.name);
-    const writes = writingCodecs(repository, section);
-    const facts = { repository: repository.name, writes, readOnly: section?.readOnly === true };
-    try {
-      const survey = await surveyKeys(repository, { all, signal, onLook });
-      const state = await keyStateOf(repository, survey.rows, atHand);
-      const failure = keyFailure(repository, survey.rows, state);
-      if (failure !== undefined) unreadable.push(failure);
-      const suffixes = [...new Set(survey.rows.flatMap((row) => row.suffixes ?? []))];
-      const used = await Promise.all(suffixes.map((suffix) => usedCodec(repository, suffix)));
-      return { ...facts, state, survey, used };
-    } catch (error) {
-      const known = toArchiveError(error);
-      if (known.code === 'ABORTED') throw known;
-      if (isArchiveError(known, 'REPOSITORY_NOT_FOUND')) {
-        empty.push(known);
-        return { ...facts, state: 'empty' };
-      }
-      failed.push(known);
-      return { ...facts, state: 'failed', error: known };
-    }
-  };
-  const shown = await Promise.all(archive.repositories.map(look));
+async function run({ repository: repositories, all }: KeysFlags, { output, archive }: CommandContext): Promise<void> {
+  const { keysJson, printKeys } = await import('../keys-view.ts');
+  const opened = await archive();
+  const looked = await opened.keys({
+    repositories,
+    all,
+    onProgress: ({ objects }) => {
+      if (all) output.progress(() => `looked at ${count(objects, 'object')}`);
+    },
+  });
   output.progressDone();
-  if (output.isJson) output.json(keysJson(shown));
+  if (output.isJson) output.json(keysJson(looked.repositories));
   else {
-    for (const [at, one] of shown.entries()) {
+    for (const [at, one] of looked.repositories.entries()) {
       if (at > 0) output.line();
       printKeys(output, one, all);
     }
   }
-  const [error, ...others] = [...unreadable, ...failed, ...(empty.length === shown.length ? empty : [])];
-  for (const { code, message } of others) logger.error({ code }, message);
-  if (error !== undefined) throw error;
-}
-
-async function usedCodec(
-  repository: { codecFor(suffix: string): Promise<{ readonly id: string }> },
-  suffix: string,
-): Promise<UsedCodec> {
-  try {
-    return { suffix, id: (await repository.codecFor(suffix)).id };
-  } catch (error) {
-    return { suffix, problem: toArchiveError(error) };
-  }
+  if (looked.failure !== undefined) throw looked.failure;
 }

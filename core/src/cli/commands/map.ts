@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { examples } from '../help.ts';
+import { listingText } from '../listing-text.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand } from '../run.ts';
 
@@ -17,17 +18,19 @@ export function register(program: Command): void {
     .option('--fresh', 'list everything, without what is remembered of earlier listings', false)
     .option('--system-id <id>', 'this cluster, when the archive holds several of its name')
     .action(async ({ repository, fresh, systemId }: MapFlags, command: Command) =>
-      runCommand(command, async (context) => {
-        const { config, output } = context;
-        const [{ drawFor }, { mapDocument, printMap }, { throwFailures }] = await Promise.all([
-          import('../map-options.ts'),
-          import('../map-view.ts'),
-          import('../backups.ts'),
-        ]);
-        const drawn = await drawFor(context, { repositories: repository, fresh, systemId });
+      runCommand(command, async ({ config, output, archive }) => {
+        const { mapDocument, printMap } = await import('../map-view.ts');
+        const opened = await archive();
+        const drawn = await opened.map({
+          repositories: repository,
+          fresh,
+          ...(systemId === undefined ? {} : { systemId }),
+          onProgress: (progress) => output.progress(() => listingText(progress)),
+        });
+        output.progressDone();
         if (output.isJson) output.json(mapDocument(config.cluster, drawn));
         else printMap(output, config.cluster, drawn);
-        throwFailures(drawn.failures);
+        if (drawn.failure !== undefined) throw drawn.failure;
       }),
     );
   examples(map, [

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
+import type { PinCall } from '../../archive/pin.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
-import type { PinChange } from '../../retention/pin.ts';
-import type { RepositoryFailure } from '../../repository/repository-failure.ts';
 import { formatTime } from '../format.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
@@ -32,51 +31,33 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(id: string, flags: PinFlags, { config, output, signal, archive }: CommandContext): Promise<void> {
-  const change = await changeOf(flags);
-  const [{ changePin }, { repositoryFailure }, { chooseBackup, findBackups, showingOptions, throwFailures }] =
-    await Promise.all([
-      import('../../retention/pin.ts'),
-      import('../../repository/repository-failure.ts'),
-      import('../backups.ts'),
-    ]);
-  const opened = await archive({ ...showingOptions(config), repositories: flags.repository });
-  const found = await findBackups(opened.repositories, { signal });
-  const chosen = chooseBackup(found, id);
-  const failures: RepositoryFailure[] = [...found.failures];
-  const names: string[] = [];
-  for (const { repository, systemId, state } of found.backups.filter((backup) => backup.id === chosen.id)) {
-    if (state === 'incomplete') continue;
-    try {
-      await changePin(repository, { systemId, id: chosen.id }, change, { signal });
-      names.push(repository.name);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      failures.push(repositoryFailure(repository.name, error));
-    }
-  }
-  if (names.length === 0 && failures.length === 0)
-    throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${chosen.id} is not complete`);
-  if (output.isJson) output.json({ id: chosen.id, repositories: names, ...documentOf(change) });
-  else if (names.length > 0)
+async function run(id: string, flags: PinFlags, { output, archive }: CommandContext): Promise<void> {
+  const call = await callOf(flags);
+  const opened = await archive();
+  const repositories = flags.repository;
+  const done = await (call === undefined
+    ? opened.unpin(id, { repositories })
+    : opened.pin(id, { ...call, repositories }));
+  if (output.isJson) output.json({ id: done.id, repositories: done.repositories, ...documentOf(call) });
+  else if (done.repositories.length > 0)
     output.line(
-      `${change.kind === 'pin' ? `pinned ${untilText(change)}` : 'not pinned any more'}: ${chosen.id} in ${names.join(', ')}`,
+      `${call === undefined ? 'not pinned any more' : `pinned ${untilText(call)}`}: ${done.id} in ${done.repositories.join(', ')}`,
     );
-  throwFailures(failures);
+  if (done.failure !== undefined) throw done.failure;
 }
 
-async function changeOf({ reason, until, remove }: PinFlags): Promise<PinChange> {
+/** Undefined to take the pin away. */
+async function callOf({ reason, until, remove }: PinFlags): Promise<PinCall | undefined> {
   if (remove === true) {
     if (reason !== undefined || until !== undefined)
       throw new ArchiveError('USAGE', '--remove takes neither --reason nor --until', { hint: 'Leave them out.' });
-    return { kind: 'unpin' };
+    return undefined;
   }
   if (reason === undefined)
     throw new ArchiveError('USAGE', 'no reason was given', {
       hint: 'Say with --reason why the backup is kept: somebody will want to know.',
     });
-  if (until === undefined) return { kind: 'pin', reason };
-  return { kind: 'pin', reason, until: await endOf(until) };
+  return { reason, ...(until === undefined ? {} : { until: new Date(await endOf(until)) }) };
 }
 
 /** Epoch milliseconds. Errors: `USAGE`. */
@@ -88,12 +69,12 @@ async function endOf(text: string): Promise<number> {
   throw new ArchiveError('USAGE', `${text} has passed`, { hint: 'Take a pin away with --remove.' });
 }
 
-function untilText({ until }: Extract<PinChange, { readonly kind: 'pin' }>): string {
-  return until === undefined ? 'for ever' : `until ${formatTime(until)}`;
+function untilText({ until }: PinCall): string {
+  return until === undefined ? 'for ever' : `until ${formatTime(until.getTime())}`;
 }
 
-function documentOf(change: PinChange): Readonly<Record<string, unknown>> {
-  if (change.kind === 'unpin') return { pinned: false };
-  const { reason, until } = change;
-  return { pinned: true, reason, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
+function documentOf(call: PinCall | undefined): Readonly<Record<string, unknown>> {
+  if (call === undefined) return { pinned: false };
+  const { reason, until } = call;
+  return { pinned: true, reason, ...(until === undefined ? {} : { until: until.toISOString() }) };
 }

@@ -24,46 +24,19 @@ export function register(program: Command): void {
       'go on although the history of the server, now on this timeline, has diverged',
     )
     .action(async (flags: ReceiveFlags, command: Command) =>
-      runCommand(command, async (context) => {
-        const { output, logger, signal } = context;
-        const config = { ...context.config.receive, ...(flags.slot !== undefined && { slot: flags.slot }) };
+      runCommand(command, async ({ output, archive }) => {
         const until = flags.until === undefined ? undefined : parseLsn(flags.until);
         const acceptTimeline = flags.acceptTimeline === undefined ? undefined : timelineOf(flags.acceptTimeline);
-        const { receive } = await import('../../receive/receive.ts');
-        // Shipping waits in its own way, so that one outage is one message and the operator sees the state.
-        const archive = await context.archive({ retry: { deadline: 0 } });
-        const told = new Set<Promise<void>>();
-        const onEvent: EventSink = (event, data) => {
-          if (output.isJson) output.line(JSON.stringify({ event, time: new Date().toISOString(), ...data }));
-          const telling = archive.events
-            .emit(event, data)
-            .catch((error: unknown) => {
-              // A hook cannot veto WAL: receiving goes on whatever its policy says.
-              logger.error({ event, error }, `a hook with the policy "fail" was not told of ${event}`);
-            })
-            .finally(() => told.delete(telling));
-          told.add(telling);
-        };
-        try {
-          const { unshipped } = await receive({
-            cluster: context.config.cluster,
-            target: await archive.target({ applicationName: config.slot }),
-            repositories: flags.ship ? archive.writable : [],
-            config,
-            ...(until !== undefined && { until }),
-            ...(acceptTimeline !== undefined && { acceptTimeline }),
-            takeBackup: async (signal) => {
-              const { unattendedBackup } = await import('../unattended-backup.ts');
-              return unattendedBackup(context.loaded, { signal, logger, onEvent });
-            },
-            logger,
-            signal,
-            onEvent,
-          });
-          if (unshipped > 0) logger.warn({ unshipped }, 'files stay in the spool; the next run ships them');
-        } finally {
-          await Promise.all(told);
-        }
+        const onEvent: EventSink = (event, data) =>
+          output.line(JSON.stringify({ event, time: new Date().toISOString(), ...data }));
+        const opened = await archive();
+        await opened.receive({
+          ship: flags.ship,
+          ...(flags.slot !== undefined && { slot: flags.slot }),
+          ...(until !== undefined && { until }),
+          ...(acceptTimeline !== undefined && { acceptTimeline }),
+          ...(output.isJson && { onEvent }),
+        });
       }),
     );
   examples(command, [

@@ -1,20 +1,18 @@
 import { Option, type Command } from 'commander';
+import type { PlanRestoreCall, RestoreCallProgress } from '../../archive/restore.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
-import type { SharedLease } from '../../repository/shared-lease.ts';
-import type { PlanOptions } from '../../restore/plan.ts';
 import type { RestorePlan } from '../../restore/plan-types.ts';
 import type { Setting } from '../../restore/recovery-settings.ts';
-import type { RestoreOptions, RestoreResult } from '../../restore/restore.ts';
+import type { RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
-import { asOfOption, pastOf } from '../as-of-option.ts';
+import { asOfOption } from '../as-of-option.ts';
 import { count } from '../backup-view.ts';
-import { fetchCommandOf } from '../fetch-command.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { formatBytes, formatDuration } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
 import { runCommand, type CommandContext } from '../run.ts';
-import { addTargetOptions, targetOfFlags, type TargetFlags } from '../target-options.ts';
+import { addTargetOptions, parsedTarget, targetOfFlags, type TargetFlags } from '../target-options.ts';
 
 interface RestoreFlags extends TargetFlags {
   readonly targetAction: TargetAction;
@@ -85,114 +83,65 @@ export function register(program: Command): void {
 }
 
 async function run(directory: string | undefined, flags: RestoreFlags, context: CommandContext): Promise<number> {
-  const { config, logger, signal } = context;
+  const { output, archive } = context;
   if (directory === undefined && flags.plan !== true)
     throw new ArchiveError('USAGE', 'no directory to restore into was given', {
       hint: 'Name the new data directory, or use --plan to see the plan only.',
     });
-  const { warnOfDropped } = await import('../dropped-warning.ts');
-  warnOfDropped(config, logger);
-  const { SharedLease } = await import('../../repository/shared-lease.ts');
-  const lease = new SharedLease({ command: 'restore', signal, onWarning: (warning) => logger.warn({}, warning) });
-  try {
-    return await planAndRestore(directory, flags, context, lease);
-  } finally {
-    await lease.release();
+  const [{ planDocument, planLines }, { RestoreProgressText }] = await Promise.all([
+    import('../restore-view.ts'),
+    import('../restore-progress.ts'),
+  ]);
+  const call = await planCall(flags);
+  const opened = await archive();
+  if (directory === undefined || flags.plan === true) {
+    const onProgress = (progress: RestoreCallProgress): void =>
+      output.progress(() => (progress.stage === 'planning' ? progress.text : ''));
+    const place = directory === undefined ? {} : { directory };
+    const { plan, settings, failure } = await opened.planRestore({ ...call, ...place, onProgress });
+    output.progressDone();
+    if (output.isJson) output.json(planDocument(plan, settings));
+    else for (const line of planLines(plan, settings)) output.line(line);
+    return failure?.exitCode ?? 0;
   }
-}
-
-async function planAndRestore(
-  directory: string | undefined,
-  flags: RestoreFlags,
-  context: CommandContext,
-  lease: SharedLease,
-): Promise<number> {
-  const { output, config, logger, signal } = context;
-  const [{ planRestore }, { restore }, { recoverySettings }, { RestoreProgressText }, { planDocument, planLines }] =
-    await Promise.all([
-      import('../../restore/plan.ts'),
-      import('../../restore/restore.ts'),
-      import('../../restore/recovery-settings.ts'),
-      import('../restore-progress.ts'),
-      import('../restore-view.ts'),
-    ]);
-  const opened = await context.archive({ repositories: flags.repository, ...pastOf(flags) });
-  if (flags.asOf !== undefined) logger.info({}, `the archive is read as it was at ${flags.asOf.toISOString()}`);
-  const plan = await planRestore({
-    ...(await planOptions(directory, flags)),
-    repositories: opened.repositories,
-    spool: config.receive.spool,
-    signal,
-    ...(flags.plan === true ? {} : { onSources: (sources) => lease.take(sources, { backups: 'all', wal: 'all' }) }),
-    onProgress: (text) => output.progress(() => text),
-  });
-  output.progressDone();
-  const { backup, systemId } = plan;
-  await lease.narrow(systemId, { backups: [backup.id], wal: [{ timeline: backup.timeline, from: backup.startLsn }] });
-  const { repositories } = plan.sources;
-  // What was not named, or the plan leaves out, must not be asked in the recovery either: it could not answer.
-  const used = repositories.length === config.repositories.length ? [] : repositories.map(({ name }) => name);
-  const fetchCommand = await fetchCommandOf(context, used, flags.asOf);
-  const options: RestoreOptions = {
-    fetchCommand,
-    signal,
-    concurrency: flags.concurrency === undefined ? config.restore.concurrency : wholeNumber(flags.concurrency),
+  const text = new RestoreProgressText({ bar: output.isTerminal });
+  const done = await opened.restore({
+    ...call,
+    directory,
+    ...(flags.concurrency === undefined ? {} : { concurrency: wholeNumber(flags.concurrency) }),
+    ...(flags.owner === undefined ? {} : { owner: flags.owner }),
     sync: flags.sync,
     writeConfig: flags.writeConfig,
     tryCommand: flags.tryCommand,
-    ...(flags.owner === undefined ? {} : { owner: flags.owner }),
-    ...(flags.primaryConninfo === undefined ? {} : { primaryConninfo: flags.primaryConninfo }),
-  };
-  const { restoreCommand } = await import('../../restore/restore-command.ts');
-  const settings = recoverySettings(plan, {
-    restoreCommand: restoreCommand(plan, fetchCommand),
-    primaryConninfo: flags.primaryConninfo,
-  });
-  for (const name of environmentKeys(context))
-    logger.warn({ name }, 'the config takes a value from the environment, which the restored server must have too');
-  if (flags.plan === true) {
-    if (output.isJson) output.json(planDocument(plan, settings));
-    else for (const line of planLines(plan, settings)) output.line(line);
-    const [problem] = plan.problems;
-    return problem === undefined ? 0 : new ArchiveError(problem.code, problem.message).exitCode;
-  }
-  if (!output.isJson) for (const line of planLines(plan, settings)) output.write(`${line}\n`);
-  const begun = performance.now();
-  const text = new RestoreProgressText({ bar: output.isTerminal });
-  const told: Promise<void>[] = [];
-  const result = await restore(plan, {
-    ...options,
+    onPlan: ({ plan, settings }) => {
+      output.progressDone();
+      if (!output.isJson) for (const line of planLines(plan, settings)) output.write(`${line}\n`);
+    },
     onProgress: (progress) => {
+      if (progress.stage === 'planning') return output.progress(() => progress.text);
       text.update(progress);
       output.progress(() => text.toString());
     },
-    onWarning: (warning) => logger.warn({}, warning),
-    onEvent: (name, data) => {
-      const telling = opened.events.emit(name, data);
-      telling.catch(() => undefined); // thrown below, when the cluster is complete
-      told.push(telling);
-    },
   });
   output.progressDone();
-  const milliseconds = Math.round(performance.now() - begun);
-  if (output.isJson) output.json({ ...resultDocument(result), milliseconds, plan: planDocument(plan, settings) });
+  const { plan, milliseconds, failure, ...result } = done;
+  if (output.isJson)
+    output.json({ ...resultDocument(result), milliseconds, plan: planDocument(plan, result.settings) });
   else printResult(output, plan, result, milliseconds);
-  await Promise.all(told);
+  if (failure !== undefined) throw failure;
   return 0;
 }
 
-async function planOptions(
-  directory: string | undefined,
-  flags: RestoreFlags,
-): Promise<Omit<PlanOptions, 'repositories'>> {
+async function planCall(flags: RestoreFlags): Promise<PlanRestoreCall> {
   const { parseTimeline } = await import('../../restore/target.ts');
-  const target = await targetOfFlags(flags);
+  const target = targetOfFlags(flags);
+  const { kind } = await parsedTarget(target);
   const standby = flags.standby === true;
-  if (standby && target.kind !== 'latest')
+  if (standby && kind !== 'latest')
     throw new ArchiveError('USAGE', 'a standby has no recovery target', { hint: 'Leave out --standby or the target.' });
   if (!standby && flags.primaryConninfo !== undefined)
     throw new ArchiveError('USAGE', '--primary-conninfo is for a standby', { hint: 'Add --standby.' });
-  if (target.kind === 'latest' && flags.targetAction !== 'promote')
+  if (kind === 'latest' && flags.targetAction !== 'promote')
     throw new ArchiveError('USAGE', `--target-action ${flags.targetAction} needs a target`, {
       hint: 'Without a target PostgreSQL promotes at the end of the WAL.',
     });
@@ -201,8 +150,10 @@ async function planOptions(
     timeline: parseTimeline(flags.targetTimeline),
     action: flags.targetAction,
     standby,
+    repositories: flags.repository,
     tablespaces: new Map([...flags.tablespace, ...flags.tablespaceOid].map(mapping)),
-    ...(directory === undefined ? {} : { directory }),
+    ...(flags.asOf === undefined ? {} : { asOf: flags.asOf }),
+    ...(flags.primaryConninfo === undefined ? {} : { primaryConninfo: flags.primaryConninfo }),
     ...(flags.backup === undefined ? {} : { backup: flags.backup }),
     ...(flags.systemId === undefined ? {} : { systemId: flags.systemId }),
   };
@@ -223,11 +174,6 @@ function wholeNumber(text: string): number {
   const number = /^\d{1,2}$/.test(text) ? Number(text) : 0;
   if (number >= 1 && number <= 64) return number;
   throw new ArchiveError('USAGE', `not a number from 1 to 64: "${text}"`);
-}
-
-/** Variables that set keys of the config: the server that runs the command has another environment. */
-function environmentKeys({ loaded }: CommandContext): readonly string[] {
-  return loaded.settings.flatMap(({ origin }) => (origin.kind === 'env' ? [origin.name] : []));
 }
 
 function resultDocument(result: RestoreResult): Readonly<Record<string, unknown>> {

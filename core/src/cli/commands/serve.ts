@@ -1,6 +1,4 @@
 import { Option, type Command } from 'commander';
-import { ArchiveError } from '../../contracts/errors.ts';
-import type { Secret } from '../../contracts/secret.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand, type CommandContext } from '../run.ts';
@@ -37,7 +35,9 @@ export function register(program: Command): void {
     .option('--key <file>', 'where it has the key of that')
     .action(async (flags: Flags, command: Command) =>
       runCommand(command, async (context) =>
-        flags.printRestoreCommand === undefined ? serve(flags, context) : print(flags, context),
+        flags.printRestoreCommand === undefined
+          ? serve(flags, context)
+          : print(flags, flags.printRestoreCommand, context),
       ),
     );
   examples(command, [
@@ -49,22 +49,15 @@ export function register(program: Command): void {
   ]);
 }
 
-async function serve(flags: Flags, context: CommandContext): Promise<void> {
-  const { logger, signal, config, output } = context;
-  const { serveWal } = await import('../../server/wal-server.ts');
-  // Who asks tries again, and knows for how long.
-  const archive = await context.archive({ repositories: flags.repository, retry: { deadline: 0 } });
-  const token = await readToken(context);
-  const server = await serveWal({
-    repositories: archive.repositories,
-    spool: config.receive.spool,
-    config: { ...config.serve, ...(flags.listen !== undefined && { listen: flags.listen }) },
-    ...(token !== undefined && { token }),
-    logger,
+async function serve(flags: Flags, { logger, signal, config, output, archive }: CommandContext): Promise<void> {
+  const opened = await archive();
+  const server = await opened.serve({
+    repositories: flags.repository,
+    ...(flags.listen === undefined ? {} : { listen: flags.listen }),
   });
   const reload = (): void =>
-    void readToken(context)
-      .then((fresh) => server.reload(fresh === undefined ? {} : { token: fresh }))
+    void server
+      .reload()
       .then(() => logger.info({}, 'token and certificates were read anew'))
       .catch((error: unknown) => logger.error({ error }, 'token and certificates stay as they were'));
   process.on('SIGHUP', reload);
@@ -79,65 +72,23 @@ async function serve(flags: Flags, context: CommandContext): Promise<void> {
   process.off('SIGHUP', reload);
 }
 
-async function readToken({ config, loaded }: CommandContext): Promise<Secret | undefined> {
-  const { token } = config.serve;
-  if (token === undefined) return undefined;
-  const { readSecret } = await import('../../config/secrets.ts');
-  return readSecret(token, { env: loaded.env, directory: loaded.directory, what: 'serve.token' });
-}
-
-async function print(flags: Flags, context: CommandContext): Promise<void> {
-  const { config, output, signal } = context;
-  const [{ curlClientCommand, pgarkClientCommand }, { settingValue }, { parseServerUrl, clusterPath }] =
-    await Promise.all([
-      import('../../server/client-command.ts'),
-      import('../../restore/quoting.ts'),
-      import('../../wal-command/wal-address.ts'),
-    ]);
-  const url = (flags.url ?? `${config.serve.tls === undefined ? 'http' : 'https'}://${config.serve.listen}`).replace(
-    /\/$/,
-    '',
-  );
-  if (flags.url === undefined && /^(?:0\.0\.0\.0|\[::\]):/.test(config.serve.listen))
-    throw new ArchiveError('USAGE', `serve.listen is ${config.serve.listen}, which names no host`, {
-      hint: 'Say with --url how the other host reaches this one, for example https://archive:8732.',
-    });
-  parseServerUrl(url + clusterPath(config.cluster));
-  const systemId = flags.systemId ?? (await onlySystemId(flags, context, signal));
-  const tokenFile = flags.tokenFile ?? (config.serve.token === undefined ? undefined : '/etc/pgark/serve.token');
-  const make = flags.printRestoreCommand === 'curl' ? curlClientCommand : pgarkClientCommand;
-  const restoreCommand = make({
-    url,
-    cluster: config.cluster,
-    systemId,
-    ...(tokenFile !== undefined && flags.certificate === undefined && { tokenFile }),
-    ...(flags.ca !== undefined && { ca: flags.ca }),
-    ...(flags.certificate !== undefined && { certificate: flags.certificate }),
-    ...(flags.key !== undefined && { key: flags.key }),
+async function print(
+  flags: Flags,
+  client: NonNullable<Flags['printRestoreCommand']>,
+  { output, archive }: CommandContext,
+): Promise<void> {
+  const { settingValue } = await import('../../restore/quoting.ts');
+  const opened = await archive();
+  const restoreCommand = await opened.clientCommand({
+    client,
+    repositories: flags.repository,
+    ...(flags.url === undefined ? {} : { url: flags.url }),
+    ...(flags.systemId === undefined ? {} : { systemId: flags.systemId }),
+    ...(flags.tokenFile === undefined ? {} : { tokenFile: flags.tokenFile }),
+    ...(flags.ca === undefined ? {} : { ca: flags.ca }),
+    ...(flags.certificate === undefined ? {} : { certificate: flags.certificate }),
+    ...(flags.key === undefined ? {} : { key: flags.key }),
   });
   if (output.isJson) output.json({ restoreCommand });
   else output.line(`restore_command = ${settingValue(restoreCommand)}`);
-}
-
-async function onlySystemId(flags: Flags, context: CommandContext, signal: AbortSignal): Promise<string> {
-  const { repositories } = await context.archive({ repositories: flags.repository });
-  const { allAnswers } = await import('../../repository/all-answers.ts');
-  const found = await allAnswers(
-    repositories,
-    async (repository) => {
-      await repository.open({ signal });
-      return repository.systemIds({ signal });
-    },
-    { signal },
-  );
-  const known = [...new Set(found.flatMap(({ value }) => value))];
-  const [only] = known;
-  if (only !== undefined && known.length === 1) return only;
-  throw new ArchiveError(
-    'USAGE',
-    `the archive holds ${known.length === 0 ? 'no WAL yet' : `several clusters: ${known.join(', ')}`}`,
-    {
-      hint: 'Name the one that is restored with --system-id.',
-    },
-  );
 }

@@ -1,19 +1,20 @@
 import type { Command } from 'commander';
+import type { BackupWal } from '../../archive/backup-wal.ts';
+import type { ShownBackup } from '../../archive/show.ts';
 import type { SegmentRun } from '../../backup/required-wal.ts';
-import { ArchiveError } from '../../contracts/errors.ts';
 import { segmentName } from '../../postgres/wal-file.ts';
 import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
-import { describeGap, gapsInTheWayOf } from '../../repository/wal-gaps.ts';
+import { describeGap } from '../../repository/wal-gaps.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
-import { gapDocument, type FoundGap } from '../backup-gaps.ts';
-import { verifiedText, type Verified } from '../backup-verified.ts';
-import type { BackupWal } from '../backup-wal.ts';
 import { count, formatRatio, storedSize } from '../backup-view.ts';
-import { drillText, type LastDrill } from '../drill-text.ts';
+import { drillText } from '../drill-text.ts';
 import { formatBytes, formatTime } from '../format.ts';
+import { gapDocument } from '../gap-document.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
+import { pinDocument, pinText } from '../pin-text.ts';
 import { runCommand } from '../run.ts';
+import { verifiedText } from '../verified-text.ts';
 
 export function register(program: Command): void {
   const show = program
@@ -22,63 +23,12 @@ export function register(program: Command): void {
     .argument('<id>', 'of the backup, or "latest"')
     .addOption(asOfOption())
     .action(async (id: string, flags: { readonly asOf?: Date }, command: Command) =>
-      runCommand(command, async (context) => {
-        const { config, output, logger, signal } = context;
-        const { chooseBackup, findBackups, showingOptions, throwFailures } = await import('../backups.ts');
-        const { warnOfDropped } = await import('../dropped-warning.ts');
-        warnOfDropped(config, logger);
-        const { lookAtWal } = await import('../backup-wal.ts');
-        const opened = await context.archive({ ...showingOptions(config), ...pastOf(flags) });
-        const found = await findBackups(opened.repositories, { signal });
-        const backup = chooseBackup(found, id);
-        if (backup.state === 'unreadable') throw backup.error;
-        if (backup.state === 'incomplete') {
-          throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${backup.id} is incomplete: nothing is known of it`, {
-            hint: 'It runs still, or it was interrupted; only a complete one can be restored.',
-          });
-        }
-        if (backup.state === 'expired') {
-          throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${backup.id} is being removed by "pgark expire"`, {
-            hint: 'The next "pgark expire --confirm" finishes that; see "pgark list" for others.',
-          });
-        }
-        const { record, repository } = backup;
-        const wal = await lookAtWal(record, opened.repositories, found, { signal });
-        const { findGaps } = await import('../backup-gaps.ts');
-        const known = await findGaps(opened.repositories, found, { signal });
-        const own = known.gaps.filter(({ systemId }) => systemId === record.systemId);
-        const gaps = gapsInTheWayOf(record, own);
-        const { findPins, pinDocument, pinText } = await import('../backup-pins.ts');
-        const pinned = await findPins(opened.repositories, found, { signal });
-        const pins = pinned.pins.filter((pin) => pin.id === record.id && pin.systemId === record.systemId);
-        const { findVerified } = await import('../backup-verified.ts');
-        const copies = found.backups.filter((one) => one.id === record.id && one.state === 'complete');
-        const verified = [...(await findVerified(copies, { signal }))].map(([copy, last]) => ({
-          repository: copy.repository.name,
-          last,
-        }));
-        const { findDrills } = await import('../backup-drills.ts');
-        const proofs = await findDrills(opened.repositories, { ...found, backups: copies }, { signal });
-        const drills = copies.map((copy) => ({ repository: copy.repository.name, last: proofs.of(copy) }));
-        if (output.isJson)
-          output.json({
-            ...documentOf(record, repository.name, wal),
-            gaps: gaps.map(gapDocument),
-            pins: pins.map(pinDocument),
-            verified,
-            drills,
-          });
-        else print(output, record, wal, { gaps, pins: pins.map(pinText), verified, drills });
-        throwFailures([...wal.failures, ...known.failures, ...pinned.failures, ...proofs.failures]);
-        if (wal.missing.length > 0) {
-          throw new ArchiveError(
-            'WAL_NOT_FOUND',
-            `backup ${record.id} cannot be restored: its WAL is not all archived`,
-            {
-              hint: 'See which is missing above; another backup may be whole, see "pgark list".',
-            },
-          );
-        }
+      runCommand(command, async ({ output, archive }) => {
+        const opened = await archive();
+        const shown = await opened.show(id, pastOf(flags));
+        if (output.isJson) output.json(documentOf(shown));
+        else print(output, shown);
+        if (shown.failure !== undefined) throw shown.failure;
       }),
     );
   examples(show, [
@@ -96,7 +46,8 @@ function lastOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
 }
 
 /** A backup for programs. */
-function documentOf(record: BackupRecord, repository: string, wal: BackupWal): Readonly<Record<string, unknown>> {
+function documentOf(shown: ShownBackup): Readonly<Record<string, unknown>> {
+  const { record, repository, wal, gaps, pins, verified, drills } = shown;
   const names = (runs: readonly SegmentRun[]): readonly unknown[] =>
     runs.map((run) => ({ from: firstOf(run, record), to: lastOf(run, record) }));
   return {
@@ -105,19 +56,16 @@ function documentOf(record: BackupRecord, repository: string, wal: BackupWal): R
     storedSize: storedSize(record),
     wal: { required: names(wal.required.runs), missing: names(wal.missing) },
     repositories: wal.holders.map((holder) => ({ name: holder.repository, missing: names(holder.missing) })),
+    gaps: gaps.map(gapDocument),
+    pins: pins.map(pinDocument),
+    verified,
+    drills,
   };
 }
 
-/** What is on record of a backup. */
-interface OnRecord {
-  readonly gaps: readonly FoundGap[];
-  readonly pins: readonly string[];
-  readonly verified: readonly { readonly repository: string; readonly last: Verified }[];
-  readonly drills: readonly { readonly repository: string; readonly last: LastDrill }[];
-}
-
-function print(output: Output, record: BackupRecord, wal: BackupWal, known: OnRecord): void {
-  const facts = factLines(record, wal, known);
+function print(output: Output, shown: ShownBackup): void {
+  const { record } = shown;
+  const facts = factLines(shown);
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) output.line(`${name.padEnd(width)}  ${value}`);
   if (record.tablespaces.length > 0) {
@@ -140,11 +88,14 @@ function print(output: Output, record: BackupRecord, wal: BackupWal, known: OnRe
   );
 }
 
-function factLines(
-  record: BackupRecord,
-  wal: BackupWal,
-  { gaps, pins, verified, drills }: OnRecord,
-): readonly (readonly [name: string, value: string])[] {
+function factLines({
+  record,
+  wal,
+  gaps,
+  pins,
+  verified,
+  drills,
+}: ShownBackup): readonly (readonly [name: string, value: string])[] {
   const at = (lsn: string, timeline: number, time: string): string =>
     `${lsn} on timeline ${timeline}, ${formatTime(time)}`;
   const { suspect } = record;
@@ -154,7 +105,7 @@ function factLines(
     ['type', record.kind],
     ['state', suspect === undefined ? 'complete' : 'SUSPECT: the server found damaged pages'],
     ...(suspect?.files ?? []).map((file) => ['damaged', file] as const),
-    ...pins.map((pin) => ['pinned', pin] as const),
+    ...pins.map((pin) => ['pinned', pinText(pin)] as const),
     ['cluster', `${record.cluster}, system ${record.systemId}`],
     ...wal.holders.map(({ repository, missing }) => {
       const lacks = missing.map((run) => `${firstOf(run, record)} to ${lastOf(run, record)}`).join(', ');

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { examples } from '../help.ts';
+import { listingText } from '../listing-text.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { failWith, runCommand, type CommandContext } from '../run.ts';
 
@@ -33,43 +34,27 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run({ repository, fresh, nagios, server: ask }: StatusFlags, context: CommandContext): Promise<number> {
-  const { config, loaded, output, signal } = context;
-  const [
-    { drawFor },
-    { age, nagiosLine, printStatus, statusDocument },
-    { clusterStatus },
-    { judge, LEVELS },
-    { readReceiverState },
-    { readServerState },
-    { throwFailures },
-    { targetOf },
-  ] = await Promise.all([
-    import('../map-options.ts'),
+async function run({ repository, fresh, nagios, server }: StatusFlags, context: CommandContext): Promise<number> {
+  const { config, output, archive } = context;
+  const [{ age, nagiosLine, printStatus, statusDocument }, { LEVELS }] = await Promise.all([
     import('../status-view.ts'),
-    import('../../status/cluster-status.ts'),
     import('../../status/judge.ts'),
-    import('../../status/receiver-state.ts'),
-    import('../../status/server-state.ts'),
-    import('../backups.ts'),
-    import('../../archive.ts'),
   ]);
-  const { slot, spool } = config.receive;
-  const [receiver, server, map] = await Promise.all([
-    readReceiverState(spool, config.cluster),
-    ask
-      ? readServerState(() => targetOf(loaded, { signal }), slot, { signal })
-      : { state: 'unknown' as const, problem: 'it was not asked' },
-    drawFor(context, { repositories: repository, fresh }),
-  ]);
-  const status = clusterStatus({ config, time: Date.now(), receiver, server, map });
-  const judgement = judge(status, config.status, age);
+  const opened = await archive();
+  const { status, judgement, failure } = await opened.status({
+    repositories: repository,
+    fresh,
+    server,
+    age,
+    onProgress: (progress) => output.progress(() => listingText(progress)),
+  });
+  output.progressDone();
   if (nagios) {
     output.line(nagiosLine(status, judgement));
     return LEVELS[judgement.level];
   }
   if (output.isJson) output.json(statusDocument(status, judgement));
   else printStatus(output, status, config);
-  throwFailures(map.failures);
+  if (failure !== undefined) throw failure;
   return 0;
 }

@@ -1,13 +1,10 @@
 import { Option, type Command } from 'commander';
 import { parseSize } from '../../config/units.ts';
-import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
-import type { Repository } from '../../repository/repository.ts';
+import { ArchiveError } from '../../contracts/errors.ts';
 import type { VerifyLevel } from '../../verify/finding.ts';
-import type { VerifyOptions } from '../../verify/verify.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
-import { runCommand, toArchiveError, type CommandContext } from '../run.ts';
-import type { ShownVerification } from '../verify-view.ts';
+import { runCommand, type CommandContext } from '../run.ts';
 
 interface VerifyFlags {
   readonly level: VerifyLevel;
@@ -51,121 +48,32 @@ export function register(program: Command): void {
   ]);
 }
 
-async function run(ids: readonly string[], flags: VerifyFlags, context: CommandContext): Promise<void> {
-  const { output, logger, signal } = context;
-  const level: VerifyLevel = flags.full === true ? 'full' : flags.level;
-  const maxDownloadRate = flags.rate === undefined ? undefined : rateOf(flags.rate);
-  const [{ newSeed }, { FileJournal }, { failureOf, printVerifications, verifyJson, VerifyProgressText }] =
-    await Promise.all([
-      import('../../verify/verify.ts'),
-      import('../../verify/journal.ts'),
-      import('../verify-view.ts'),
-    ]);
-  // A good copy may be in any repository of the config.
-  const names = flags.repository;
-  const archive = await context.archive({
-    repositories: flags.heal === true ? [] : names,
-    ...(maxDownloadRate === undefined ? {} : { maxDownloadRate }),
-  });
-  const all = archive.repositories;
-  const repositories = names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
-  const begun = {
-    level,
-    seed: flags.seed === undefined ? newSeed() : seedOf(flags.seed),
-    repositories: repositories.map(({ name }) => name),
-  };
-  const journal = flags.resume === undefined ? undefined : new FileJournal(flags.resume, begun);
-  if (journal?.isResumed === true) output.note(`what ${flags.resume} says was found good is not read again`);
+async function run(ids: readonly string[], flags: VerifyFlags, { output, archive }: CommandContext): Promise<void> {
+  const { repository: repositories, resume } = flags;
+  const rate = flags.rate === undefined ? undefined : rateOf(flags.rate);
+  const seed = flags.seed === undefined ? undefined : seedOf(flags.seed);
+  const { printVerifications, verifyJson, VerifyProgressText } = await import('../verify-view.ts');
   const text = new VerifyProgressText({ bar: output.isTerminal });
-  const options: Omit<VerifyOptions, 'repository'> = {
-    level,
-    signal,
-    concurrency: context.config.restore.concurrency,
-    seed: journal?.seed ?? begun.seed,
+  const opened = await archive();
+  const done = await opened.verify({
+    repositories,
+    level: flags.full === true ? 'full' : flags.level,
     backups: ids.length > 0 ? ids : flags.wal === true ? [] : 'all',
     wal: flags.wal === true || ids.length === 0,
-    ...(journal === undefined ? {} : { journal }),
+    heal: flags.heal === true,
+    ...(rate === undefined ? {} : { rate }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(resume === undefined ? {} : { resume }),
+    onResume: () => output.note(`what ${resume ?? ''} says was found good is not read again`),
     onProgress: (progress) => {
       text.update(progress);
       output.progress(() => text.toString());
     },
-  };
-  const each: ShownVerification[] = [];
-  for (const repository of repositories) {
-    const others = all.filter((other) => other !== repository);
-    each.push(await verifyOne(repository, { ...options, others, heal: flags.heal === true }, context));
-    if (signal.aborted) break;
-  }
+  });
   output.progressDone();
-  const shown = withoutStrangers(each);
-  if (output.isJson) output.json(verifyJson(shown));
-  else printVerifications(output, shown);
-  for (const one of shown)
-    if ('result' in one && one.unrecorded !== undefined)
-      logger.warn(
-        { repository: one.repository },
-        `the result is not on record in repository ${one.repository}: ${one.unrecorded.message}`,
-      );
-  const failure = failureOf(shown, { wantsBackups: options.backups === 'all' });
-  if (failure === undefined || failure.code === 'VERIFY_DAMAGED') journal?.remove();
-  if (failure !== undefined) throw failure;
-}
-
-/** A backup that one repository has need not be in the others. */
-function withoutStrangers(shown: readonly ShownVerification[]): readonly ShownVerification[] {
-  const found = shown.filter((one) => !('error' in one && one.error.code === 'BACKUP_NOT_FOUND'));
-  return found.length === 0 ? shown : found;
-}
-
-interface OneOptions extends Omit<VerifyOptions, 'repository'> {
-  readonly others: readonly Repository[];
-  readonly heal: boolean;
-}
-
-/** Verifies one repository, heals it when that is wanted, and puts the result on record. */
-async function verifyOne(
-  repository: Repository,
-  { others, heal, ...options }: OneOptions,
-  { config, signal }: CommandContext,
-): Promise<ShownVerification> {
-  const [{ verify }, { recordResults }, healing] = await Promise.all([
-    import('../../verify/verify.ts'),
-    import('../../verify/fact.ts'),
-    import('../../verify/heal.ts'),
-  ]);
-  const { name } = repository;
-  try {
-    const elsewhere = await completeIn(others, signal);
-    const result = await verify({ ...options, repository, elsewhere });
-    const concurrency = config.restore.concurrency;
-    const healed =
-      heal && !signal.aborted ? await healing.heal(result, { repository, others, concurrency, signal }) : [];
-    const isReadOnly = config.repositories.some((section) => section.name === name && section.readOnly);
-    if (signal.aborted) return { repository: name, result, healed, unrecorded: undefined };
-    const unrecorded = isReadOnly
-      ? new ArchiveError('STORAGE_DENIED', 'the config says that it is only read')
-      : await recordResults(repository, result, { signal });
-    return { repository: name, result, healed, unrecorded };
-  } catch (error) {
-    const known = toArchiveError(error);
-    if (known.code === 'ABORTED' || known.code === 'USAGE' || known.code === 'INTERNAL') throw error;
-    return { repository: name, error: known };
-  }
-}
-
-/** Ids of backups that some of these repositories have complete; what cannot be asked is left out. */
-async function completeIn(repositories: readonly Repository[], signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const ids = new Set<string>();
-  for (const repository of repositories) {
-    try {
-      for (const systemId of await repository.systemIds({ signal }))
-        for (const { id, state } of await repository.backups(systemId).list({ signal }))
-          if (state === 'complete') ids.add(id);
-    } catch (error) {
-      if (isArchiveError(error, 'ABORTED')) throw error; // all else is told where it is verified itself
-    }
-  }
-  return ids;
+  if (output.isJson) output.json(verifyJson(done.repositories));
+  else printVerifications(output, done.repositories);
+  if (done.failure !== undefined) throw done.failure;
 }
 
 const LEAST_RATE = 32 * 1024;

@@ -62,26 +62,15 @@ export function register(program: Command): void {
         name,
         path,
         dataDirectories: directories,
-        mode: recoveryMode(directories),
         ...(options.systemId && { systemId: options.systemId }),
         ...(options.until && { until: options.until }),
         ...(options.timeline && { timeline: timelineOf(options.timeline) }),
       };
-      if (options.from !== undefined) return fetchFrom(options.from, options, common, command);
-      await runCommand(command, async ({ config, archive, output, logger, signal }) => {
-        const [{ walFetch }, opened] = await Promise.all([
-          import('../../wal-command/fetch.ts'),
-          archive({ repositories: options.repository, ...pastOf(options), retry: { deadline: 0 } }), // walFetch tries again in its own way
-        ]);
-        const result = await walFetch({
-          ...common,
-          repositories: opened.repositories,
-          spool: config.receive.spool,
-          retry: config.restore.walRetry,
-          logger,
-          signal,
-        });
-        logger.debug({ file: name, ...result }, result.outcome);
+      if (options.from !== undefined)
+        return fetchFrom(options.from, options, { ...common, mode: recoveryMode(directories) }, command);
+      await runCommand(command, async ({ archive, output }) => {
+        const opened = await archive();
+        const result = await opened.walFetch({ ...common, repositories: options.repository, ...pastOf(options) });
         return exitCode(result, output);
       });
     });

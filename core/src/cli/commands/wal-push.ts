@@ -26,31 +26,15 @@ export function register(program: Command): void {
     .addOption(agentSocketOption())
     .action(async (path: string, name: string, options: Options, command: Command) => {
       staySmall();
-      await runCommand(command, async ({ archive, config, output, logger, signal }) => {
-        const [{ pushOrLetGo }, { DroppedSegments }, opened] = await Promise.all([
-          import('../../wal-command/let-go.ts'),
-          import('../../wal-command/dropped-segments.ts'),
-          archive({ retry: { deadline: 0 } }),
-        ]);
-        const { writable: repositories, events } = opened;
+      await runCommand(command, async ({ archive, output }) => {
         const { systemId, timeout } = options;
-        const result = await pushOrLetGo({
-          path,
-          name,
-          repositories,
-          timeout,
-          signal,
-          logger,
-          policy: config.push,
-          dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
-          onGap: (gap) => events.emit('wal.gap', gap),
-          ...(systemId !== undefined && { systemId }),
-        }).catch((error: unknown) => {
+        const opened = await archive();
+        const call = { path, name, timeout, ...(systemId !== undefined && { systemId }) };
+        const result = await opened.walPush(call).catch((error: unknown) => {
           // The result of those that have the file comes first.
           if (isArchiveError(error, 'REPOSITORY_BEHIND') && output.isJson) output.json(error.details);
           throw error;
         });
-        logger.debug({ file: name, outcome: result.outcome }, result.outcome === 'dropped' ? 'let go' : 'archived');
         if (output.isJson) output.json(result);
       });
     });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { describe, expect, test, vi } from 'vitest';
-import { openArchive, type Archive, type OpenArchiveOptions } from '../src/archive.ts';
+import { openParts, type ArchiveParts, type OpenPartsOptions } from '../src/archive-parts.ts';
 import { API_VERSION, type Plugin } from '../src/contracts/plugin.ts';
 import { Secret } from '../src/contracts/secret.ts';
 import { loadConfig } from '../src/config/load.ts';
@@ -14,27 +14,27 @@ import { memoryStorage } from './repository/repository.ts';
 
 async function open(
   text: string,
-  options: Pick<OpenArchiveOptions, 'plugins' | 'onStorageCall' | 'repositories' | 'asOf' | 'asOfRepositories'> & {
+  options: Pick<OpenPartsOptions, 'plugins' | 'onStorageCall' | 'repositories' | 'asOf' | 'asOfRepositories'> & {
     readonly env?: NodeJS.ProcessEnv;
     readonly directory?: string;
   } = {},
-): Promise<Archive> {
+): Promise<ArchiveParts> {
   const directory = options.directory ?? folder();
   writeFileSync(join(directory, 'pgark.yaml'), text);
   const { env, directory: _, ...more } = options;
   const loaded = await loadConfig({ directory, env: { HOME: directory, ...env } });
-  return openArchive(loaded, { logger: recordingLogger(), ...more });
+  return openParts(loaded, { logger: recordingLogger(), ...more });
 }
 
 const HISTORY = Buffer.from('1\t0/3000000\tno recovery target specified\n');
 const SYSTEM = '7000000000000000001';
 
-async function readHistory(archive: Archive): Promise<string | undefined> {
+async function readHistory(archive: ArchiveParts): Promise<string | undefined> {
   const found = await archive.repositories[0].wal(SYSTEM).history(2);
   return found && Buffer.from(found.content).toString();
 }
 
-describe('openArchive', () => {
+describe('openParts', () => {
   test('what it archives through codecs is read back, also when the config has changed since', async () => {
     const directory = folder();
     mkdirSync(join(directory, 'archive'));
@@ -172,7 +172,7 @@ describe('openArchive', () => {
   });
 
   /** Two folders, the second with what cannot be had. */
-  async function two(far: string, options: Parameters<typeof open>[1] = {}): Promise<Archive> {
+  async function two(far: string, options: Parameters<typeof open>[1] = {}): Promise<ArchiveParts> {
     const directory = options.directory ?? folder();
     for (const name of ['near', 'far']) mkdirSync(join(directory, name), { recursive: true });
     const near = '{ name: near, storage: { use: fs, path: ./near } }';

@@ -2,7 +2,7 @@ import type { RetainOptions } from '@pgark/sdk';
 import { ArchiveError } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
-import { extendLocksOf } from '../../src/cli/extend-locks.ts';
+import { extendLocksOf } from '../../src/archive/extend-locks.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { SYSTEM } from '../repository/sample-record.ts';

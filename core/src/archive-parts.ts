@@ -1,4 +1,4 @@
-/** Opens what a config describes: the repositories, the hooks, the server. For the command line and for programs that embed pgark. */
+/** Opens what a config describes, part by part: the repositories, the hooks, the server. `core/src/archive` makes an archive of them. */
 import { homedir } from 'node:os';
 import type { Config, RepositoryConfig } from './config/config.ts';
 import type { LoadedConfig } from './config/load.ts';
@@ -17,10 +17,17 @@ import type { StorageCall } from './storage/observe.ts';
 import type { RetryOptions } from './storage/retry.ts';
 import { storageStack } from './storage/stack.ts';
 
-export interface OpenArchiveOptions {
+/** What holds for all that is opened of one config. */
+export interface SharedOptions {
   readonly logger: Logger;
   /** Plugins that the program brings itself; the config names them by their `name`. */
   readonly plugins?: readonly Plugin[];
+  readonly signal?: AbortSignal;
+}
+
+/** How repositories are opened. */
+export interface RepositoriesOptions {
+  readonly logger: Logger;
   /** The names of the repositories that are wanted; nothing is needed for the others. Default, or empty: all of the config. */
   readonly repositories?: readonly string[];
   /**
@@ -36,44 +43,65 @@ export interface OpenArchiveOptions {
   readonly asOfRepositories?: readonly string[];
   /** Told of every attempt of every call of a storage, for metrics. */
   readonly onStorageCall?: (repository: string, call: StorageCall) => void;
-  readonly signal?: AbortSignal;
 }
 
-export interface Archive {
-  readonly config: Config;
-  readonly registry: Registry;
+export type OpenPartsOptions = SharedOptions & RepositoriesOptions;
+
+export interface OpenRepositories {
   /** Those that are wanted, in the order of the config, which is the order of reading. At least one. */
   readonly repositories: readonly [Repository, ...Repository[]];
   /** Those that are written to: all that are not `readOnly`. When each is, all of them, so that a write fails and says why. */
   readonly writable: readonly [Repository, ...Repository[]];
-  readonly events: Events;
-  /** Where the server is: the config's URL, completed by the libpq environment. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */
-  target(options?: { readonly applicationName?: string }): Promise<ConnectionTarget>;
   /** Frees everything, and throws the first failure of doing so. */
   close(): Promise<void>;
 }
 
+export interface ArchiveParts extends OpenRepositories {
+  readonly config: Config;
+  readonly registry: Registry;
+  readonly events: Events;
+  /** Where the server is: the config's URL, completed by the libpq environment. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */
+  target(options?: TargetOptions): Promise<ConnectionTarget>;
+}
+
 /**
- * Loads the plugins of a config and makes its repositories. Nothing is read from a storage and no server is asked.
- *
- * Of several wanted repositories one whose secret or plugin cannot be had is like one that is down: all that is asked of it fails with the
- * reason, and the others work. It is tried again while it is used.
- *
- * Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`) when no repository can be made; `PLUGIN_OPTIONS` of any repository, and
- * all of hooks; `USAGE` for an unknown name; `STORAGE_UNSUPPORTED` for a `lock` or an `asOf` that a storage cannot do. Without a configured codec nothing is ever written.
+ * Repositories and hooks of a config, opened together. Nothing is read from a storage and no server is asked. Errors: those of
+ * {@link openRepositories} and {@link openEvents}.
  */
-export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOptions): Promise<Archive> {
-  const { config, directory, env } = loaded;
-  const { logger, onStorageCall, signal } = options;
+export async function openParts(loaded: LoadedConfig, options: OpenPartsOptions): Promise<ArchiveParts> {
+  const { logger, signal } = options;
+  const registry = registryOf(loaded, options);
+  const opened = await openRepositories(loaded, registry, options);
+  let events: Events;
+  try {
+    events = await openEvents(loaded, registry, options);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  return {
+    config: loaded.config,
+    registry,
+    ...opened,
+    events,
+    target: (target = {}) => serverOf(loaded, { ...target, logger, ...(signal === undefined ? {} : { signal }) }),
+    close: closingOnce([opened, events]),
+  };
+}
+
+/** Finds and loads the plugins that the config names, with the keys of `restore.identities`, which are read once, when one is wanted. */
+export function registryOf(
+  { config, directory, env }: LoadedConfig,
+  { logger, plugins, signal }: SharedOptions,
+): Registry {
   const cancel = signal === undefined ? {} : { signal };
-  const sections = wanted(config.repositories, options.repositories ?? []);
   let identities: Promise<readonly Secret[]> | undefined;
-  const registry = new Registry({
+  return new Registry({
     directory,
     env,
     logger,
     ...cancel,
-    ...(options.plugins === undefined ? {} : { plugins: options.plugins }),
+    ...(plugins === undefined ? {} : { plugins }),
     identities: () =>
       (identities ??= Promise.all(
         config.restore.identities.map((source, at) =>
@@ -81,17 +109,27 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
         ),
       )),
   });
+}
 
-  const opened: { close(): Promise<void> }[] = [];
-  const close = async (): Promise<void> => {
-    const results = await Promise.allSettled(opened.splice(0).map((part) => part.close()));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
-  };
-
+/**
+ * Makes the repositories of a config. Nothing is read from a storage.
+ *
+ * Of several wanted repositories one whose secret or plugin cannot be had is like one that is down: all that is asked of it fails with the
+ * reason, and the others work. It is tried again while it is used.
+ *
+ * Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`) when no repository can be made; `PLUGIN_OPTIONS` of any repository;
+ * `USAGE` for an unknown name; `STORAGE_UNSUPPORTED` for a `lock` or an `asOf` that a storage cannot do. Without a configured codec nothing is ever written.
+ */
+export async function openRepositories(
+  { config }: LoadedConfig,
+  registry: Registry,
+  options: RepositoriesOptions,
+): Promise<OpenRepositories> {
+  const { logger, onStorageCall, asOf, asOfRepositories } = options;
+  const sections = wanted(config.repositories, options.repositories ?? []);
+  const opened: Closable[] = [];
   try {
     const alone = sections.length === 1;
-    const { asOf, asOfRepositories } = options;
     const past = (name: string): { readonly asOf?: Date } =>
       asOf === undefined || asOfRepositories?.includes(name) === false ? {} : { asOf };
     const making = await Promise.allSettled(
@@ -128,30 +166,56 @@ export async function openArchive(loaded: LoadedConfig, options: OpenArchiveOpti
         ...(limits.lock !== undefined && { lock: limits.lock }),
       });
     });
-    opened.splice(0, opened.length, ...repositories);
     const writable = repositories.filter((_, at) => sections[at]?.readOnly === false);
-    const hooks = await Promise.all(
-      config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
-    );
-    const events = new Events({ cluster: config.cluster, hooks, logger, ...cancel });
-    opened.push(events);
     return {
-      config,
-      registry,
       repositories: repositories as [Repository, ...Repository[]],
       writable: (writable.length > 0 ? writable : repositories) as [Repository, ...Repository[]],
-      events,
-      target: async (target = {}) => {
-        const found = await targetOf(loaded, { ...target, ...cancel });
-        for (const warning of found.warnings) logger.warn({}, warning);
-        return found;
-      },
-      close,
+      close: closingOnce(repositories),
     };
   } catch (error) {
-    await close();
+    await closingOnce(opened)();
     throw error;
   }
+}
+
+/** Makes the hooks of a config. Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`). */
+export async function openEvents(
+  { config }: LoadedConfig,
+  registry: Registry,
+  { logger, signal }: SharedOptions,
+): Promise<Events> {
+  const hooks = await Promise.all(
+    config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
+  );
+  return new Events({ cluster: config.cluster, hooks, logger, ...(signal === undefined ? {} : { signal }) });
+}
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** Closes each of them, at the first call, and throws the first failure of doing so. */
+export function closingOnce(parts: readonly Closable[]): () => Promise<void> {
+  const open = [...parts];
+  return async () => {
+    const results = await Promise.allSettled(open.splice(0).map((part) => part.close()));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  };
+}
+
+export interface TargetOptions {
+  readonly applicationName?: string;
+}
+
+/** As {@link targetOf}, with what is wrong but not fatal told to the log. */
+export async function serverOf(
+  loaded: LoadedConfig,
+  { logger, ...options }: TargetOptions & { readonly logger: Logger; readonly signal?: AbortSignal },
+): Promise<ConnectionTarget> {
+  const found = await targetOf(loaded, options);
+  for (const warning of found.warnings) logger.warn({}, warning);
+  return found;
 }
 
 function lowest(...rates: readonly (number | undefined)[]): { readonly maxDownloadRate?: number } {

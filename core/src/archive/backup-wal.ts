@@ -8,7 +8,7 @@ import type { RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { WalReader } from '../repository/wal.ts';
 import { walReader } from '../repository/wal-union.ts';
-import { throwFailures, type FoundBackups } from './backups.ts';
+import { failureAmong, type FoundBackups } from './backups.ts';
 
 export interface BackupWal {
   /** What makes the backup consistent. */
@@ -73,8 +73,7 @@ function union(
   failures: readonly RepositoryFailure[],
 ): WalReader {
   if (first !== undefined) return walReader([first, ...more], systemId);
-  throwFailures(failures);
-  throw new ArchiveError('INTERNAL', 'no repository was asked for WAL');
+  throw failureAmong(failures) ?? new ArchiveError('INTERNAL', 'no repository was asked for WAL');
 }
 
 async function missingOf(

@@ -1,5 +1,4 @@
-/** Finding backups for the commands that show them. */
-import type { OpenArchiveOptions } from '../archive.ts';
+/** Finding backups for the operations that show them. */
 import type { Config } from '../config/config.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
@@ -7,6 +6,7 @@ import { answersOf } from '../repository/all-answers.ts';
 import type { BackupEntry } from '../repository/backups.ts';
 import { failureOf, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { OpeningOptions } from './workplace.ts';
 
 /** A backup and where it is. */
 export type FoundBackup = BackupEntry & { readonly repository: Repository; readonly systemId: string };
@@ -21,8 +21,8 @@ export interface FoundBackups {
 /** Milliseconds in which the calls of one of several repositories are tried again: the others can be shown meanwhile. */
 const TRIED_FOR = 15_000;
 
-/** How commands open the archive that show what is there: with several repositories one that is down must not hold up the others for long. */
-export function showingOptions({ repositories }: Pick<Config, 'repositories'>): Pick<OpenArchiveOptions, 'retry'> {
+/** How operations open the archive that show what is there: with several repositories one that is down must not hold up the others for long. */
+export function showingOptions({ repositories }: Pick<Config, 'repositories'>): Pick<OpeningOptions, 'retry'> {
   return repositories.length === 1 ? {} : { retry: { deadline: TRIED_FOR } };
 }
 
@@ -36,8 +36,8 @@ export async function findBackups(
 ): Promise<FoundBackups> {
   if (repositories.length === 1) return { backups: await backupsOf(repositories[0], options), failures: [] };
   const { answers, failures } = await answersOf(repositories, (repository) => backupsOf(repository, options), options);
-  const [first, ...more] = failures;
-  if (first !== undefined && answers.length === 0) throw failureOf([first, ...more]);
+  const failure = failureAmong(failures);
+  if (failure !== undefined && answers.length === 0) throw failure;
   return { backups: answers.flatMap(({ value }) => value), failures };
 }
 
@@ -51,9 +51,9 @@ async function backupsOf(repository: Repository, options: CallOptions): Promise<
   return found;
 }
 
-/** Ends a command that has shown what it could with what it could not. */
-export function throwFailures([first, ...more]: readonly RepositoryFailure[]): void {
-  if (first !== undefined) throw failureOf([first, ...more]);
+/** What an operation that has shown what it could falls short of. */
+export function failureAmong([first, ...more]: readonly RepositoryFailure[]): ArchiveError | undefined {
+  return first === undefined ? undefined : failureOf([first, ...more]);
 }
 
 async function holdsCluster(repository: Repository, options: CallOptions): Promise<boolean> {
@@ -73,7 +73,8 @@ async function holdsCluster(repository: Repository, options: CallOptions): Promi
 export function chooseBackup({ backups, failures }: FoundBackups, id: string): FoundBackup {
   const named = backups.filter((backup) => backup.id === id);
   const chosen = id === 'latest' ? latest(backups) : (named.find(({ state }) => state === 'complete') ?? named[0]);
-  if (chosen?.state !== 'complete') throwFailures(failures);
+  const failure = failureAmong(failures);
+  if (chosen?.state !== 'complete' && failure !== undefined) throw failure;
   if (chosen !== undefined) return chosen;
   throw new ArchiveError(
     'BACKUP_NOT_FOUND',

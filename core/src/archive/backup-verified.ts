@@ -1,11 +1,10 @@
-/** When backups were last verified, and with which result, for the commands that show them. */
+/** When backups were last verified, and with which result, for the operations that show them. */
 import { isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { atOnce } from '../copy/at-once.ts';
 import { parseVerifyFact, VERIFY, verdictOf, type Verdict } from '../verify/fact.ts';
 import type { VerifyLevel } from '../verify/finding.ts';
 import type { FoundBackup } from './backups.ts';
-import { formatDuration } from './format.ts';
 
 /** The last verification of a backup; `never` without one, `unknown` when it could not be found out. */
 export type Verified =
@@ -37,13 +36,4 @@ async function lastOf({ id, systemId, repository }: FoundBackup, call: CallOptio
     if (!isArchiveError(error) || error.code === 'ABORTED') throw error;
     return 'unknown';
   }
-}
-
-/** `full, 3h 05m ago`, with `: DAMAGED` or `: not all` behind it. */
-export function verifiedText(verified: Verified | undefined, now: number = Date.now()): string {
-  if (verified === undefined || typeof verified === 'string') return verified ?? 'unknown';
-  const { level, finished, verdict } = verified;
-  const age = formatDuration(Math.max(0, now - Date.parse(finished)));
-  const result = verdict === 'good' ? '' : verdict === 'damaged' ? ': DAMAGED' : ': not all could be checked';
-  return `${level}, ${age} ago${result}`;
 }

@@ -1,6 +1,5 @@
 /** The gaps that are on record, for the commands that show backups. */
 import type { CallOptions } from '../contracts/storage.ts';
-import { formatLsn } from '../postgres/lsn.ts';
 import { answersOf } from '../repository/all-answers.ts';
 import type { RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -44,15 +43,4 @@ export async function findGaps(
     options,
   );
   return { gaps: answers.flatMap(({ value }) => value), failures: silent };
-}
-
-/** A gap for programs. */
-export function gapDocument({
-  timeline,
-  toTimeline,
-  from,
-  to,
-  repository,
-}: FoundGap): Readonly<Record<string, unknown>> {
-  return { repository, timeline, toTimeline, from: formatLsn(from), to: formatLsn(to) };
 }

@@ -1,4 +1,4 @@
-/** The pins that hold, for the commands that show backups. */
+/** The pins that hold, for the operations that show backups. */
 import type { CallOptions } from '../contracts/storage.ts';
 import { answersOf } from '../repository/all-answers.ts';
 import type { Fact } from '../repository/facts.ts';
@@ -6,7 +6,6 @@ import type { RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { pinOf, type Pin } from '../retention/backup-facts.ts';
 import type { FoundBackup, FoundBackups } from './backups.ts';
-import { formatTime } from './format.ts';
 
 /** A pin, and where it holds. */
 export interface FoundPin extends Pin {
@@ -50,14 +49,4 @@ export async function findPins(
 /** The pin of a backup in its repository. */
 export function pinOn({ id, systemId, repository }: FoundBackup, pins: readonly FoundPin[]): FoundPin | undefined {
   return pins.find((pin) => pin.id === id && pin.systemId === systemId && pin.repository === repository.name);
-}
-
-/** `before the upgrade (until 2027-01-31 00:00:00Z)` */
-export function pinText({ reason, until }: Pin): string {
-  return until === undefined ? reason : `${reason} (until ${formatTime(until)})`;
-}
-
-/** A pin for programs. */
-export function pinDocument({ repository, reason, until }: FoundPin): Readonly<Record<string, unknown>> {
-  return { repository, reason, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
 }

@@ -1,11 +1,13 @@
-/** The last drills of backups, for the commands that show them. */
+/** The last drills of backups, for the operations that show them. */
 import type { CallOptions } from '../contracts/storage.ts';
 import { DRILL_FACT, type DrillRecord } from '../drill/drill-result.ts';
 import { answersOf } from '../repository/all-answers.ts';
 import type { RepositoryFailure } from '../repository/repository-failure.ts';
 import type { FoundBackup, FoundBackups } from './backups.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { LastDrill } from './drill-text.ts';
+
+/** The last drill with a verdict; undefined without one, `unknown` when its repository could not say. */
+export type LastDrill = DrillRecord | 'unknown' | undefined;
 
 export interface FoundDrills {
   /** Of a backup in the repository that it was found in. */

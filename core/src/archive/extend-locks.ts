@@ -3,14 +3,21 @@ import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { Repository } from '../repository/repository.ts';
 import { failureOf, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
-import type { Output } from './output.ts';
-import { count } from './backup-view.ts';
 
 export interface ExtendingOptions {
   readonly systemId: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  readonly output?: Output;
+  readonly onProgress?: (progress: LockProgress) => void;
+}
+
+/** How far locks are extended in one repository. */
+export interface LockProgress {
+  readonly stage: 'locking';
+  readonly repository: string;
+  /** Objects that were looked at, and of those whose lock was extended. */
+  readonly looked: number;
+  readonly extended: number;
 }
 
 /**
@@ -19,7 +26,7 @@ export interface ExtendingOptions {
  */
 export async function extendLocksOf(
   repositories: readonly Repository[],
-  { systemId, logger, signal, output }: ExtendingOptions,
+  { systemId, logger, signal, onProgress }: ExtendingOptions,
 ): Promise<ArchiveError | undefined> {
   const locking = repositories.filter(({ lock }) => lock !== undefined);
   if (locking.length === 0) return undefined;
@@ -38,9 +45,8 @@ export async function extendLocksOf(
         ranges,
         signal,
         onProgress: (progress) =>
-          output?.progress(() => `extending locks in ${name}: ${progress.extended} of ${progress.looked} looked at`),
+          onProgress?.({ stage: 'locking', repository: name, looked: progress.looked, extended: progress.extended }),
       });
-      output?.progressDone();
       const what = `${count(extended, 'lock')} extended to ${until.toISOString()}, ${count(objects, 'object')} needed, ${looked} looked at`;
       logger.info({ repository: name, objects, looked, extended }, `repository ${name}: ${what}`);
       if (gone.length > 0)
@@ -49,7 +55,6 @@ export async function extendLocksOf(
           `repository ${name}: ${gone.length} were gone before`,
         );
     } catch (error) {
-      output?.progressDone();
       if (isArchiveError(error, 'ABORTED')) throw error;
       failures.push(repositoryFailure(name, error));
     }
@@ -63,4 +68,8 @@ export async function extendLocksOf(
     retriable: failure.retriable,
     details: failure.details,
   });
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -1,0 +1,105 @@
+import type { BackupProgress, BackupResult } from '../backup/backup.ts';
+import { takeBackup } from '../backup/backup.ts';
+import type { ArchiveError } from '../contracts/errors.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import { backupFailure } from './backup-failure.ts';
+import type { LongCall, Outcome } from './call.ts';
+import { extendLocksOf, type LockProgress } from './extend-locks.ts';
+import { errorOf, Telling } from './telling.ts';
+import type { Workplace } from './workplace.ts';
+
+/** Milliseconds of waiting for WAL after which the log says what to start. */
+const PATIENCE = 3000;
+/** The config and the call give bytes, the server takes units of this many. */
+const RATE_UNIT = 1024;
+
+export interface BackupCall extends LongCall<BackupProgress | LockProgress> {
+  /** Makes the archive where there is none, for the first backup of a server with `archive_command`. Default false. */
+  readonly create?: boolean;
+  /** For people, kept with the backup. Default: `backup.label` of the config, else `pgark` and the id. */
+  readonly label?: string;
+  /** `fast` begins at once, `spread` spares the disks of the server. Default: `backup.checkpoint` of the config. */
+  readonly checkpoint?: 'fast' | 'spread';
+  /** Bytes a second that the server may send. Default: `backup.maxRate` of the config, else without limit. */
+  readonly maxRate?: number;
+  /** Bytes of a part. Default: `backup.partSize` of the config. */
+  readonly partSize?: number;
+  /** Milliseconds to wait when no WAL is archived. Default: `backup.walTimeout` of the config. */
+  readonly walTimeout?: number;
+}
+
+/** A backup that is there, in one repository at least. */
+export interface BackupDone extends BackupResult, Outcome {
+  /** How long it took. */
+  readonly milliseconds: number;
+}
+
+/** See `Archive.backup`. */
+export async function backup(at: Workplace, call: BackupCall): Promise<BackupDone> {
+  const { config, logger, signal } = at;
+  const { events, writable } = await at.open();
+  const telling = new Telling(events, call.onEvent);
+  const maxRate = call.maxRate ?? config.backup.maxRate;
+  const label = call.label ?? config.backup.label;
+  const advise = walAdvice(logger);
+  const begun = performance.now();
+  let result: BackupResult;
+  let untold: ArchiveError | undefined;
+  try {
+    result = await takeBackup({
+      target: await at.target(),
+      repositories: writable,
+      create: call.create === true,
+      ...(label === undefined ? {} : { label }),
+      checkpoint: call.checkpoint ?? config.backup.checkpoint,
+      ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
+      partSize: call.partSize ?? config.backup.partSize,
+      walTimeout: call.walTimeout ?? config.backup.walTimeout,
+      signal,
+      logger,
+      onProgress: (progress) => {
+        call.onProgress?.(progress);
+        advise(progress);
+      },
+      onEvent: telling.sink,
+    });
+  } finally {
+    untold = await telling.done();
+  }
+  const milliseconds = performance.now() - begun;
+  const unlocked = await extended(at, writable, { result, call });
+  const [failure, ...others] = [untold, backupFailure(result), unlocked].filter((error) => error !== undefined);
+  for (const { code, message } of others) logger.error({ code }, message);
+  return { ...result, milliseconds, failure };
+}
+
+/** The backup is there, whatever becomes of the locks of older objects: also an abort is no more than a failure. */
+async function extended(
+  { logger, signal }: Workplace,
+  repositories: Parameters<typeof extendLocksOf>[0],
+  { result, call }: { readonly result: BackupResult; readonly call: BackupCall },
+): Promise<ArchiveError | undefined> {
+  const { onProgress } = call;
+  try {
+    const options = { systemId: result.record.systemId, logger, signal };
+    return await extendLocksOf(repositories, { ...options, ...(onProgress === undefined ? {} : { onProgress }) });
+  } catch (error) {
+    return errorOf(error);
+  }
+}
+
+/** Says once, soon, what a backup waits for: without a receiver it would be silent until the time is up. */
+function walAdvice(logger: Logger): (progress: BackupProgress) => void {
+  let since: number | undefined;
+  let said = false;
+  return ({ stage, wal }) => {
+    if (stage !== 'waiting' || said) return;
+    since ??= performance.now();
+    if (wal?.awaited === undefined || performance.now() - since < PATIENCE) return;
+    said = true;
+    logger.warn(
+      { segment: wal.awaited },
+      `the backup is not complete before ${wal.awaited} is archived. ${wal.advice}`,
+    );
+  };
+}
