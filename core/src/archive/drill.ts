@@ -67,7 +67,7 @@ export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> 
     ...(call.systemId === undefined ? {} : { systemId: call.systemId }),
     fetchCommand: fetchCommandOf(at, [name]),
     settings: { ...settings, keep: call.keep ?? settings.keep },
-    path: loaded.env['PATH'],
+    env: loaded.env,
     concurrency: config.restore.concurrency,
     sync: call.sync !== false,
     signal,

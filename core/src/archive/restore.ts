@@ -94,6 +94,7 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
   const result = await carryOut(plan, {
     fetchCommand,
     signal,
+    env: at.loaded.env,
     concurrency: call.concurrency ?? config.restore.concurrency,
     sync: call.sync !== false,
     writeConfig: call.writeConfig !== false,

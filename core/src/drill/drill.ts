@@ -9,6 +9,7 @@ import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import type { Repository } from '../repository/repository.ts';
 import { controlLimits } from '../restore/cluster-config.ts';
+import { withFolders } from '../restore/busy-folders.ts';
 import { planFolders } from '../restore/folders.ts';
 import { resolveOwner, type Owner } from '../restore/owner.ts';
 import type { RestorePlan } from '../restore/plan-types.ts';
@@ -51,8 +52,8 @@ export interface DrillOptions extends CallOptions {
   /** As for a restore: it must name the repository. */
   readonly fetchCommand: readonly string[];
   readonly settings: Omit<DrillConfig, 'folder'>;
-  /** `PATH`, for the programs of PostgreSQL. */
-  readonly path?: string | undefined;
+  /** For the programs of PostgreSQL, which are looked for by its `PATH`. */
+  readonly env: NodeJS.ProcessEnv;
   /** Parts that are read at once, default 4. */
   readonly concurrency?: number;
   /** Whether files are made durable, as in a restore that counts; default true. */
@@ -112,6 +113,11 @@ class Drill {
     const warn = (text: string): void => this.#options.onWarning?.(text);
     const folder = await guardFolder(this.#options.folder, []);
     const owner = await resolveOwner(settings.user, folder);
+    return withFolders([folder], () => this.#in(folder, owner, warn));
+  }
+
+  async #in(folder: string, owner: Owner | undefined, warn: (text: string) => void): Promise<DrillResult> {
+    const { settings } = this.#options;
     // Before all else, so that what a killed drill left is cleared even if this one comes to nothing.
     const scratch = await ScratchFolder.claim(folder, owner, warn);
     let result: DrillResult;
@@ -156,10 +162,10 @@ class Drill {
   }
 
   async #prove(scratch: ScratchFolder, owner: Owner | undefined, plan: RestorePlan): Promise<DrillProblem | undefined> {
-    const { settings, path } = this.#options;
+    const { settings, env } = this.#options;
     let server: ScratchServer | undefined;
     try {
-      const programs = await findPrograms(plan.backup.serverVersion, { ...this.#call, bin: settings.bin, path });
+      const programs = await findPrograms(plan.backup.serverVersion, { ...this.#call, bin: settings.bin, path: env['PATH'] });
       const placed = await this.#place(scratch, plan);
       await this.#timed('wal', () =>
         refuseOutsideTablespaces(plan, {
@@ -184,7 +190,7 @@ class Drill {
         await server?.stop();
         const enabled = plan.backup.dataChecksums;
         this.#tell('checks', 'checksums of all pages');
-        this.#checks.push(await checkPages({ ...this.#call, programs, data: scratch.data, enabled, owner }));
+        this.#checks.push(await checkPages({ ...this.#call, programs, data: scratch.data, enabled, owner, env }));
       });
     } catch (error) {
       throwIfAborted(this.#options.signal, 'the drill');
@@ -219,10 +225,11 @@ class Drill {
   }
 
   #restore(plan: RestorePlan, owner: Owner | undefined): Promise<RestoreResult> {
-    const { fetchCommand, concurrency, sync, onProgress, onWarning } = this.#options;
+    const { fetchCommand, concurrency, sync, env, onProgress, onWarning } = this.#options;
     return restore(plan, {
       ...this.#call,
       fetchCommand,
+      env,
       ...(owner === undefined ? {} : { owner: `${owner.uid}:${owner.gid}` }),
       ...(concurrency === undefined ? {} : { concurrency }),
       sync: sync !== false,
@@ -237,7 +244,7 @@ class Drill {
     owner: Owner | undefined,
     { plan, restored }: { readonly plan: RestorePlan; readonly restored: RestoreResult },
   ): Promise<ScratchServer> {
-    const { settings, sync } = this.#options;
+    const { settings, sync, env } = this.#options;
     const { serverVersion } = plan.backup;
     const limits = controlLimits(await readRestored(join(scratch.data, CONTROL_FILE_PATH)));
     const { run } = scratch;
@@ -252,6 +259,7 @@ class Drill {
       data: scratch.data,
       run,
       owner,
+      env,
       role: settings.role,
       timeout: settings.timeout,
       onLog: ({ severity, text }) => {

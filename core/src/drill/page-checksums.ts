@@ -18,10 +18,18 @@ export interface PageChecksumOptions extends CallOptions {
   /** Whether the cluster has checksums. */
   readonly enabled: boolean;
   readonly owner: Owner | undefined;
+  readonly env: NodeJS.ProcessEnv;
 }
 
 /** Reads every page and compares its checksum, with `pg_checksums`. */
-export async function checkPages({ programs, data, enabled, owner, signal }: PageChecksumOptions): Promise<DrillCheck> {
+export async function checkPages({
+  programs,
+  data,
+  enabled,
+  owner,
+  env,
+  signal,
+}: PageChecksumOptions): Promise<DrillCheck> {
   const name = 'checksums';
   if (!enabled) return { name, outcome: 'skipped', detail: 'the cluster has no data checksums' };
   if (!(await hasProgram(programs, 'pg_checksums')))
@@ -29,7 +37,7 @@ export async function checkPages({ programs, data, enabled, owner, signal }: Pag
   try {
     const { stdout } = await run(join(programs.folder, 'pg_checksums'), ['--check', '-D', data], {
       maxBuffer: OUTPUT,
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...env, LC_ALL: 'C' },
       ...(signal === undefined ? {} : { signal }),
       ...owner,
     });

@@ -21,6 +21,7 @@ export interface ScratchServerOptions {
   readonly run: string;
   /** As whom root runs it. */
   readonly owner: Owner | undefined;
+  readonly env: NodeJS.ProcessEnv;
   /** A superuser of the cluster. */
   readonly role: string;
   /** Milliseconds without progress, and the most that a statement may take. */
@@ -58,7 +59,7 @@ export class ScratchServer {
   }
 
   static async start(options: ScratchServerOptions): Promise<ScratchServer> {
-    const { program, data, run, owner } = options;
+    const { program, data, run, owner, env } = options;
     const [first, ...rest] = [
       ...(await mortal(owner)),
       program,
@@ -69,7 +70,7 @@ export class ScratchServer {
     ];
     const child = spawn(first ?? program, rest, {
       cwd: data,
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      env: { ...env, LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', 'ignore', 'pipe'],
       ...(owner === undefined || first === SETPRIV ? {} : { uid: owner.uid, gid: owner.gid }),
     });

@@ -2,7 +2,7 @@
  * What listings have said before, on this host: so that a look at a large archive lists only what is new. It can be deleted at any time, and
  * nothing that deletes or restores uses it.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, isArchiveError } from '../contracts/errors.ts';
@@ -84,7 +84,7 @@ export class MapCache {
 
   async #write(path: string, state: RepositoryState): Promise<void> {
     const body = JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value));
-    const temporary = `${path}.${process.pid}.tmp`;
+    const temporary = `${path}.${randomUUID()}.tmp`;
     try {
       await mkdir(this.#options.folder ?? '', { recursive: true, mode: 0o700 });
       await writeFile(temporary, `${headOf(body)}\n${body}`, { mode: 0o600 });

@@ -8,6 +8,7 @@ import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import { textToBytes } from '../postgres/lossless-text.ts';
 import { segmentName } from '../postgres/wal-file.ts';
 import { BackupSource } from './backup-source.ts';
+import { withFolders } from './busy-folders.ts';
 import { completeConfig, readText } from './cluster-config.ts';
 import { Contents } from './contents.ts';
 import { FileTree } from './file-tree.ts';
@@ -51,6 +52,8 @@ export interface RestoreOptions extends CallOptions {
   readonly writeConfig?: boolean;
   /** Whether the finished `restore_command` is tried out, default true. */
   readonly tryCommand?: boolean;
+  /** The environment in which it is tried out; default: none. */
+  readonly env?: NodeJS.ProcessEnv;
   readonly onProgress?: (progress: RestoreProgress) => void;
   /** Told at once of what a repository failed to give and another one did; the result has it too. */
   readonly onWarning?: (warning: string) => void;
@@ -87,7 +90,8 @@ export async function restore(plan: RestorePlan, options: RestoreOptions): Promi
     });
   const directory = plan.folders[0]?.path;
   if (directory === undefined) throw new ArchiveError('USAGE', 'the plan names no folder to restore into');
-  return new Restore(plan, directory, options).run();
+  const folders = plan.folders.map(({ path }) => path);
+  return withFolders(folders, () => new Restore(plan, directory, options).run());
 }
 
 class Restore {
@@ -252,7 +256,8 @@ class Restore {
     if (last === undefined) return;
     const next = segmentName(last.timeline, last.number + 1n, backup.segmentSize);
     const files = { known: last.name, next };
-    await tryCommand(this.#command(), files, { ...this.#call, directory: this.#directory, owner });
+    const { env = {} } = this.#options;
+    await tryCommand(this.#command(), files, { ...this.#call, directory: this.#directory, owner, env });
   }
 
   /** Makes everything durable, then puts `pg_control` in place: from then on a server can start. */

@@ -13,6 +13,7 @@ export interface TryOptions extends CallOptions {
   readonly directory: string;
   /** As whom the server will run; undefined for the present user. */
   readonly owner: Owner | undefined;
+  readonly env: NodeJS.ProcessEnv;
 }
 
 /** The exit code that says that there is no such file. */
@@ -60,7 +61,7 @@ interface Ran {
 }
 
 async function run(command: string, name: string, options: TryOptions): Promise<Ran> {
-  const { directory, owner, signal } = options;
+  const { directory, owner, env, signal } = options;
   const place = `pgark-restore.${name}`;
   const places: Readonly<Record<string, string>> = { '%f': name, '%p': place, '%%': '%' };
   const line = command.replaceAll(/%[fp%]/g, (placeholder) => places[placeholder] ?? placeholder);
@@ -70,7 +71,7 @@ async function run(command: string, name: string, options: TryOptions): Promise<
     const [program, ...args] = owner === undefined || !existsSync(SETPRIV) ? shell : [...asUser(owner), ...shell];
     const child = spawn(program, args, {
       cwd: directory,
-      env: { ...process.env, ...IMPATIENT },
+      env: { ...env, ...IMPATIENT },
       stdio: ['ignore', 'ignore', 'pipe'],
       ...(owner === undefined || program === SETPRIV ? {} : { uid: owner.uid, gid: owner.gid }),
       ...(signal === undefined ? {} : { signal }),
