@@ -160,8 +160,9 @@ class Run {
     try {
       throwIfAborted(signal, 'the backup');
       const result = await this.#take();
-      const { dataSize, suspect } = result.record;
-      onEvent?.('backup.finished', { id: this.#id, bytes: dataSize, suspect: suspect !== undefined });
+      const { dataSize: bytes, suspect } = result.record;
+      const behind = result.repositories.flatMap((outcome) => ('error' in outcome ? [outcome.name] : []));
+      onEvent?.('backup.finished', { id: this.#id, bytes, suspect: suspect !== undefined, behind });
       return result;
     } catch (error) {
       const { code, message } = isArchiveError(error) ? error : { code: 'INTERNAL', message: String(error) };

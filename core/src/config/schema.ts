@@ -3,32 +3,13 @@
  * (`keys.ts`), and is what `pgark config schema`, `pgark config explain` and the reference are made from.
  */
 import * as z from 'zod';
+import { EVENT_NAMES } from '../contracts/event-table.ts';
 import type { EventName } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
 import { choice, count, duration, flag, size, text, typeNames } from './schema-types.ts';
 
-const EVENTS = Object.keys({
-  'receive.connected': true,
-  'receive.disconnected': true,
-  'receive.stopped': true,
-  'wal.timeline': true,
-  'wal.shipped': true,
-  'wal.ship_failed': true,
-  'wal.conflict': true,
-  'wal.gap': true,
-  'wal.state': true,
-  'guardian.state': true,
-  'guardian.acted': true,
-  'backup.started': true,
-  'backup.finished': true,
-  'backup.failed': true,
-  'expire.planned': true,
-  'expire.finished': true,
-  'restore.finished': true,
-  'drill.finished': true,
-  'drill.failed': true,
-} satisfies Record<EventName, true>) as [EventName, ...EventName[]];
+const EVENTS = EVENT_NAMES as readonly [EventName, ...EventName[]];
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+)*$/;

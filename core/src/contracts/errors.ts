@@ -60,6 +60,12 @@ const TABLE = {
     2,
     'Check what the hook delivers to; "policy: warn" lets the work go on.',
   ],
+  HOOK_REJECTED: [
+    'what a hook delivers to has refused an event, and would refuse it again',
+    false,
+    2,
+    'Check the options of the hook, such as its address and credentials.',
+  ],
 
   STORAGE_NOT_FOUND: ['the storage answered that it has no such object', false, 1, 'Check the name with "pgark list".'],
   STORAGE_EXISTS: [

@@ -10,7 +10,19 @@ export {
 } from './errors.ts';
 export type { Codec, CodecContext, KeyUse } from './codec.ts';
 export { decodeThrough, encodeThrough } from './codec-chain.ts';
-export type { ArchiveEvent, ArchiveEvents, EventName, EventSink, Hook, HookContext } from './hook.ts';
+export { EVENT_NAMES, EVENTS, exampleEvent, makeEvent, type EventOrigin, type EventRow } from './event-table.ts';
+export type {
+  ArchiveEvent,
+  ArchiveEvents,
+  EventCondition,
+  EventGate,
+  EventName,
+  EventSink,
+  GateName,
+  Hook,
+  HookContext,
+  Severity,
+} from './hook.ts';
 export {
   API_VERSION,
   type Logger,

@@ -176,6 +176,8 @@ export class Guardian {
     const fields = { subject, state, ...(hint !== undefined && { hint }) };
     if (isCalm({ state })) logger.info(fields, message);
     else logger.warn(fields, message);
-    onEvent('guardian.state', { subject, state, message });
+    if (subject === 'slot') onEvent('slot.state', { state, message });
+    else if (subject === 'lag') onEvent('receive.lag', { state, message });
+    else onEvent('guardian.state', { subject, state, message });
   }
 }

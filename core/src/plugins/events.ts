@@ -1,6 +1,9 @@
 /** Tells the configured hooks of events. */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { makeEvent } from '../contracts/event-table.ts';
 import type { ArchiveEvent, ArchiveEvents, EventName, Hook } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { HookConfig } from '../config/config.ts';
@@ -27,7 +30,8 @@ export class Events {
    */
   async emit<Name extends EventName>(name: Name, data: ArchiveEvents[Name]): Promise<void> {
     const { cluster, hooks } = this.#options;
-    const event: ArchiveEvent<Name> = { name, time: Date.now(), cluster, data };
+    const origin = { id: randomUUID(), time: Date.now(), cluster, host: hostname() };
+    const event: ArchiveEvent<Name> = makeEvent(name, data, origin);
     const wanted = hooks.filter(({ config }) => config.events?.includes(name) ?? true);
     const failures = await Promise.all(wanted.map(({ config, hook }) => this.#deliver(event, config, hook)));
     const fatal = failures.find((failure) => failure !== undefined);

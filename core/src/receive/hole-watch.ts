@@ -127,7 +127,7 @@ export class HoleWatch {
     const message = `repository ${outlet.name} lacks WAL from ${from} to ${end}, which was not in the spool for it`;
     const hint = `Run "pgark copy" to bring it from a repository that has it, then start the receiver again: until then what ${outlet.name} has is not acknowledged.`;
     logger.warn({ repository: outlet.name, hint }, message);
-    onEvent('wal.state', { state: 'REPOSITORY_BEHIND', message });
+    onEvent('wal.state', { state: 'REPOSITORY_BEHIND', message, repository: outlet.name });
   }
 
   async #ask(

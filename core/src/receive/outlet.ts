@@ -1,4 +1,4 @@
-import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -29,6 +29,14 @@ const RETRY = { first: 500, most: 30_000 };
 const HARD_RETRY = 60_000;
 /** Milliseconds for which it is believed that the repository is still the same. */
 const CHECK_EVERY = 1000;
+/** What is wrong with the storage as a whole, whatever the file. */
+const OF_STORAGE: ReadonlySet<ErrorCode> = new Set([
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_FULL',
+  'STORAGE_DENIED',
+  'STORAGE_MISCONFIGURED',
+  'REPOSITORY_CHANGED',
+]);
 /** Stands for subjects that were given up: their trouble is over when anything works. */
 const GIVEN_UP = '';
 
@@ -39,6 +47,8 @@ export class Outlet {
   readonly #finish = new AbortController();
   /** What does not work at present: subject and code. */
   readonly #troubles = new Map<string, string>();
+  /** Whether it was told that the storage itself does not work. */
+  #degraded = false;
   #opened: Promise<void> | undefined;
   #checkedAt = -Infinity;
 
@@ -161,14 +171,20 @@ export class Outlet {
     const { onEvent, logger } = this.#options;
     const fields = { repository: this.repository.name, file: subject, code: error.code, hint: error.hint };
     const message = `repository ${this.repository.name}: ${error.message}`;
-    onEvent('wal.ship_failed', { file: subject, code: error.code, message });
+    const { code } = error;
+    const repository = this.repository.name;
+    if (OF_STORAGE.has(code)) {
+      this.#degraded = true;
+      onEvent('storage.degraded', { repository, code, message });
+    }
+    onEvent('wal.ship_failed', { repository, file: subject, code, message });
     if (error.retriable) {
       logger.warn(fields, `shipping waits: ${error.message}`);
       return;
     }
     logger.error(fields, `shipping is stuck: ${error.message}`);
-    if (isArchiveError(error, 'WAL_CONFLICT')) onEvent('wal.conflict', { file: subject, message });
-    onEvent('wal.state', { state: error.code, message });
+    if (isArchiveError(error, 'WAL_CONFLICT')) onEvent('wal.conflict', { repository, file: subject, message });
+    onEvent('wal.state', { state: code, message, repository });
   }
 
   /** What was given up stays a trouble, told already, until something works: the next subject may be another one. */
@@ -182,10 +198,11 @@ export class Outlet {
   #works(subject: string): void {
     const mended = [subject, GIVEN_UP].filter((trouble) => this.#troubles.delete(trouble));
     if (mended.length === 0 || this.#troubles.size > 0) return;
-    this.#options.logger.info({ repository: this.repository.name }, 'shipping goes on');
-    this.#options.onEvent('wal.state', {
-      state: 'shipping',
-      message: `repository ${this.repository.name} works again`,
-    });
+    const { onEvent, logger } = this.#options;
+    const repository = this.repository.name;
+    logger.info({ repository }, 'shipping goes on');
+    if (this.#degraded) onEvent('storage.recovered', { repository });
+    this.#degraded = false;
+    onEvent('wal.state', { state: 'shipping', message: `repository ${repository} works again`, repository });
   }
 }

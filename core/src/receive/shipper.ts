@@ -198,7 +198,8 @@ export class Shipper {
   #keep(outlet: Outlet, file: WalFile, error: ArchiveError): void {
     const { outlets, logger, onEvent, times } = this.#options;
     if (error.code === 'WAL_CONFLICT') times?.drop(file.name);
-    if (error.code === 'WAL_CONFLICT') onEvent('wal.conflict', { file: file.name, message: error.message });
+    if (error.code === 'WAL_CONFLICT')
+      onEvent('wal.conflict', { repository: outlet.name, file: file.name, message: error.message });
     const why = outlets.length > 1 ? `repository ${outlet.name}: ${error.message}` : error.message;
     logger.warn({ file: file.name, code: error.code }, `${file.name} stays in the spool: ${why}`);
   }
