@@ -10,6 +10,23 @@ export {
   type CodecSuiteOptions,
   type CodecTool,
 } from './codec/describe-codec.ts';
+export {
+  HookClauseContext,
+  HookClauseSkipped,
+  type HookClause,
+  type HookClauseOptions,
+  type HookSuiteOptions,
+} from './hook/clause.ts';
+export { describeHook } from './hook/describe-hook.ts';
+export { HOOK_CLAUSES } from './hook/hook-clauses.ts';
+export {
+  HttpHookReceiver,
+  type HttpHookAnswer,
+  type HttpHookReceiverOptions,
+  type HttpHookRequest,
+} from './hook/http-receiver.ts';
+export type { HookBehaviour, HookDelivery, HookReceiver } from './hook/receiver.ts';
+export { runHookClause, type HookClauseResult } from './hook/run-clause.ts';
 export { describeStorage } from './storage/describe-storage.ts';
 export {
   StorageClauseContext,
