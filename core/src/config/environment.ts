@@ -3,8 +3,8 @@ import { keyOfVariable, leaves, variableOf, type KeyPath } from './keys.ts';
 import type { Problem } from './problems.ts';
 import { suggest } from './suggest.ts';
 
-/** Variables that are not keys: which file, and what tests and their tools use. */
-const OTHER = /^PGARK_(?:CONFIG$|TEST_|UPDATE_)/;
+/** Variables that are not keys: which file, what tests and their tools use, and what a program is told of an event, which may run pgark. */
+const OTHER = /^PGARK_(?:CONFIG$|EVENT_|TEST_|UPDATE_)/;
 
 export interface Setting {
   readonly variable: string;

@@ -84,7 +84,7 @@ describe('environment variables', () => {
     expect(await problems(MINIMAL, { env: { PGARK_QUITE_SOMETHING_ELSE: '1' } })).toEqual([
       'PGARK_QUITE_SOMETHING_ELSE: no config key has this variable',
     ]);
-    await load(MINIMAL, { env: { PGARK_TEST_X: '1', PGARK_UPDATE_DOCS: '1' } });
+    await load(MINIMAL, { env: { PGARK_TEST_X: '1', PGARK_UPDATE_DOCS: '1', PGARK_EVENT_CLUSTER: 'other' } });
   });
 
   test('a variable of that name that the file refers to is none of ours', async () => {
