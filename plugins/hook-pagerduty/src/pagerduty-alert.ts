@@ -11,10 +11,9 @@ const MOST_DETAILS = 100_000;
 /** What is sent for an event, but for the routing key; undefined when nobody is to be paged for it. */
 export function pagerDutyAlert(event: ArchiveEvent, severities: PagerDutySeverities): object | undefined {
   const { condition, severity } = event;
-  if (condition?.state === 'closed') return { event_action: 'resolve', dedup_key: dedupKey(event, condition.key) };
   if (condition === undefined && severity === 'info') return undefined;
   return {
-    event_action: 'trigger',
+    event_action: condition?.state === 'closed' ? 'resolve' : 'trigger',
     // Without a condition the event's own id: then a second delivery opens no second alert.
     dedup_key: condition === undefined ? event.id.slice(0, MOST_DEDUP_KEY) : dedupKey(event, condition.key),
     client: 'pgark',
