@@ -78,8 +78,9 @@ describe.each(pages)('$path', (page) => {
   });
 });
 
-/** A key's variable, one of a plugin's option, or one of the few others. */
+/** A key's variable, one of a plugin's option, one that a program is told of an event in, or one of the few others. */
 function isVariable(name: string, variables: readonly string[]): boolean {
+  if (name.startsWith('PGARK_EVENT_')) return read('plugins/hook-exec/src/environment.ts').includes(`${name}: `);
   if (variables.includes(name) || /^PGARK_(?:CONFIG|TEST_\w*|UPDATE_\w*)$/.test(name)) return true;
   return /^PGARK_(?:POSTGRES_URL|REPOSITORIES_\d+_(?:STORAGE|CODECS_\d+)|HOOKS_\d+)_/.test(name);
 }
