@@ -5,7 +5,7 @@ import type { LoadedConfig } from './config/load.ts';
 import { readSecret } from './config/secrets.ts';
 import type { Codec } from './contracts/codec.ts';
 import { ArchiveError } from './contracts/errors.ts';
-import type { Logger, Plugin } from './contracts/plugin.ts';
+import type { Logger, MetricSample, Plugin } from './contracts/plugin.ts';
 import type { Secret } from './contracts/secret.ts';
 import { Events } from './plugins/events.ts';
 import { Registry } from './plugins/registry.ts';
@@ -22,6 +22,8 @@ export interface SharedOptions {
   readonly logger: Logger;
   /** Plugins that the program brings itself; the config names them by their `name`. */
   readonly plugins?: readonly Plugin[];
+  /** Told of what plugins count and measure. */
+  readonly onMetric?: (sample: MetricSample) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -92,7 +94,7 @@ export async function openParts(loaded: LoadedConfig, options: OpenPartsOptions)
 /** Finds and loads the plugins that the config names, with the keys of `restore.identities`, which are read once, when one is wanted. */
 export function registryOf(
   { config, directory, env }: LoadedConfig,
-  { logger, plugins, signal }: SharedOptions,
+  { logger, plugins, onMetric, signal }: SharedOptions,
 ): Registry {
   const cancel = signal === undefined ? {} : { signal };
   let identities: Promise<readonly Secret[]> | undefined;
@@ -102,6 +104,7 @@ export function registryOf(
     logger,
     ...cancel,
     ...(plugins === undefined ? {} : { plugins }),
+    ...(onMetric === undefined ? {} : { onMetric }),
     identities: () =>
       (identities ??= Promise.all(
         config.restore.identities.map((source, at) =>

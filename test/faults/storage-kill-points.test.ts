@@ -11,13 +11,13 @@ import { Secret, type Storage } from '@pgark/sdk';
 import { FsStorage } from '@pgark/storage-fs';
 import { S3Storage } from '@pgark/storage-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { testContext } from '@pgark/sdk/testing';
 import { Repository } from '../../core/src/repository/repository.ts';
 import { serverUser } from '../support/binaries.ts';
 import { runCli, type CliResult } from '../support/cli.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 import { startFauxS3, type S3Server } from '../support/s3-server.ts';
 import { KEEP_WAL, shipWal, systemIdOf } from '../support/ship-wal.ts';
-import { silentLogger } from '../support/silent-logger.ts';
 
 const PLUGIN = fileURLToPath(new URL('../support/killing-storage.ts', import.meta.url));
 
@@ -53,7 +53,7 @@ async function placeOn(kind: 'fs' | 's3', name: string): Promise<Place> {
   const home = join(folder, name);
   mkdirSync(home);
   giveToServer(home);
-  const context = { logger: silentLogger, directory: home };
+  const context = testContext({ directory: home });
   const keys = { accessKeyId: s3.accessKeyId, endpoint: s3.endpoint };
   // Less than an empty cluster, so that its data go in parts.
   const options = { bucket: name, ...keys, singlePut: '1MiB' };
@@ -295,7 +295,7 @@ test.each(['fs', 's3'] as const)(
       expect(next.code, `after ${line}: ${next.stderr}`).toBe(0);
       const [key = '', ...more] = await segments();
       expect([more, left.filter((before) => before !== key)]).toEqual([[], []]);
-      const codec = await zstd.create({ level: 1 }, { logger: silentLogger, directory: folder });
+      const codec = await zstd.create({ level: 1 }, testContext());
       const chunks: Uint8Array[] = [];
       for await (const chunk of codec.decode(place.storage.get(key), { concurrency: 1 })) chunks.push(chunk);
       expect(Buffer.concat(chunks).equals(readFileSync(path))).toBe(true);

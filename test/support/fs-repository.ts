@@ -3,8 +3,8 @@ import zstd from '@pgark/codec-zstd';
 import fs from '@pgark/storage-fs';
 import { mkdirSync } from 'node:fs';
 import { ArchiveError, type Storage } from '@pgark/sdk';
+import { testContext } from '@pgark/sdk/testing';
 import { Repository } from '../../core/src/repository/repository.ts';
-import { silentLogger } from './silent-logger.ts';
 
 export interface FsRepositoryOptions {
   /** Compressed with zstd unless false. */
@@ -18,7 +18,7 @@ export interface FsRepositoryOptions {
 /** The cluster `main` in this folder, which is made. */
 export async function fsRepository(folder: string, options: FsRepositoryOptions = {}): Promise<Repository> {
   mkdirSync(folder, { recursive: true });
-  const context = { logger: silentLogger, directory: '/' };
+  const context = testContext({ directory: '/' });
   const storage = await fs.create({ path: folder }, context);
   const codec = await zstd.create({ level: 1 }, context);
   return new Repository({

@@ -1,7 +1,7 @@
 /** The one door to everything: a config becomes an {@link Archive}. */
 import { loadConfig, type ConfigValue, type LoadedConfig } from '../config/load.ts';
 import { ArchiveError } from '../contracts/errors.ts';
-import type { Logger, Plugin } from '../contracts/plugin.ts';
+import type { Logger, MetricSample, Plugin } from '../contracts/plugin.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { StorageCall } from '../storage/observe.ts';
 import type { Archive } from './archive.ts';
@@ -34,6 +34,8 @@ export interface OpenArchiveOptions {
   readonly command?: readonly string[];
   /** Told of every attempt of every call of a storage, for metrics. */
   readonly onStorageCall?: (repository: string, call: StorageCall) => void;
+  /** Told of what plugins count and measure. */
+  readonly onMetric?: (sample: MetricSample) => void;
   /** Cancels every call of the archive. It is to be closed all the same. */
   readonly signal?: AbortSignal;
 }
@@ -47,7 +49,7 @@ const SILENT: Logger = { debug: () => undefined, info: () => undefined, warn: ()
  * Errors: `CONFIG_NOT_FOUND`, `CONFIG_INVALID` with every problem at once, `PLUGIN_*` for one of `plugins` that is none.
  */
 export async function openArchive(options: OpenArchiveOptions): Promise<Archive> {
-  const { logger = SILENT, plugins, command, onStorageCall } = options;
+  const { logger = SILENT, plugins, command, onStorageCall, onMetric } = options;
   const loaded = await loadedOf(options);
   const closing = new AbortController();
   const signals = options.signal === undefined ? [closing.signal] : [options.signal, closing.signal];
@@ -58,6 +60,7 @@ export async function openArchive(options: OpenArchiveOptions): Promise<Archive>
     ...(plugins === undefined ? {} : { plugins }),
     ...(command === undefined ? {} : { command }),
     ...(onStorageCall === undefined ? {} : { onStorageCall }),
+    ...(onMetric === undefined ? {} : { onMetric }),
   });
   const running = new Set<Promise<unknown>>();
   let closed: Promise<void> | undefined;

@@ -10,7 +10,7 @@ import {
 } from '../archive-parts.ts';
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import type { Logger, Plugin } from '../contracts/plugin.ts';
+import type { Logger, MetricSample, Plugin } from '../contracts/plugin.ts';
 import type { Events } from '../plugins/events.ts';
 import type { Registry } from '../plugins/registry.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
@@ -19,6 +19,7 @@ export interface WorkplaceOptions extends Pick<RepositoriesOptions, 'onStorageCa
   readonly loaded: LoadedConfig;
   readonly logger: Logger;
   readonly plugins?: readonly Plugin[];
+  readonly onMetric?: (sample: MetricSample) => void;
   /** See `OpenArchiveOptions.command`. */
   readonly command?: readonly string[];
   /** Fires when the archive is to stop. */

@@ -121,7 +121,12 @@ const TABLE = {
   ],
   CODEC_KEY: ['no configured key opens the object', false, 3, 'Add the identity to restore.identities in the config.'],
 
-  CHECK_FAILED: ['pgark check found what does not work', false, 1, 'Mend what the lines marked "failed" say.'],
+  CHECK_FAILED: [
+    '"pgark check" or "pgark plugins doctor" found what does not work',
+    false,
+    1,
+    'Mend what the lines marked "failed" say.',
+  ],
 
   REPOSITORY_FORMAT: [
     'the repository is of another format or not one',

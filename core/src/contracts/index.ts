@@ -25,7 +25,11 @@ export type {
 } from './hook.ts';
 export {
   API_VERSION,
+  type Clock,
   type Logger,
+  type MetricLabels,
+  type MetricSample,
+  type Metrics,
   type OptionsSchema,
   type Plugin,
   type PluginContext,

@@ -44,11 +44,48 @@ export interface Logger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void;
 }
 
-/** What a plugin is given beside its options. */
+/** The time, where a plugin asks for it: tests set their own. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+}
+
+export type MetricLabels = Readonly<Record<string, string>>;
+
+/**
+ * Where a plugin counts and measures. Whoever runs pgark may listen; if nobody does, a call does nothing at all.
+ *
+ * A name is `[a-z][a-z0-9_]*` with its unit at the end (`upload_seconds`, `sent_bytes`), and is the plugin's own: a listener gets it together with
+ * kind and name of the plugin. A name is used in one way only. A label has few values: no LSN, no file name, no id. No call throws.
+ */
+export interface Metrics {
+  /** Adds to a counter, which never falls; default 1. */
+  add(name: string, amount?: number, labels?: MetricLabels): void;
+  /** Sets a gauge. */
+  set(name: string, value: number, labels?: MetricLabels): void;
+  /** Puts a value into a histogram. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
+}
+
+/** What a plugin said to its {@link Metrics}. */
+export interface MetricSample {
+  readonly plugin: { readonly kind: PluginKind; readonly name: string };
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly name: string;
+  readonly value: number;
+  readonly labels: MetricLabels;
+}
+
+/** What a plugin is given beside its options: this and nothing else of pgark. */
 export interface PluginContext {
+  /** Its lines carry kind and name of the plugin. */
   readonly logger: Logger;
   /** The folder against which relative paths in options are resolved: that of the config file. */
   readonly directory: string;
+  /** Fires when all that the plugin was loaded for is cancelled. Each call has a signal of its own, which fires then too. */
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
   /** The keys that open encrypted objects (`restore.identities`): for codecs, when they decode. */
   readonly identities?: () => Promise<readonly Secret[]>;
 }

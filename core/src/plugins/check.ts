@@ -4,7 +4,9 @@ import type { Config, PluginSection } from '../config/config.ts';
 import type { Registry } from './registry.ts';
 
 /** Every plugin section of a config with the kind of plugin that belongs there. */
-function pluginSections(config: Config): readonly { readonly kind: PluginKind; readonly section: PluginSection }[] {
+export function pluginSections(
+  config: Config,
+): readonly { readonly kind: PluginKind; readonly section: PluginSection }[] {
   return [
     ...config.repositories.flatMap(({ storage, codecs }) => [
       { kind: 'storage' as const, section: storage },

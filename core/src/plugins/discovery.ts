@@ -18,8 +18,18 @@ export interface StaticManifest {
 export interface InstalledPlugin extends StaticManifest {
   readonly package: string;
   readonly version: string;
+  /** The versions of pgark that the package asks for beside it; absent if it does not say. */
+  readonly pgarkRange?: string;
   /** Folder of the package, links resolved. */
   readonly folder: string;
+}
+
+/** A package that says that it is a plugin, in a way that cannot be read. */
+export interface UnreadablePlugin {
+  readonly package: string;
+  readonly folder: string;
+  /** `the "kind" in it is "toaster"`. */
+  readonly reason: string;
 }
 
 /** What of a `package.json` matters here. */
@@ -28,6 +38,7 @@ export interface PackageJson {
   readonly version?: unknown;
   readonly exports?: unknown;
   readonly main?: unknown;
+  readonly peerDependencies?: unknown;
   readonly pgark?: unknown;
 }
 
@@ -47,16 +58,27 @@ export function moduleFolders(folder: string): readonly string[] {
 
 /** All plugins in reach of these folders; of several copies of a package the nearest. Sorted by kind and name. */
 export async function discover(folders: readonly string[]): Promise<readonly InstalledPlugin[]> {
-  const found = new Map<string, InstalledPlugin>();
+  return (await discoverAll(folders)).plugins;
+}
+
+/** As {@link discover}, with the packages that say wrongly that they are plugins. */
+export async function discoverAll(
+  folders: readonly string[],
+): Promise<{ readonly plugins: readonly InstalledPlugin[]; readonly unreadable: readonly UnreadablePlugin[] }> {
+  const found = new Map<string, InstalledPlugin | UnreadablePlugin>();
   for (const folder of new Set(folders.flatMap(moduleFolders))) {
     for (const name of await packageNames(folder)) {
       if (found.has(name)) continue;
-      const plugin = await readPlugin(join(folder, name));
+      const plugin = await readPlugin(join(folder, name), name);
       if (plugin !== undefined) found.set(name, plugin);
     }
   }
   const key = (plugin: InstalledPlugin): string => `${plugin.kind} ${plugin.name} ${plugin.package}`;
-  return [...found.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  const all = [...found.values()];
+  return {
+    plugins: all.filter((plugin) => 'kind' in plugin).sort((a, b) => (key(a) < key(b) ? -1 : 1)),
+    unreadable: all.filter((plugin) => 'reason' in plugin).sort((a, b) => (a.package < b.package ? -1 : 1)),
+  };
 }
 
 async function packageNames(folder: string): Promise<readonly string[]> {
@@ -78,16 +100,24 @@ async function entries(folder: string): Promise<readonly string[]> {
   }
 }
 
-async function readPlugin(folder: string): Promise<InstalledPlugin | undefined> {
+async function readPlugin(folder: string, name: string): Promise<InstalledPlugin | UnreadablePlugin | undefined> {
   const content = await readPackage(folder);
-  const manifest = content === undefined ? undefined : staticManifest(content);
-  if (content === undefined || manifest === undefined) return undefined;
-  const { name, version } = content;
+  if (content?.pgark === undefined) return undefined;
+  const manifest = staticManifest(content);
+  if (manifest === undefined) {
+    return { package: name, folder: await realpath(folder), reason: manifestProblem(content.pgark) };
+  }
+  return { ...manifest, ...packageFacts(content), folder: await realpath(folder) };
+}
+
+/** What a `package.json` says of the package itself. */
+export function packageFacts(content: PackageJson): Pick<InstalledPlugin, 'package' | 'version' | 'pgarkRange'> {
+  const { name, version, peerDependencies } = content;
+  const range = (peerDependencies as Readonly<Record<string, unknown>> | null | undefined)?.['pgark'];
   return {
-    ...manifest,
     package: String(name),
     version: typeof version === 'string' ? version : '',
-    folder: await realpath(folder),
+    ...(typeof range === 'string' ? { pgarkRange: range } : {}),
   };
 }
 
@@ -117,4 +147,16 @@ export function staticManifest(content: PackageJson): StaticManifest | undefined
   if (kind !== 'storage' && kind !== 'codec' && kind !== 'hook') return undefined;
   if (typeof name !== 'string' || typeof apiVersion !== 'number') return undefined;
   return { kind, name, apiVersion, ...(typeof suffix === 'string' ? { suffix } : {}) };
+}
+
+/** Why a "pgark" field is no manifest. */
+function manifestProblem(field: unknown): string {
+  if (typeof field !== 'object' || field === null) return 'it is not an object';
+  const { kind, name } = field as Readonly<Record<string, unknown>>;
+  if (kind !== 'storage' && kind !== 'codec' && kind !== 'hook') return `its kind is ${shown(kind)}`;
+  return typeof name === 'string' ? 'its apiVersion is not a number' : `its name is ${shown(name)}`;
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? 'not given' : JSON.stringify(value);
 }

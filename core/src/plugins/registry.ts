@@ -2,25 +2,21 @@
 import type { Codec } from '../contracts/codec.ts';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { Hook } from '../contracts/hook.ts';
-import { API_VERSION, type Logger, type Plugin, type PluginKind, type PluginKinds } from '../contracts/plugin.ts';
-import type { Secret } from '../contracts/secret.ts';
+import { API_VERSION, type Plugin, type PluginKind, type PluginKinds } from '../contracts/plugin.ts';
 import type { Storage } from '../contracts/storage.ts';
 import type { PluginSection } from '../config/config.ts';
+import { pluginContext, type ContextOptions } from './context.ts';
 import { discover, ownFolder, type InstalledPlugin } from './discovery.ts';
 import { checkInstance, checkPlugin, loadPlugin } from './loader.ts';
 import { prepareOptions } from './options.ts';
 import { resolvePlugin } from './resolve.ts';
 
-export interface RegistryOptions {
+export interface RegistryOptions extends ContextOptions {
   /** The config file's folder: plugins are looked for from here first, and relative paths are resolved against it. */
   readonly directory: string;
   readonly env: NodeJS.ProcessEnv;
-  readonly logger: Logger;
   /** Plugins that the embedding program brings itself; they come before installed ones. */
   readonly plugins?: readonly Plugin[];
-  /** Gives the keys that open encrypted objects, `restore.identities`. */
-  readonly identities?: () => Promise<readonly Secret[]>;
-  readonly signal?: AbortSignal;
 }
 
 /** Loads what a config names, lazily and once, and makes storages, codecs and hooks of it. */
@@ -130,13 +126,8 @@ export class Registry {
 
   async #create<Kind extends PluginKind>(kind: Kind, section: PluginSection): Promise<PluginKinds[Kind]> {
     const plugin = await this.plugin(kind, section.use);
-    const { directory, logger, identities } = this.#options;
     const options = await this.#prepare(plugin, section);
-    const instance = await plugin.create(options, {
-      directory,
-      logger,
-      ...(identities === undefined ? {} : { identities }),
-    });
+    const instance = await plugin.create(options, pluginContext(kind, plugin.name, this.#options));
     checkInstance(plugin, instance);
     return instance;
   }

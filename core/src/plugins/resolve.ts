@@ -3,7 +3,14 @@ import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
 import type { PluginKind } from '../contracts/plugin.ts';
-import { moduleFolders, readPackage, staticManifest, type PackageJson, type StaticManifest } from './discovery.ts';
+import {
+  moduleFolders,
+  packageFacts,
+  readPackage,
+  staticManifest,
+  type PackageJson,
+  type StaticManifest,
+} from './discovery.ts';
 
 export interface ResolvedPlugin {
   /** The package or the path, for messages. */
@@ -12,6 +19,8 @@ export interface ResolvedPlugin {
   readonly file: string;
   /** Of a package; a plain file has none. */
   readonly manifest?: StaticManifest;
+  /** Of a package: what else its `package.json` says, and its folder, links resolved. */
+  readonly package?: ReturnType<typeof packageFacts> & { readonly folder: string };
 }
 
 // From source the plugins of the workspace must be found as source too, whatever conditions the process was started with.
@@ -88,7 +97,12 @@ async function resolvePackage(folder: string, label: string, content: PackageJso
   const file = join(folder, entry);
   const manifest = staticManifest(content);
   try {
-    return { label, file: await realpath(file), ...(manifest === undefined ? {} : { manifest }) };
+    return {
+      label,
+      file: await realpath(file),
+      package: { ...packageFacts(content), folder: await realpath(folder) },
+      ...(manifest === undefined ? {} : { manifest }),
+    };
   } catch (error) {
     throw new ArchiveError(
       'PLUGIN_INVALID',

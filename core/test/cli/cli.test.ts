@@ -223,20 +223,47 @@ restore: { identities: [ hunter2, { env: ID } ] }
   });
 });
 
-describe('pgark plugins list', () => {
-  test('shows what is in reach and loads none of it', async () => {
+describe('pgark plugins', () => {
+  test('list shows what is in reach and what is named, and loads none of it', async () => {
+    const before = 'throw 1;';
     const cwd = place({
-      'conf/pgark.yaml': 'not: read',
-      ...pluginPackage('pgark-codec-mine', { name: 'mine', suffix: 'mine', before: 'throw 1;' }, 'conf/node_modules'),
+      'conf/pgark.yaml': CONFIG.replace('use: zstd', 'use: mine'),
+      ...pluginPackage('pgark-codec-mine', { name: 'mine', suffix: 'mine', before }, 'conf/node_modules'),
+      ...pluginPackage('pgark-hook-odd', { field: { kind: 'toaster' } }, 'conf/node_modules'),
     });
     const table = await runCli(['plugins', 'list', '--config', 'conf/pgark.yaml'], { cwd });
-    expect(table).toMatchObject({ code: 0, stderr: '' });
-    expect(table.stdout).toMatch(/^KIND +NAME +SUFFIX +PACKAGE +VERSION +API\n/);
-    expect(table.stdout).toMatch(/codec +mine +mine +pgark-codec-mine +1\.2\.3 +1\n/);
-    expect(table.stdout).toMatch(/storage +fs +- +@pgark\/storage-fs/);
-    const json = await runCli(['plugins', 'list', '--json'], { cwd });
-    expect(JSON.parse(json.stdout)).toContainEqual(
-      expect.objectContaining({ kind: 'codec', name: 'zstd', suffix: 'zst' }),
+    expect(table.code).toBe(0);
+    expect(table.stderr).toContain('pgark-hook-odd/package.json is no manifest: its kind is "toaster"');
+    expect(table.stdout).toMatch(/^KIND +NAME +SUFFIX +PACKAGE +VERSION +API +FOR PGARK +NAMED BY +FROM\n/);
+    expect(table.stdout).toMatch(
+      /codec +mine +mine +pgark-codec-mine +1\.2\.3 +1 +\^1\.0\.0 +repositories\[0\]\.codecs\[0\] +\/.*pgark-codec-mine\n/,
     );
+    expect(table.stdout).toMatch(/codec +zstd +zst +@pgark\/codec-zstd +\S+ +1 +\S+ +- /);
+    const json = await runCli(['plugins', 'list', '--json'], { cwd });
+    expect((JSON.parse(json.stdout) as { plugins: unknown }).plugins).toContainEqual(
+      expect.objectContaining({ kind: 'codec', name: 'zstd', suffix: 'zst', supported: true, namedBy: [] }),
+    );
+  });
+
+  test('list does not guess what a config names that cannot be read', async () => {
+    const cwd = place({ 'pgark.yaml': 'not: read' });
+    const table = await runCli(['plugins', 'list'], { cwd });
+    expect(table.code).toBe(0);
+    expect(table.stderr).toContain('it is not known which of them the config names');
+    expect(table.stdout).toMatch(/storage +fs .* \? /);
+  });
+
+  test('doctor has a line for each plugin, and fails when one does not work', async () => {
+    const cwd = place({ 'pgark.yaml': CONFIG.replace('use: zstd', 'use: brotli') });
+    const result = await runCli(['plugins', 'doctor'], { cwd });
+    expect(result.code).toBe(1);
+    expect(result.stdout).toMatch(/^ok +storage fs \(repositories\[0\]\.storage\): is loaded, and takes its options\n/);
+    expect(result.stdout).toMatch(
+      /failed +codec brotli \(repositories\[0\]\.codecs\[0\]\): codec "brotli" is not installed: .*\n +hint: Run "npm install @pgark\/codec-brotli"/,
+    );
+    // What this package brings is well.
+    expect(result.stdout.match(/^failed /gm)).toHaveLength(1);
+    expect(result.stdout).toMatch(/ok +codec @pgark\/codec-gzip: is loaded, and reads "\.gz"/);
+    expect(result.stderr).toContain('plugins do not work (brotli at repositories[0].codecs[0])');
   });
 });

@@ -3,10 +3,9 @@ import { GzipCodec } from '@pgark/codec-gzip';
 import { ZstdCodec } from '@pgark/codec-zstd';
 import memory from '@pgark/storage-memory';
 import { createHash } from 'node:crypto';
+import { testContext } from '@pgark/sdk/testing';
 import type { Codec } from '../../src/contracts/codec.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
-
-const say = (): void => undefined;
 
 export const zstd: Codec = new ZstdCodec({ level: 1 });
 export const gzip: Codec = new GzipCodec({ level: 1 });
@@ -19,7 +18,7 @@ export const CHAINS: readonly (readonly [string, readonly Codec[]])[] = [
 ];
 
 export async function memoryStorage(): Promise<Storage> {
-  return memory.create({}, { logger: { debug: say, info: say, warn: say, error: say }, directory: '/' });
+  return memory.create({}, testContext());
 }
 
 /** A source that can be read again. */

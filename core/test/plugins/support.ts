@@ -64,6 +64,7 @@ export function pluginPackage(name: string, plugin: FakePlugin = {}, folder = 'n
     version: '1.2.3',
     type: 'module',
     exports: plugin.exports ?? { '.': { types: './x.d.ts', default: './index.js' } },
+    peerDependencies: { pgark: '^1.0.0' },
     pgark: field,
   };
   return {

@@ -1,15 +1,13 @@
 /** A repository in memory for the tests of this folder. */
 import zstd from '@pgark/codec-zstd';
 import memory from '@pgark/storage-memory';
+import { testContext } from '@pgark/sdk/testing';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Codec } from '../../src/contracts/codec.ts';
-import type { Logger } from '../../src/contracts/plugin.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { Repository } from '../../src/repository/repository.ts';
 
-const say = (): void => undefined;
-const logger: Logger = { debug: say, info: say, warn: say, error: say };
-export const pluginContext = { logger, directory: '/' };
+export const pluginContext = testContext({ directory: '/' });
 
 export async function memoryStorage(): Promise<Storage> {
   return memory.create({}, pluginContext);

@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import agePlugin, { AgeCodec } from '@pgark/codec-age';
-import { Secret, type PluginContext } from '@pgark/sdk';
+import { Secret } from '@pgark/sdk';
 import { generateHybridIdentity, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterAll, describe, expect, test, vi } from 'vitest';
+import { testContext } from '@pgark/sdk/testing';
 import { makeHeader, openHeader } from '../src/header.ts';
 import { at, decode, encode, headerLength, source, textsOf } from './streams.ts';
 
@@ -28,7 +29,7 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 }
 
 const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
-const context: PluginContext = { directory: folder, logger };
+const context = testContext({ directory: folder, logger });
 
 /** The codec as the config makes it. */
 async function configured(section: Record<string, unknown>): Promise<AgeCodec> {

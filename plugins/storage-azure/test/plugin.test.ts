@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { API_VERSION, Secret } from '@pgark/sdk';
 import plugin from '@pgark/storage-azure';
 import { expect, test } from 'vitest';
-import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { testContext } from '@pgark/sdk/testing';
 import { SOURCE_FLAGS } from '../../../test/support/source-flags.ts';
 import { decodeMetadata, encodeMetadata } from '../src/metadata.ts';
 import { put } from './helpers.ts';
@@ -105,7 +105,7 @@ test('PLUGIN-01 neither the import nor create loads the client library, the firs
 test('a connection string that cannot be read is not quoted', async () => {
   const storage = await plugin.create(
     { connectionString: new Secret('AccountName=x;AccountKey'), container },
-    { directory: '/', logger: silentLogger },
+    testContext(),
   );
   await expect(put(storage, 'key')).rejects.toMatchObject({
     code: 'STORAGE_MISCONFIGURED',

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { API_VERSION } from '@pgark/sdk';
 import plugin from '@pgark/storage-fs';
 import { expect, test } from 'vitest';
-import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { testContext } from '@pgark/sdk/testing';
 import { keysOf, put } from './helpers.ts';
 import { temporaryFolder } from './processes.ts';
 
@@ -24,9 +24,9 @@ test('options are strict: a mode is octal text, and an unknown key is refused', 
 
 test("a relative path starts at the config file's folder, and creating opens nothing", async () => {
   const directory = temporaryFolder();
-  const storage = await plugin.create({ path: 'archive' }, { directory, logger: silentLogger });
+  const storage = await plugin.create({ path: 'archive' }, testContext({ directory }));
   await put(storage, 'key');
-  const same = await plugin.create({ path: `${directory}/archive` }, { directory: '/nowhere', logger: silentLogger });
+  const same = await plugin.create({ path: `${directory}/archive` }, testContext({ directory: '/nowhere' }));
   expect(await keysOf(same)).toEqual(['key']);
-  await plugin.create({ path: 'no/such/folder' }, { directory, logger: silentLogger });
+  await plugin.create({ path: 'no/such/folder' }, testContext({ directory }));
 });

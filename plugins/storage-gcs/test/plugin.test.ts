@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { API_VERSION, Secret } from '@pgark/sdk';
 import plugin from '@pgark/storage-gcs';
 import { expect, test } from 'vitest';
-import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { testContext } from '@pgark/sdk/testing';
 import { SOURCE_FLAGS } from '../../../test/support/source-flags.ts';
 
 test('the manifest says what package.json says', () => {
@@ -75,7 +75,7 @@ test('PLUGIN-01 PLUGIN-02 importing the plugin and creating a storage loads noth
 });
 
 test('creating opens nothing, and after close every call fails', async () => {
-  const storage = await plugin.create({ bucket: 'archive' }, { directory: '/', logger: silentLogger });
+  const storage = await plugin.create({ bucket: 'archive' }, testContext());
   await storage.close();
   await storage.close();
   await expect(storage.stat('key')).rejects.toMatchObject({ code: 'INTERNAL' });

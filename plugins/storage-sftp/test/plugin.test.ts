@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { API_VERSION, Secret } from '@pgark/sdk';
 import plugin from '@pgark/storage-sftp';
 import { expect, test } from 'vitest';
-import { silentLogger } from '../../../test/support/silent-logger.ts';
+import { testContext } from '@pgark/sdk/testing';
 
 test('the manifest says what package.json says', () => {
   const { pgark } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { pgark: unknown };
@@ -40,7 +40,7 @@ test('PLUGIN-01 importing loads no SSH library, PLUGIN-02 creating opens nothing
 test('whether a put refuses an existing object is known before there is a connection', async () => {
   const create = async (createOnly?: 'hardlink' | 'none'): Promise<boolean> => {
     const options = { host: 'h', user: 'u', path: 'p', ...(createOnly === undefined ? {} : { createOnly }) };
-    const storage = await plugin.create(options, { directory: '/', logger: silentLogger });
+    const storage = await plugin.create(options, testContext());
     return storage.capabilities.conditionalPut;
   };
   expect([await create(), await create('hardlink'), await create('none')]).toEqual([true, true, false]);

@@ -39,3 +39,4 @@ export {
 export { Random } from './storage/random.ts';
 export { runStorageClause, type StorageClauseResult } from './storage/run-clause.ts';
 export { STORAGE_CLAUSES } from './storage/storage-clauses.ts';
+export { testContext } from './test-context.ts';

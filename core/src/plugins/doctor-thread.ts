@@ -1,0 +1,61 @@
+/** The thread in which one plugin is looked at. It is started by doctor.ts and does nothing else. */
+import { setImmediate as turn } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { DoctorAnswer, DoctorWork } from './doctor.ts';
+import { Registry } from './registry.ts';
+
+const port = parentPort;
+if (port === null) throw new ArchiveError('INTERNAL', 'the thread of the doctor was started as a program');
+
+const { subject, directory, env } = workerData as DoctorWork;
+const say = (_: unknown, message: string): void => void process.stderr.write(`${message}\n`);
+const registry = new Registry({ directory, env, logger: { debug: say, info: say, warn: say, error: say } });
+
+async function look(): Promise<DoctorAnswer> {
+  const { kind, use, section } = subject;
+  const plugin = await registry.plugin(kind, use);
+  if (section !== undefined) {
+    await made(section);
+    return { state: 'ok', message: 'is loaded, and takes its options' };
+  }
+  if (kind !== 'codec') return { state: 'ok', message: 'is loaded' };
+  try {
+    await made({ use, options: {}, path: use, texts: [] });
+    return { state: 'ok', message: `is loaded, and reads ".${plugin.suffix}"` };
+  } catch (error) {
+    const { code, message } = told(error);
+    const hint = 'Name it among the codecs of a repository, with its options, where objects of it are to be read.';
+    const text = `does not read ".${plugin.suffix}" without options: ${message}`;
+    return { state: 'warning', ...(code === undefined ? {} : { code }), message: text, hint };
+  }
+}
+
+async function made(section: NonNullable<DoctorWork['subject']['section']>): Promise<void> {
+  if (subject.kind === 'codec') await registry.createCodec(section);
+  else if (subject.kind === 'hook') await (await registry.createHook(section)).close();
+  else await (await registry.createStorage(section)).close();
+}
+
+function told(error: unknown): DoctorAnswer {
+  if (isArchiveError(error)) {
+    const { code, message, hint } = error;
+    return { state: 'failed', code, message, hint };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    state: 'failed',
+    code: 'PLUGIN_INVALID',
+    message: `${subject.kind} ${subject.use} fails when it is made: ${message}`,
+    hint: 'Report it to the author of the plugin.',
+  };
+}
+
+void look()
+  .catch(told)
+  .then(async (answer) => {
+    // What the plugin began and did not wait for shows itself now.
+    await turn();
+    await turn();
+    port.postMessage(answer);
+  });
