@@ -51,11 +51,12 @@ function told(error: unknown): DoctorAnswer {
   };
 }
 
-void look()
-  .catch(told)
-  .then(async (answer) => {
-    // What the plugin began and did not wait for shows itself now.
-    await turn();
-    await turn();
-    port.postMessage(answer);
-  });
+async function main(): Promise<void> {
+  const answer = await look().catch(told);
+  // What the plugin began and did not wait for shows itself now.
+  await turn();
+  await turn();
+  port?.postMessage(answer);
+}
+
+void main();
