@@ -14,5 +14,5 @@ export function subjectOf(event: ArchiveEvent, template: string = DEFAULT_SUBJEC
   const status = condition?.state === 'closed' ? 'recovered' : severity;
   const values: Readonly<Record<string, string>> = { cluster, host, name, severity, status, summary };
   const text = oneLine(template.replaceAll(/\{(\w+)\}/g, (whole, key: string) => values[key] ?? whole));
-  return text.length > LONGEST ? `${text.slice(0, LONGEST - 3)}...` : text;
+  return text.length > LONGEST ? `${text.slice(0, LONGEST - 3).replace(/[\uD800-\uDBFF]$/, '')}...` : text;
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
+import { SMTPServer, type SMTPServerOptions, type SMTPServerSession } from 'smtp-server';
 import { afterAll, beforeAll, onTestFinished } from 'vitest';
 import { CertificateAuthority } from '../../../test/support/certificates.ts';
 
@@ -14,7 +14,7 @@ export interface ReceivedMail {
   readonly secure: boolean;
   readonly user: string | undefined;
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** Decoded, if it is quoted-printable. */
+  /** Decoded, unless it has parts. */
   readonly body: string;
 }
 
@@ -23,6 +23,7 @@ export interface MailServer {
   readonly mails: readonly ReceivedMail[];
   /** Connections that are open now. */
   readonly connections: () => number;
+  readonly close: () => Promise<void>;
 }
 
 /** What a server answers: `[450, 'try later']`, or nothing for yes. */
@@ -31,6 +32,8 @@ export type Answer = readonly [code: number, text: string] | undefined;
 export interface MailServerOptions {
   readonly settings?: SMTPServerOptions;
   readonly onLogin?: (user: string, password: string) => Answer;
+  /** Asked when a mail begins to come. */
+  readonly onSender?: () => 'cut' | undefined;
   readonly onRecipient?: (address: string) => Answer;
   readonly onMail?: () => Answer | Promise<Answer>;
 }
@@ -62,9 +65,22 @@ afterAll(() => rmSync(certificates().folder, { recursive: true, force: true }));
 
 /** Starts a server; it ends with the test. */
 export async function mailServer(options: MailServerOptions = {}): Promise<MailServer> {
-  const { settings = {}, onLogin, onRecipient, onMail } = options;
+  const { settings = {}, onLogin, onSender, onRecipient, onMail } = options;
   const mails: ReceivedMail[] = [];
   const { key, cert } = certificates();
+  const take = async (raw: string, session: SMTPServerSession): Promise<Error | undefined> => {
+    const answer = await onMail?.();
+    const { mailFrom, rcptTo } = session.envelope;
+    if (answer !== undefined) return refusal(answer);
+    mails.push({
+      from: mailFrom === false ? '' : mailFrom.address,
+      to: rcptTo.map(({ address }) => address),
+      secure: session.secure,
+      user: session.user as string | undefined,
+      ...parsed(raw),
+    });
+    return undefined;
+  };
   const server = new SMTPServer({
     key,
     cert,
@@ -72,39 +88,32 @@ export async function mailServer(options: MailServerOptions = {}): Promise<MailS
     authOptional: onLogin === undefined,
     closeTimeout: 100,
     ...settings,
-    onAuth: ({ username, password }, _session, done) => {
+    onAuth: ({ username, password }, _session, respond) => {
       const answer = onLogin?.(username ?? '', password ?? '');
-      done(refusal(answer) ?? null, answer === undefined ? { user: username } : undefined);
+      respond(refusal(answer) ?? null, answer === undefined ? { user: username } : undefined);
     },
-    onRcptTo: ({ address }, _session, done) => done(refusal(onRecipient?.(address))),
-    onData: (stream, session, done) => {
+    onMailFrom: (_, session, respond) => {
+      if (onSender?.() === 'cut')
+        for (const one of server.connections) if (one.id === session.id) one._socket.destroy();
+      respond();
+    },
+    onRcptTo: ({ address }, _session, respond) => respond(refusal(onRecipient?.(address))),
+    onData: (stream, session, respond) => {
       let raw = '';
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => (raw += text));
-      stream.on('end', () => {
-        void Promise.resolve(onMail?.()).then((answer) => {
-          if (answer === undefined) {
-            const { mailFrom, rcptTo } = session.envelope;
-            mails.push({
-              from: mailFrom === false ? '' : mailFrom.address,
-              to: rcptTo.map(({ address }) => address),
-              secure: session.secure,
-              user: session.user as string | undefined,
-              ...parsed(raw),
-            });
-          }
-          done(refusal(answer));
-        });
-      });
+      stream.on('end', () => void take(raw, session).then(respond));
     },
   });
   server.on('error', () => undefined); // a client that leaves is part of the tests
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
+  const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
+  onTestFinished(close);
   return {
     port: (server.server.address() as AddressInfo).port,
     mails,
     connections: () => server.connections.size,
+    close,
   };
 }
 
@@ -120,7 +129,9 @@ function parsed(raw: string): Pick<ReceivedMail, 'headers' | 'body'> {
     return [name, value] as const;
   });
   const body = raw.slice(end + 4);
-  return { headers, body: raw.includes('quoted-printable') ? unquoted(body) : body };
+  const encoding = headers.find(([name]) => name === 'Content-Transfer-Encoding')?.[1];
+  if (encoding === 'base64') return { headers, body: Buffer.from(body, 'base64').toString() };
+  return { headers, body: encoding === 'quoted-printable' ? unquoted(body) : body };
 }
 
 function unquoted(text: string): string {

@@ -1,4 +1,4 @@
-import { EVENT_NAMES, exampleEvent, Secret, type ArchiveEvent } from '@pgark/sdk';
+import { exampleEvent, Secret, type ArchiveEvent } from '@pgark/sdk';
 import { testContext } from '@pgark/sdk/testing';
 import { describe, expect, test, vi } from 'vitest';
 import plugin, { SmtpHook, type SmtpHookOptions } from '../src/index.ts';
@@ -99,13 +99,10 @@ message    repository primary: no space left on the storage
     expect(JSON.parse(text)).toEqual(failed);
   });
 
-  test('HOOK-05 every event is taken, also one of a later version', async () => {
-    const server = await mailServer();
-    const events = EVENT_NAMES.map((name) => exampleEvent(name) as ArchiveEvent);
-    const later = { ...failed, name: 'moon.full', summary: 'the moon is full', data: { phase: { part: 1 }, list: [] } };
-    for (const event of [...events, later as unknown as ArchiveEvent]) await hookFor(server).handle(event, { signal });
-    expect(server.mails).toHaveLength(events.length + 1);
-    expect(server.mails.at(-1)?.body).toMatch(/^the moon is full\r\n[^]*phase +\{"part":1\}\r\nlist +none\r\n$/);
+  test('HOOK-05 an event of a later version is told by its summary and its data', async () => {
+    const event = { ...failed, name: 'moon.full', summary: 'the moon is full', data: { phase: { part: 1 }, list: [] } };
+    const mail = await sent(await mailServer(), event as unknown as ArchiveEvent);
+    expect(mail.body).toMatch(/^the moon is full\r\n[^]*phase +\{"part":1\}\r\nlist +none\r\n$/);
   });
 
   test('HOOK-06 no text of an event begins a header, adds a recipient or leaves its line', async () => {
@@ -114,7 +111,12 @@ message    repository primary: no space left on the storage
     const clean = await sent(server, failed);
     const event = {
       ...failed,
-      ...{ id: evil, name: evil, cluster: evil, host: evil, severity: evil, summary: evil },
+      id: evil,
+      name: evil,
+      cluster: evil,
+      host: evil,
+      severity: evil,
+      summary: evil,
       condition: { key: evil, state: 'open' },
       data: { [evil]: evil, list: [evil] },
     } as unknown as ArchiveEvent;
@@ -170,7 +172,10 @@ describe('the connection', () => {
       onLogin: () => [535, `no: ${echoes.join(' ')}`],
     });
     const error: unknown = await sent(server, failed, {
-      ...{ tls: 'starttls', caFile: 'ca.crt', user: 'pgark', password: new Secret(wrong) },
+      tls: 'starttls',
+      caFile: 'ca.crt',
+      user: 'pgark',
+      password: new Secret(wrong),
     }).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'HOOK_REJECTED', retriable: false, details: { responseCode: 535 } });
     expect((error as Error).message).toContain('[redacted]');
