@@ -1,5 +1,7 @@
-import type { ArchiveEvent } from '@pgark/sdk';
-import { oneLine } from './one-line.ts';
+import { oneLine, type ArchiveEvent } from '@pgark/sdk';
+
+/** Characters of one fact: a mail is read by people. */
+const LONGEST = 10_000;
 
 type Row = readonly [name: string, value: string];
 
@@ -16,10 +18,10 @@ export function bodyOf(event: ArchiveEvent): string {
     ['id', id],
   ];
   const data = Object.entries(event.data).map(([key, value]): Row => [key, valueText(value)]);
-  const width = Math.max(...[...facts, ...data].map(([key]) => oneLine(key).length));
+  const width = Math.max(...[...facts, ...data].map(([key]) => oneLine(key, LONGEST).length));
   const table = (rows: readonly Row[]): string =>
-    rows.map(([key, value]) => `${oneLine(key).padEnd(width)}  ${oneLine(value)}\n`).join('');
-  return `${oneLine(summary)}\n\n${table(facts)}${data.length === 0 ? '' : `\n${table(data)}`}`;
+    rows.map(([key, value]) => `${oneLine(key, LONGEST).padEnd(width)}  ${oneLine(value, LONGEST)}\n`).join('');
+  return `${oneLine(summary, LONGEST)}\n\n${table(facts)}${data.length === 0 ? '' : `\n${table(data)}`}`;
 }
 
 function conditionText({ key, state, repeated = 0 }: NonNullable<ArchiveEvent['condition']>): string {

@@ -1,12 +1,14 @@
 /** From an event to a mail. */
 import { createHash } from 'node:crypto';
-import type { ArchiveEvent } from '@pgark/sdk';
+import { oneLine, type ArchiveEvent } from '@pgark/sdk';
 import type { SendMailOptions } from 'nodemailer';
 import { parseAddress, type Address } from './address.ts';
 import { bodyOf } from './body.ts';
-import { oneLine } from './one-line.ts';
 import type { SmtpHookOptions } from './options.ts';
 import { subjectOf } from './subject.ts';
+
+/** Characters of what a header says of the event. */
+const MOST_OF_HEADER = 200;
 
 /**
  * The mail of an event, to these recipients.
@@ -31,10 +33,10 @@ export function messageOf(event: ArchiveEvent, options: SmtpHookOptions, to: rea
     headers: {
       // Out-of-office answers to it would go to a mailbox that nobody reads: RFC 3834.
       'Auto-Submitted': 'auto-generated',
-      'X-Pgark-Event': oneLine(event.name),
-      'X-Pgark-Event-Id': oneLine(event.id),
-      'X-Pgark-Severity': oneLine(event.severity),
-      'X-Pgark-Cluster': oneLine(cluster),
+      'X-Pgark-Event': oneLine(event.name, MOST_OF_HEADER),
+      'X-Pgark-Event-Id': oneLine(event.id, MOST_OF_HEADER),
+      'X-Pgark-Severity': oneLine(event.severity, MOST_OF_HEADER),
+      'X-Pgark-Cluster': oneLine(cluster, MOST_OF_HEADER),
     },
     text: bodyOf(event),
     attachments: attachJson

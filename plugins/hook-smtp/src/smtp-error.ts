@@ -1,6 +1,8 @@
-import { ArchiveError, type Secret } from '@pgark/sdk';
+import { ArchiveError, oneLine, type Secret } from '@pgark/sdk';
 import type { NodemailerError } from 'nodemailer';
-import { oneLine } from './one-line.ts';
+
+/** Characters of what the server said. */
+const LONGEST = 500;
 
 export interface FailureOptions {
   /** `mail.example.com:587`. */
@@ -15,7 +17,7 @@ export interface FailureOptions {
  */
 export function mailFailure(error: unknown, options: FailureOptions): ArchiveError {
   const { message, code, responseCode, permanent } = error as Partial<NodemailerError>;
-  const text = withoutSecrets(oneLine(message ?? String(error)), options);
+  const text = oneLine(withoutSecrets(message ?? String(error), options), LONGEST);
   // Without TLS the mail was never offered, and who answered may not be the server.
   const rejected = permanent === true && code !== 'ETLS';
   return new ArchiveError(
@@ -40,7 +42,7 @@ function hintOf(code: string | undefined): string {
 function withoutSecrets(text: string, { user, password }: FailureOptions): string {
   if (password === undefined) return text;
   const value = password.reveal();
-  const forms = [value, oneLine(value), base64(value), base64(`\0${user ?? ''}\0${value}`)];
+  const forms = [value, base64(value), base64(`\0${user ?? ''}\0${value}`)];
   return forms.filter((form) => form !== '').reduce((left, form) => left.replaceAll(form, '[redacted]'), text);
 }
 

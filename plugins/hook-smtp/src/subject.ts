@@ -1,5 +1,4 @@
-import type { ArchiveEvent } from '@pgark/sdk';
-import { oneLine } from './one-line.ts';
+import { oneLine, type ArchiveEvent } from '@pgark/sdk';
 
 /** What a subject may name, in braces. `status` is the severity, or `recovered` where a condition ends. */
 export const PLACEHOLDERS: ReadonlySet<string> = new Set(['cluster', 'host', 'name', 'severity', 'status', 'summary']);
@@ -13,6 +12,8 @@ export function subjectOf(event: ArchiveEvent, template: string = DEFAULT_SUBJEC
   const { cluster, host, name, severity, summary, condition } = event;
   const status = condition?.state === 'closed' ? 'recovered' : severity;
   const values: Readonly<Record<string, string>> = { cluster, host, name, severity, status, summary };
-  const text = oneLine(template.replaceAll(/\{(\w+)\}/g, (whole, key: string) => values[key] ?? whole));
-  return text.length > LONGEST ? `${text.slice(0, LONGEST - 3).replace(/[\uD800-\uDBFF]$/, '')}...` : text;
+  return oneLine(
+    template.replaceAll(/\{(\w+)\}/g, (whole, key: string) => values[key] ?? whole),
+    LONGEST,
+  );
 }
