@@ -1,5 +1,5 @@
 import type { Hook, Logger, Plugin } from '@pgark/sdk';
-import { silentLogger } from './silent-logger.ts';
+import { testContext } from '@pgark/sdk/testing';
 
 /** What is wrong with options, as `path: message`; undefined when nothing is. */
 export async function optionFaults<Options>(
@@ -18,5 +18,5 @@ export async function configuredHook<Options>(
 ): Promise<Hook> {
   const result = await plugin.options['~standard'].validate(options);
   if (result.issues !== undefined) throw new Error(result.issues.map(({ message }) => message).join('\n'));
-  return plugin.create(result.value, { directory: '/', logger: silentLogger, ...context });
+  return plugin.create(result.value, testContext({ directory: '/', ...context }));
 }
