@@ -25,7 +25,11 @@ export default defineConfig({
         ssr: source,
         test: {
           name: 'unit',
-          include: ['{core,sdk,plugins/*}/test/**/*.test.ts', 'test/{conformance,docs,golden}/**/*.test.ts'],
+          include: [
+            '{core,sdk,sdk/create-pgark-plugin,plugins/*}/test/**/*.test.ts',
+            'test/{conformance,docs,golden}/**/*.test.ts',
+          ],
+          exclude: ['test/docs/plugin-author/**'],
           execArgv: [...SOURCE_FLAGS],
           env,
           maxWorkers: WORKERS.unit,
@@ -37,7 +41,7 @@ export default defineConfig({
         ssr: source,
         test: {
           name: 'integration',
-          include: ['test/{integration,faults}/**/*.test.ts'],
+          include: ['test/{integration,faults,docs/plugin-author}/**/*.test.ts'],
           execArgv: [...SOURCE_FLAGS],
           env,
           maxWorkers: WORKERS.integration,
