@@ -1,10 +1,9 @@
 /** Runs docs/tutorial/first-archive.md as it is printed, against a server with the usual access rules. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { readPage, type Block } from '../docs/pages.ts';
+import { expectPrinted, runBlocks, shellBlocks } from '../docs/page-script.ts';
+import { readPage } from '../docs/pages.ts';
 import { freePort } from '../support/free-port.ts';
 import { serverUser } from '../support/binaries.ts';
 import { CLI } from '../support/cli.ts';
@@ -23,7 +22,7 @@ test.skipIf(tool('psql') === undefined)(
   `the tutorial does what it says (${MISSING})`,
   async () => {
     const { blocks } = readPage('docs/tutorial/first-archive.md');
-    const scripts = blocks.filter(({ language, mark }) => language === 'sh' && mark?.startsWith('not run') !== true);
+    const scripts = shellBlocks(blocks);
     expect(scripts.length).toBeGreaterThan(10);
     const server = await usualServer();
     const { home, path } = machine();
@@ -33,25 +32,18 @@ test.skipIf(tool('psql') === undefined)(
         run(server.major, 'pg_ctl', ['-D', data, '-m', 'immediate', 'stop']);
     });
 
-    const values = { PGHOST: server.folder, PGPORT: String(server.port), RESTORED_PORT: String(await freePort()) };
-    const { code, output } = await shell(script(scripts, values), { home, path });
-    const printed = outputs(output);
-    expect(code, output).toBe(0);
-    expect(printed).toHaveLength(scripts.length);
-
-    // What stands below a block of commands was printed by it.
-    for (const [index, block] of scripts.entries()) {
-      const next = blocks[blocks.indexOf(block) + 1];
-      if (next?.language !== 'text') continue;
-      const actual = new Set((printed[index] ?? '').replaceAll(home, HOME_IN_PAGE).split('\n').map(withoutNumbers));
-      const shown = next.text.split('\n').filter((line) => line.trim() !== '...');
+    const printed = await runBlocks(scripts, {
+      values: { PGHOST: server.folder, PGPORT: String(server.port), RESTORED_PORT: String(await freePort()) },
+      cwd: home,
+      env: { HOME: home, PATH: path, NODE_NO_WARNINGS: '1' },
+      user: serverUser(),
+      onStart: (end) => cleanup.push(end),
+    });
+    expectPrinted(blocks, scripts, printed, {
+      clean: (text) => text.replaceAll(home, HOME_IN_PAGE),
       // The line for pg_hba.conf is to be written, not read.
-      if (/^host\s/.test(next.text)) continue;
-      expect(
-        shown.filter((line) => !actual.has(withoutNumbers(line))),
-        `line ${next.line}, printed was:\n${printed[index]}`,
-      ).toEqual([]);
-    }
+      isInput: ({ text }) => /^host\s/.test(text),
+    });
     expect(printed.join('')).toMatch(/answer[^]*42[^]*recovery stopping before commit/);
     expect(await server.value('SELECT count(*) FROM pg_replication_slots')).toBe('0');
     expect(await server.value(`SELECT count(*) FROM pg_roles WHERE rolname = 'pgark'`)).toBe('0');
@@ -87,58 +79,4 @@ function machine(): { readonly home: string; readonly path: string } {
   symlinkSync(tool('psql') ?? '', join(bin, 'psql'));
   giveToServer(bin);
   return { home, path: `${bin}:/usr/bin:/bin` };
-}
-
-const BORDER = '--- block ';
-
-/** One script: what a reader types, with the values of the reader's machine. */
-function script(scripts: readonly Block[], values: Readonly<Record<string, string>>): string {
-  let text = scripts.map((block, index) => `echo '${BORDER}${index}'\n${block.text}`).join('');
-  for (const [name, value] of Object.entries(values)) {
-    const line = new RegExp(`^export ${name}=\\S+`, 'm');
-    expect(text).toMatch(line);
-    text = text.replace(line, `export ${name}='${value}'`);
-  }
-  return text;
-}
-
-/** Runs a script as the user of the server, in a process group of its own. */
-async function shell(
-  text: string,
-  { home, path }: { readonly home: string; readonly path: string },
-): Promise<{ readonly code: number | null; readonly output: string }> {
-  const child = spawn('/bin/sh', ['-eu', '-c', `exec 2>&1\n${text}`], {
-    ...serverUser(),
-    cwd: home,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { HOME: home, PATH: path, LC_ALL: 'C', TZ: 'UTC', NODE_NO_WARNINGS: '1' },
-  });
-  const ended = once(child, 'close');
-  cleanup.push(() => {
-    try {
-      process.kill(-(child.pid ?? 0), 'SIGKILL');
-    } catch {
-      // All of it has ended, as it should.
-    }
-  });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-  const [code] = (await ended) as [number | null];
-  return { code, output };
-}
-
-/** What each block printed. */
-function outputs(output: string): readonly string[] {
-  return output.split(new RegExp(`^${BORDER}\\d+\n`, 'm')).slice(1);
-}
-
-/** A line with what differs from run to run taken out: numbers with their units, ids, the width of columns. */
-function withoutNumbers(line: string): string {
-  return line
-    .replaceAll(/\b[0-9A-F]+\/[0-9A-F]+\b/g, '#')
-    .replaceAll(/\b\d[\dA-Za-z:.+-]*(?: (?:B|KiB|MiB|ms|s)\b)?/g, '#')
-    .replaceAll(/-{2,}/g, '--')
-    .replaceAll(/ +/g, ' ')
-    .trim();
 }
