@@ -100,6 +100,7 @@ export function expectPrinted(
 function withoutNumbers(line: string): string {
   return line
     .replaceAll(/\b[0-9A-F]+\/[0-9A-F]+\b/g, '#')
+    .replaceAll(/\b[0-9a-f]{32}\b/g, '#')
     .replaceAll(/\b\d[\dA-Za-z:.+-]*(?: (?:B|KiB|MiB|ms|s)\b)?/g, '#')
     .replaceAll(/-{2,}/g, '--')
     .replaceAll(/ +/g, ' ')

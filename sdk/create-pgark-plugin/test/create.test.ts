@@ -83,7 +83,10 @@ describe('a plugin is written', () => {
     const written = json(join(directory, 'package.json'));
     const root = json(join(PROJECT, 'package.json'));
     const core = json(join(PROJECT, 'core/package.json'));
-    const pgark = `^${String(core['version'] as unknown)}`;
+    const { version } = JSON.parse(readFileSync(join(PROJECT, 'core/package.json'), 'utf8')) as {
+      readonly version: string;
+    };
+    const pgark = `^${version}`;
     expect(written['peerDependencies']).toEqual({ '@pgark/sdk': pgark, pgark });
     expect(written['dependencies']).toEqual({ zod: core['dependencies']?.['zod'] });
     for (const name of ['@types/node', 'typescript', 'vitest']) {

@@ -118,3 +118,17 @@ export function pack(folders: readonly string[], destination: string): void {
 function isTypes(path: string): boolean {
   return !/\.[^./]+$/.test(path) || /\.d\.ts(?:\.map)?$/.test(path);
 }
+
+/** Those of the names that a module in `folder` can import and that export something, by this Node. */
+export function importable(
+  names: readonly string[],
+  folder: string,
+  node: string = process.execPath,
+): readonly string[] {
+  const code = `
+    for (const name of ${JSON.stringify(names)}) {
+      if (Object.keys(await import(name)).length > 0) console.log(name);
+    }`;
+  const output = execute(node, ['--input-type=module', '--eval', code], { cwd: folder, env: cleanEnv() });
+  return output.trim().split('\n');
+}

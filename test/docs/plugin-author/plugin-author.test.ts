@@ -11,7 +11,7 @@ import { PostgresServer, removeFolder, run, temporaryFolder } from '../../suppor
 import { MISSING, tool } from '../../support/tools.ts';
 import { expectPrinted, runBlocks, shellBlocks } from '../page-script.ts';
 import { PROJECT, readPage, type Block } from '../pages.ts';
-import { cleanEnv, execute, pack, pathOutside, registry, type Registry } from './packages.ts';
+import { cleanEnv, execute, importable, pack, pathOutside, registry, type Registry } from './packages.ts';
 
 const PAGE = readPage('docs/tutorial/write-a-plugin.md');
 /** From this line on the page is for the user of PostgreSQL. */
@@ -79,6 +79,40 @@ describe('write-a-plugin.md', () => {
     execute('npm', ['run', 'types'], { cwd: plugin, env: cleanEnv(env) });
     const known = PAGE.blocks.filter(({ language }) => language === 'ts').length;
     expect(shown.length + compiled.length).toBe(known);
+  });
+
+  test.for(['codec', 'hook'])(
+    '"npm create pgark-plugin %s" passes its suite at once',
+    { timeout: 300_000 },
+    async (kind, { skip }) => {
+      const { env } = needed(skip);
+      const own = join(home, kind);
+      mkdirSync(own);
+      execute('npm', ['install', join(places.PACKAGES, 'create-pgark-plugin-0.1.0.tgz')], {
+        cwd: own,
+        env: cleanEnv(env),
+      });
+      execute('npm', ['create', 'pgark-plugin', kind, 'mine', '--', '--directory', 'mine'], {
+        cwd: own,
+        env: cleanEnv(env),
+      });
+      // What it needs is installed already.
+      symlinkSync(join(plugin, 'node_modules'), join(own, 'mine', 'node_modules'));
+      for (const script of ['types', 'build', 'test']) {
+        const output = execute('npm', ['run', script], {
+          cwd: join(own, 'mine'),
+          env: cleanEnv({ NO_COLOR: '1', ...env }),
+        });
+        if (script === 'test') expect(output).toMatch(/Tests {2}[2-9]\d passed/);
+      }
+      expect(importable([`pgark-${kind}-mine`], join(own, 'mine'))).toEqual([`pgark-${kind}-mine`]);
+    },
+  );
+
+  test('all entries of what was installed can be imported', ({ skip }) => {
+    needed(skip);
+    const entries = ['pgark', 'pgark/contracts', '@pgark/sdk', 'pgark-storage-shelf', '@pgark/codec-zstd'];
+    expect(importable(entries, join(places.WORK, 'archive'))).toEqual(entries);
   });
 
   test.skipIf(tool('psql') === undefined)(
