@@ -43,8 +43,9 @@ export class Proxy {
         else void this.#drip(from, to, pace);
         from.on('error', () => undefined); // both ends are cut on purpose
         from.on('close', () => {
-          to.destroy();
-          this.#pairs.delete(pair);
+          // What came before an orderly end still drips.
+          if (pace === undefined || !from.readableEnded || this.#stalled) to.destroy();
+          if (to.destroyed) this.#pairs.delete(pair);
         });
       }
       if (this.#stalled) this.stall();

@@ -37,5 +37,13 @@ export function foreignStreams(own: Uint8Array, content: Uint8Array): readonly (
     ['an age file of a header only', Buffer.from(AGE)],
     ...MAGIC.map(([what, hex]) => [what, Buffer.concat([Buffer.from(hex, 'hex'), content])] as const),
   ];
-  return samples.filter(([, bytes]) => Buffer.compare(bytes.subarray(0, 2), own.subarray(0, 2)) !== 0);
+  return samples.filter(([, bytes]) => {
+    if (isZlib(own) && isZlib(bytes)) return false;
+    return Buffer.compare(bytes.subarray(0, 2), own.subarray(0, 2)) !== 0;
+  });
+}
+
+/** By its two bytes of header (RFC 1950, 2.2), of which the second depends on the level. */
+function isZlib([first = 0, second = 0]: Uint8Array): boolean {
+  return (first & 0x0f) === 8 && (first * 256 + second) % 31 === 0;
 }

@@ -1,0 +1,13 @@
+#!/bin/sh
+# sh run.sh [FOLDER]: everything that comes of it goes into a folder, by default a new one in /tmp. See README.md.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=${1:-$(mktemp -d)}
+cp "$here/pgark.yaml" "$work"
+cd "$work"
+mkdir repository spool
+
+. "$here/../story.sh"
+story
+
+echo "see $work"
