@@ -36,6 +36,8 @@ export interface PlanRestoreCall extends LongCall<RestoreCallProgress>, ChosenRe
   readonly asOf?: Date;
   /** Old location or OID of a tablespace to its new location. */
   readonly tablespaces?: ReadonlyMap<string, string>;
+  /** Whether the recovery may create tablespaces in folders that hold files of a cluster. Default `refuse`. */
+  readonly newTablespaces?: 'refuse' | 'allow';
 }
 
 export interface RestoreCall extends PlanRestoreCall {
@@ -164,6 +166,7 @@ function planOptions(call: PlanRestoreCall): Omit<PlanOptions, 'repositories'> {
     action,
     standby,
     ...(call.tablespaces === undefined ? {} : { tablespaces: call.tablespaces }),
+    ...(call.newTablespaces === undefined ? {} : { newTablespaces: call.newTablespaces }),
     ...(call.directory === undefined ? {} : { directory: call.directory }),
     ...(call.backup === undefined ? {} : { backup: call.backup }),
     ...(call.systemId === undefined ? {} : { systemId: call.systemId }),

@@ -1,16 +1,14 @@
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { formatLsn, parseLsn } from '../postgres/lsn.ts';
-import type { WalRecord } from '../postgres/wal-record-data.ts';
+import { formatLsn } from '../postgres/lsn.ts';
+import { findNewTablespaces, type NewTablespace } from '../restore/new-tablespaces.ts';
 import type { RestorePlan } from '../restore/plan-types.ts';
-import { findRecord } from '../restore/wal-scan.ts';
 
 /**
  * Reads the WAL of a plan and refuses it when replaying it would write outside of the folder of the drill.
  *
  * Tablespaces of the backup are mapped into that folder. One that was created later is not: its record names the folder on the old
- * server, and the replay links and writes to it (PostgreSQL source: `tblspc_redo`). On the host of that server these are its own live
- * files.
+ * server, and the replay links and writes to it. On the host of that server these are its own live files.
  *
  * Errors: `DRILL_INCONCLUSIVE`; those of reading the WAL, which is damaged then.
  */
@@ -19,24 +17,21 @@ export async function refuseOutsideTablespaces(
   options: CallOptions & { readonly onSegment?: (name: string, number: number) => void },
 ): Promise<void> {
   let read = 0;
-  const isBeyond = (record: WalRecord): boolean =>
-    (target.kind === 'time' && record.kind === 'commit' && record.micros > target.micros) ||
-    (goal !== undefined && record.lsn > goal.lsn && record.lsn > parseLsn(backup.stopLsn));
-  const found = await findRecord(
-    wal.pieces,
-    {
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-      segmentSize: backup.segmentSize,
-      systemId,
-      from: parseLsn(backup.startLsn),
-      onSegment: (name) => options.onSegment?.(name, ++read),
-    },
-    (record) => (record.kind === 'tablespace' && record.location !== '') || isBeyond(record),
-  );
-  if (found?.kind !== 'tablespace') return;
+  const found: NewTablespace[] = [];
+  await findNewTablespaces(wal.pieces, {
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    systemId,
+    backup,
+    target,
+    goal,
+    onFound: (one) => found.push(one) > 0,
+    onSegment: (name) => options.onSegment?.(name, ++read),
+  });
+  const [first] = found;
+  if (first === undefined) return;
   throw new ArchiveError(
     'DRILL_INCONCLUSIVE',
-    `tablespace ${found.oid} was created after backup ${backup.id}, at ${formatLsn(found.lsn)}: replaying that would write to ${found.location}`,
+    `tablespace ${first.oid} was created after backup ${backup.id}, at ${formatLsn(first.lsn)}: replaying that would write to ${first.location}`,
     {
       hint: 'Take a new backup, whose tablespaces are all mapped into the folder of the drill, or choose an earlier target.',
     },

@@ -13,6 +13,7 @@ import { planFolders, type FolderOptions } from './folders.ts';
 import { resolveGoal, type Goal, type Resolved } from './goal.ts';
 import { findLacking } from './lacking-objects.ts';
 import { readLineage, type Lineage } from './lineage.ts';
+import { outsideFolders } from './new-tablespaces.ts';
 import type { PlanContext } from './plan-context.ts';
 import type { PlanProblem, RestorePlan } from './plan-types.ts';
 import { promotionProblem } from './promotion.ts';
@@ -40,6 +41,11 @@ export interface PlanOptions extends FolderOptions, CallOptions {
   readonly systemId?: string;
   /** `receive.spool`: WAL that was received but not shipped. */
   readonly spool?: string;
+  /**
+   * With a directory the plan refuses WAL that creates tablespaces in folders which hold files of a cluster on this host: that cluster would be
+   * damaged. `allow` does not look. Default `refuse`.
+   */
+  readonly newTablespaces?: 'refuse' | 'allow';
   /** Told of the repositories that answer before a backup is chosen: a lease from then on keeps what is chosen. */
   readonly onSources?: (repositories: readonly Repository[]) => Promise<void>;
   /** Told what is being read, for a search through much WAL. */
@@ -106,6 +112,14 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   const blocked = promotes ? await promotionProblem(base.archive, lineage.timeline, cancel) : undefined;
   const damaged = await damagedPieces(run.pieces, sources.repositories, context);
   const folders = await planFolders(backup, options);
+  const looks = options.directory !== undefined && options.newTablespaces !== 'allow';
+  const outside = looks
+    ? await outsideFolders({
+        ...cancel,
+        ...{ systemId, backup, target, goal, pieces, onLine, tablespaces: folders.tablespaces },
+        onSegment: (name) => context.onProgress(`looking for new tablespaces in ${name}`),
+      })
+    : { problems: [], warnings: [] };
   const others = await otherTimelines(lineage, context, segmentSize);
   return {
     cluster,
@@ -134,6 +148,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       ...chosen.problems,
       ...(blocked === undefined ? [] : [{ code: blocked.error.code, message: blocked.message, hint: blocked.hint }]),
       ...certain(reach.problems, { sources, target, run }),
+      ...outside.problems,
     ],
     warnings: [
       ...sources.warnings,
@@ -145,6 +160,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       ...lost,
       ...damaged,
       ...folders.warnings,
+      ...outside.warnings,
       ...(backup.suspect === undefined ? [] : [`backup ${backup.id} is suspect: ${backup.suspect.message}`]),
     ],
   };

@@ -24,6 +24,7 @@ interface RestoreFlags extends TargetFlags {
   readonly asOf?: Date;
   readonly tablespace: readonly string[];
   readonly tablespaceOid: readonly string[];
+  readonly allowNewTablespaces?: boolean;
   readonly owner?: string;
   readonly plan?: boolean;
   readonly concurrency?: string;
@@ -60,6 +61,10 @@ export function register(program: Command): void {
       new Option('--tablespace-oid <oid=new>', 'the same by the OID of the tablespace; repeatable')
         .argParser(several)
         .default([], 'none'),
+    )
+    .option(
+      '--allow-new-tablespaces',
+      'let the recovery write to folders of tablespaces that were created after the backup, whoever uses them',
     )
     .option(
       '--owner <user>',
@@ -154,6 +159,7 @@ async function planCall(flags: RestoreFlags): Promise<PlanRestoreCall> {
     tablespaces: new Map([...flags.tablespace, ...flags.tablespaceOid].map(mapping)),
     ...(flags.asOf === undefined ? {} : { asOf: flags.asOf }),
     ...(flags.primaryConninfo === undefined ? {} : { primaryConninfo: flags.primaryConninfo }),
+    newTablespaces: flags.allowNewTablespaces === true ? 'allow' : 'refuse',
     ...(flags.backup === undefined ? {} : { backup: flags.backup }),
     ...(flags.systemId === undefined ? {} : { systemId: flags.systemId }),
   };
