@@ -8,7 +8,7 @@ import { copyBackup, copyFacts } from './copy-backup.ts';
 import { failureOf, within, type CopyFailure } from './failures.ts';
 import type { CopyOptions, CopyPlan, PlannedBackup } from './plan.ts';
 import { checkQuiet } from './quiet-target.ts';
-import { neededWal } from './wal-scope.ts';
+import { neededWal, type WalScope } from './wal-scope.ts';
 
 /** How far a copy is. */
 export interface CopyProgress {
@@ -109,6 +109,7 @@ class Copy {
         // Before the WAL: a hole that is on record is none to a receiver that looks how far the archive goes.
         await this.#attempt('the facts of the WAL', () => copyFacts(systemId, 'wal', this.#options));
         this.#failures.push(...(await carryFollowing(scope, this.#carry(systemId))));
+        await this.#times(systemId, scope);
       }
     } catch (error) {
       end = { stopped: error };
@@ -150,6 +151,14 @@ class Copy {
     const scope = await within(source, () => neededWal(record, source.wal(systemId), this.#call));
     if (this.#plan.wal === 'none') await checkNeeded(carry, scope, { id, carry: false });
     else await carryNeeded(scope, id, carry);
+    if (this.#plan.wal === 'needed') await this.#times(systemId, scope);
+  }
+
+  /** What is known of when transactions ended in the WAL that was carried. */
+  async #times(systemId: string, { stretches }: WalScope): Promise<void> {
+    const { source, target } = this.#options;
+    for (const { timeline, ...range } of stretches)
+      await source.times(systemId).copyTo(target.times(systemId), timeline, range, this.#call);
   }
 
   /** Gives the failure of one object; throws what ends the copy. */

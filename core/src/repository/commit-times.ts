@@ -24,6 +24,14 @@ export interface SegmentTimes {
 /** The most segments that one object speaks of. */
 export const MOST_SEGMENTS = 64;
 
+/** Segments by their numbers; without `last` to the end of the timeline. */
+export interface TimesRange {
+  readonly first: bigint;
+  readonly last?: bigint;
+  /** Bytes. */
+  readonly segmentSize: number;
+}
+
 const micros = z.int().positive();
 const schema = z.object({
   format: z.literal(FORMAT),
@@ -70,20 +78,15 @@ export class CommitTimes {
    */
   async between(
     timeline: number,
-    range: { readonly first: bigint; readonly last: bigint; readonly segmentSize: number },
+    range: Required<TimesRange>,
     options: CallOptions = {},
   ): Promise<ReadonlyMap<string, SegmentTimes>> {
     const name = (number: bigint): string => segmentName(timeline, number, range.segmentSize);
     const [wanted, end] = [name(range.first), name(range.last)];
-    const begin = range.first > BigInt(MOST_SEGMENTS) ? range.first - BigInt(MOST_SEGMENTS) : 0n;
-    const { folder, startAfter } = timesFrom(timeline, name(begin));
-    const call = { ...signalOf(options), startAfter: this.#prefix + startAfter };
     const found = new Map<string, SegmentTimes>();
-    for await (const { key } of this.#context.storage.list(this.#prefix + folder, call)) {
-      const times = parseTimesKey(key.slice(this.#prefix.length));
-      if (times === undefined || times.last < wanted) continue;
-      if (times.first > end) break;
-      for (const one of await this.#read(key, times.digest, options)) {
+    for await (const { key, digest } of this.#objects(timeline, range, options)) {
+      const bytes = await this.#read(key, digest, options);
+      for (const one of bytes === undefined ? [] : segmentsIn(bytes)) {
         if (one.segment >= wanted && one.segment <= end)
           found.set(one.segment, mergeTimes(found.get(one.segment), one));
       }
@@ -91,17 +94,68 @@ export class CommitTimes {
     return found;
   }
 
-  async #read(key: string, digest: string, options: CallOptions): Promise<readonly SegmentTimes[]> {
-    let bytes: Uint8Array;
+  /**
+   * Adds to another repository what it lacks of the objects that speak of these segments, as they are; without a last one of all from the first on.
+   * One that cannot be read is passed over. Gives how many. Errors: those of the storages.
+   */
+  async copyTo(target: CommitTimes, timeline: number, range: TimesRange, options: CallOptions = {}): Promise<number> {
+    const there = new Set<string>();
+    for await (const { name } of target.#objects(timeline, range, options)) there.add(name);
+    let added = 0;
+    for await (const { key, name, digest } of this.#objects(timeline, range, options)) {
+      const bytes = there.has(name) ? undefined : await this.#read(key, digest, options);
+      if (bytes === undefined) continue;
+      try {
+        await putBytes(target.#context.storage, target.#prefix + name, bytes, options);
+        added++;
+      } catch (error) {
+        if (!isArchiveError(error, 'STORAGE_EXISTS')) throw error; // another copy was faster
+      }
+    }
+    return added;
+  }
+
+  /** The objects that speak of segments of a range, by their keys below the prefix. */
+  async *#objects(
+    timeline: number,
+    { first, last, segmentSize }: TimesRange,
+    options: CallOptions,
+  ): AsyncGenerator<{ readonly key: string; readonly name: string; readonly digest: string }> {
+    const nameOf = (number: bigint): string => segmentName(timeline, number, segmentSize);
+    const wanted = nameOf(first);
+    const end = last === undefined ? undefined : nameOf(last);
+    const begin = first > BigInt(MOST_SEGMENTS) ? first - BigInt(MOST_SEGMENTS) : 0n;
+    const { folder, startAfter } = timesFrom(timeline, nameOf(begin));
+    const call = { ...signalOf(options), startAfter: this.#prefix + startAfter };
+    for await (const { key } of this.#context.storage.list(this.#prefix + folder, call)) {
+      const name = key.slice(this.#prefix.length);
+      const times = parseTimesKey(name);
+      if (times === undefined || times.last < wanted) continue;
+      if (end !== undefined && times.first > end) return;
+      yield { key, name, digest: times.digest };
+    }
+  }
+
+  /** The bytes of an object, if they are those of its name. */
+  async #read(key: string, digest: string, options: CallOptions): Promise<Uint8Array | undefined> {
     try {
-      bytes = await readSmall(this.#context.storage, key, options);
+      const bytes = await readSmall(this.#context.storage, key, options);
+      const own = createHash('sha256').update(bytes).digest('hex').slice(0, DIGEST_LENGTH);
+      return own === digest ? bytes : undefined;
     } catch (error) {
-      if (isArchiveError(error, 'STORAGE_NOT_FOUND') || isArchiveError(error, 'STORAGE_CORRUPT')) return [];
+      if (isArchiveError(error, 'STORAGE_NOT_FOUND') || isArchiveError(error, 'STORAGE_CORRUPT')) return undefined;
       throw error;
     }
-    if (createHash('sha256').update(bytes).digest('hex').slice(0, DIGEST_LENGTH) !== digest) return [];
+  }
+}
+
+/** What an object says; nothing for one that is none. */
+function segmentsIn(bytes: Uint8Array): readonly SegmentTimes[] {
+  try {
     const parsed = schema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
     return parsed.success ? parsed.data.segments : [];
+  } catch {
+    return []; // what it says is unknown
   }
 }
 

@@ -274,3 +274,37 @@ test('several systems in one archive are copied each for itself', async () => {
 async function* unavailable(key: string): AsyncGenerator<Uint8Array> {
   throw new ArchiveError('STORAGE_UNAVAILABLE', `${key} cannot be reached`);
 }
+
+test('commit times go with the WAL that they are of, and a second copy adds none', async () => {
+  const source = await archive('a');
+  await makeBackup(source, FIRST, { from: 10, to: 12 });
+  await pushWal(source, 1, range(8, 16));
+  const said = (number: number): { segment: string; transactions: number; first: number; last: number } => {
+    return { segment: walName(1, number), transactions: 1, first: number, last: number };
+  };
+  const times = source.times(SYSTEM);
+  await times.add([said(7), said(8)]);
+  await times.add([said(9), said(10)]);
+  await times.add([said(12), said(13)]);
+  await times.add([said(15)]);
+  const known = async (repository: Repository): Promise<readonly string[]> => {
+    const all = { first: 0n, last: 100n, segmentSize: SEGMENT_SIZE };
+    return [...(await repository.times(SYSTEM).between(1, all)).keys()];
+  };
+  const target = await archive('b');
+  await copy(source, target, { wal: 'needed' });
+  expect(await known(target)).toEqual([9, 10, 12, 13].map((number) => walName(1, number)));
+  await copy(source, target);
+  expect(await known(target)).toEqual([9, 10, 12, 13, 15].map((number) => walName(1, number)));
+  const before = await keysOf(target.storage);
+  await copy(source, target);
+  expect(await keysOf(target.storage)).toEqual(before);
+
+  // One whose bytes are not those of its name says nothing, and costs no copy.
+  const spoilt = (await keysOf(source.storage)).find((key) => key.includes(`/times/00000001/${walName(1, 12)}-`));
+  await damage(source, spoilt ?? '');
+  const other = await archive('c');
+  expect((await copy(source, other)).result.failures).toEqual([]);
+  expect(await known(other)).toEqual([9, 10, 15].map((number) => walName(1, number)));
+  expect(await walOf(other)).toEqual(await walOf(target));
+});
