@@ -89,6 +89,7 @@ export async function missingSegments(
     if (object.file.kind !== 'segment') continue;
     const number = segmentNumberOf(object.file, segmentSize);
     if (number > last) break;
+    if (object.conflict !== undefined) throw object.conflict;
     // Two objects of one name: either copies of one content, or two servers' WAL, which `find` refuses.
     if (object.file.name === previous?.file.name && object.digest !== previous.digest)
       await archive.find(object.file.name, options);

@@ -49,6 +49,13 @@ export function systemDocument(system: SystemMap): Readonly<Record<string, unkno
     })),
     otherBackups: system.others,
     gaps: system.gaps.map((gap) => gapDocument({ ...gap, systemId: system.systemId })),
+    conflicts: system.differences.conflicts.map(({ name, timeline, repositories }) => ({
+      name,
+      timeline,
+      repositories,
+    })),
+    ...(system.differences.unknown > 0 && { notCompared: system.differences.unknown }),
+    ...(system.unnamedDamage > 0 && { unnamedDamage: system.unnamedDamage }),
     ...(system.walVerified !== undefined && { walVerified: verifyDocument(system.walVerified) }),
   };
 }
@@ -119,8 +126,31 @@ function printSystem(output: Output, cluster: string, system: SystemMap): void {
   }
   for (const { id, repository, problem } of system.others)
     output.line(`backup ${id} in repository ${repository}: ${problem}`);
+  for (const text of contentProblems(system)) output.line(text);
   for (const gap of system.gaps) output.line(`WAL was lost from ${describeGap(gap)} (repository ${gap.repository})`);
   output.line(evidenceOf(system));
+}
+
+/** What is known to be wrong with the content of the WAL, or is not known, beside what ends the windows. */
+export function contentProblems({
+  differences: { conflicts, unknown },
+  unnamedDamage,
+}: Pick<SystemMap, 'differences' | 'unnamedDamage'>): readonly string[] {
+  const [first, ...more] = conflicts;
+  const others = more.length === 0 ? '' : `, and ${count(more.length, 'more file')}`;
+  return [
+    ...(first === undefined
+      ? []
+      : [`repositories ${first.repositories.join(' and ')} hold different contents of ${first.name}${others}`]),
+    ...(unknown === 0
+      ? []
+      : [`whether the repositories hold the same is not known of up to ${count(unknown, 'segment')}`]),
+    ...(unnamedDamage === 0
+      ? []
+      : [
+          `a verification found ${count(unnamedDamage, 'more object')} of the WAL damaged than it names: windows may end earlier`,
+        ]),
+  ];
 }
 
 const STATES = { suspect: 'suspect', damaged: 'damaged', 'no-wal': 'not restorable' } as const;

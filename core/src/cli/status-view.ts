@@ -4,14 +4,14 @@ import { formatLsn } from '../postgres/lsn.ts';
 import type { MapWindow } from '../map/windows.ts';
 import { describeWindowEnd } from '../map/windows.ts';
 import type { SystemMap } from '../map/recovery-map.ts';
-import { gapsOf, newestWindow, type ClusterStatus } from '../status/cluster-status.ts';
+import { gapsOf, newestWindow, type Age, type ClusterStatus } from '../status/cluster-status.ts';
 import { perfdata, type Judgement } from '../status/judge.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { ServerState } from '../status/server-state.ts';
 import { describeGap } from '../repository/wal-gaps.ts';
 import { count } from './backup-view.ts';
 import { formatBytes, formatDuration, formatTime } from './format.ts';
-import { mapDocument, toText, windowDocument } from './map-view.ts';
+import { contentProblems, mapDocument, toText, windowDocument } from './map-view.ts';
 import type { Output } from './output.ts';
 
 /** `2h 10m` */
@@ -34,13 +34,20 @@ export function statusDocument(status: ClusterStatus, judgement: Judgement): Rea
     receiver,
     server,
     lag,
-    ...(archived !== undefined && { archived: { ...archived, time: new Date(archived.time).toISOString() } }),
+    ...(archived !== undefined && {
+      archived: {
+        segment: archived.segment,
+        timeline: archived.timeline,
+        time: new Date(archived.time).toISOString(),
+        ...ageDocument(archived),
+      },
+    }),
     ...(lastBackup !== undefined && {
       lastBackup: {
         id: lastBackup.backup.backup.id,
         stopTime: lastBackup.backup.backup.stopTime,
         stopLsn: lastBackup.backup.backup.stopLsn,
-        ageSeconds: lastBackup.ageSeconds,
+        ...ageDocument(lastBackup),
       },
     }),
     ...(system?.walVerified !== undefined && {
@@ -49,6 +56,10 @@ export function statusDocument(status: ClusterStatus, judgement: Judgement): Rea
     ...(drill !== undefined && { lastDrill: { time: new Date(drill.time).toISOString(), ...drill.data } }),
     map: mapDocument(cluster, map),
   };
+}
+
+function ageDocument({ ageSeconds, aheadSeconds }: Age): Readonly<Record<string, number>> {
+  return ageSeconds === undefined ? { aheadSeconds } : { ageSeconds };
 }
 
 /** The one line that counts. */
@@ -112,16 +123,17 @@ export function printStatus(output: Output, status: ClusterStatus, config: Pick<
       'archived',
       archived === undefined
         ? 'no segment'
-        : `${archived.segment}, taken by the storage on ${formatTime(archived.time)}, ${age(archived.ageSeconds)} ago`,
+        : `${archived.segment}, taken by the storage on ${formatTime(archived.time)}, ${agoText(archived)}`,
     ],
     ['lag', lagText(status)],
     [
       'backup',
       lastBackup === undefined
         ? 'no good one'
-        : `${lastBackup.backup.backup.id}, consistent on ${formatTime(lastBackup.backup.backup.stopTime)}, ${age(lastBackup.ageSeconds)} ago`,
+        : `${lastBackup.backup.backup.id}, consistent on ${formatTime(lastBackup.backup.backup.stopTime)}, ${agoText(lastBackup)}`,
     ],
     ...windowLines(system),
+    ...(system === undefined ? [] : contentProblems(system).map((text) => ['content', text] as const)),
     ...(system?.gaps.map((gap) => ['lost', `${describeGap(gap)} (repository ${gap.repository})`] as const) ?? []),
     ['verified', verifyText(system)],
     ['drill', drillText(system)],
@@ -136,6 +148,12 @@ export function printStatus(output: Output, status: ClusterStatus, config: Pick<
   for (const [name, value] of lines) output.line(`${name.padEnd(width)}  ${value}`);
   output.line();
   output.line(canRestoreTo(status));
+}
+
+function agoText({ ageSeconds, aheadSeconds }: Age): string {
+  return ageSeconds === undefined
+    ? `which is ${age(aheadSeconds)} AHEAD of this host: clocks differ`
+    : `${age(ageSeconds)} ago`;
 }
 
 function receiverLines(receiver: ReceiverState, time: number): readonly (readonly [string, string])[] {
@@ -235,7 +253,8 @@ function verifyText(system: SystemMap | undefined): string {
 function drillText(system: SystemMap | undefined): string {
   const drill = system?.drills[0];
   if (drill === undefined) return 'never';
-  return `${formatTime(drill.time)}: ${JSON.stringify(drill.data['result'] ?? drill.data['ok'] ?? 'no result')}`;
+  const { outcome } = drill.data;
+  return `${formatTime(drill.time)}: ${typeof outcome === 'string' ? outcome : 'of a version that says nothing here'}`;
 }
 
 function repositoryLines(name: string, { map }: ClusterStatus): readonly (readonly [string, string])[] {

@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { errnoOf, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import type { WalInventory } from '../repository/inventory.ts';
+import type { SegmentBlock, WalInventory } from '../repository/inventory.ts';
 import type { Repository } from '../repository/repository.ts';
 import { listRepository, refreshRepository, type RepositoryState } from './repository-state.ts';
 
 /** Of the file; another one is not read. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 export interface MapCacheOptions {
   /** Undefined: nothing is remembered. */
@@ -107,7 +107,7 @@ interface StoredRange {
   readonly last: number;
 }
 
-type StoredTimeline = Omit<WalInventory['timelines'][number], 'runs' | 'conflicts' | 'open'> & {
+type StoredTimeline = Omit<WalInventory['timelines'][number], 'runs' | 'conflicts' | 'open' | 'blocks'> & {
   readonly runs: readonly StoredRange[];
   readonly conflicts: readonly number[];
   readonly open: readonly {
@@ -115,6 +115,7 @@ type StoredTimeline = Omit<WalInventory['timelines'][number], 'runs' | 'conflict
     readonly slices: readonly { readonly from: number; readonly to: number }[];
     readonly partial: boolean;
   }[];
+  readonly blocks: readonly (Omit<SegmentBlock, 'block'> & { readonly block: number })[];
 };
 
 type StoredState = Omit<RepositoryState, 'systems'> & {
@@ -136,6 +137,7 @@ function stateOf(stored: StoredState): RepositoryState {
           runs: one.runs.map(({ first, last }) => ({ first: BigInt(first), last: BigInt(last) })),
           conflicts: one.conflicts.map(BigInt),
           open: one.open.map((open) => ({ ...open, number: BigInt(open.number) })),
+          blocks: one.blocks.map((block) => ({ ...block, block: BigInt(block.block) })),
         })),
       },
     })),

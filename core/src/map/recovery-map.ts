@@ -16,11 +16,12 @@ import { walReader } from '../repository/wal-union.ts';
 import { damagedObjects, lackedByAll } from '../restore/lacking-objects.ts';
 import { readLineage, type Lineage } from '../restore/lineage.ts';
 import { promotionProblem } from '../restore/promotion.ts';
-import { damagedKeys, lastVerify, type LastVerify } from '../restore/verify-findings.ts';
+import { damagedWal, lastVerify, unnamedDamage, type LastVerify } from '../restore/verify-findings.ts';
 import { isFaultOfWal } from '../restore/wal-pieces.ts';
+import { findConflicts, withConflicts, type FoundConflicts, type Holding } from './conflicts.ts';
 import { EndReader, type RecordedTime } from './ends.ts';
 import type { MapBackup } from './map-backups.ts';
-import type { RepositoryState, SystemState } from './repository-state.ts';
+import type { RepositoryState } from './repository-state.ts';
 import { holdsWal, runsOf, type DamagedSegments } from './runs.ts';
 import { windowsOf, type MapWindow } from './windows.ts';
 
@@ -68,10 +69,14 @@ export interface SystemMap {
   readonly backups: readonly MappedBackup[];
   /** Backups that are not complete or cannot be read, and why. */
   readonly others: readonly { readonly id: string; readonly repository: string; readonly problem: string }[];
+  /** What two repositories hold with different contents. */
+  readonly differences: FoundConflicts;
   /** Gaps on record that no repository has filled. */
   readonly gaps: readonly (RecordedGap & { readonly repository: string })[];
   /** The newest verification of the WAL, of any repository. */
   readonly walVerified: LastVerify | undefined;
+  /** Objects of the WAL that were found damaged, and of which no record says which they are: windows may end before them. */
+  readonly unnamedDamage: number;
   /** Results of drills, newest first. */
   readonly drills: readonly Fact[];
 }
@@ -116,16 +121,13 @@ export async function drawMap(
   return { systems, repositories: read, failures };
 }
 
-interface Held {
-  readonly repository: Repository;
-  readonly system: SystemState;
-}
-
-async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): Promise<SystemMap> {
+async function drawSystem(held: readonly [Holding, ...Holding[]], call: CallOptions): Promise<SystemMap> {
   const [{ repository, system }, ...others] = held;
   const { systemId } = system;
   const archive = walReader([repository, ...others.map((one) => one.repository)], systemId);
-  const wal = mergeInventories([system.wal, ...others.map((one) => one.system.wal)]);
+  const differences = await findConflicts(held, call);
+  const merged = mergeInventories([system.wal, ...others.map((one) => one.system.wal)]);
+  const wal = withConflicts(merged, differences.conflicts);
   const damaged = damagedSegments(held, wal.segmentSize);
   const found = backupsOf(held);
   const usable = found.filter(({ verdict }) => verdict.state === 'restorable').map(({ backup }) => backup);
@@ -182,8 +184,10 @@ async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): 
         return [{ id: entry.id, repository: one.repository.name, problem }];
       }),
     ),
+    differences,
     gaps: held.flatMap((one) => openGapsOf(one, wal)),
     walVerified: lastVerify(facts.filter(({ subject }) => subject === 'wal').map(({ fact }) => fact)),
+    unnamedDamage: unnamedOf(held),
     drills: facts
       .map(({ fact }) => fact)
       .filter(({ kind }) => kind === 'drill')
@@ -192,7 +196,7 @@ async function drawSystem(held: readonly [Held, ...Held[]], call: CallOptions): 
 }
 
 /** What the commit times of any repository say. One that cannot tell leaves it unknown. */
-function recordedTimeOf(held: readonly Held[], call: CallOptions): RecordedTime {
+function recordedTimeOf(held: readonly Holding[], call: CallOptions): RecordedTime {
   return async ({ timeline, number }, segmentSize) => {
     const range = { first: number > LOOK_BACK ? number - LOOK_BACK : 0n, last: number, segmentSize };
     const all = await Promise.allSettled(
@@ -220,7 +224,7 @@ function withWal(
 }
 
 /** The complete backups, oldest stop first; one that several repositories hold is one. */
-function backupsOf(held: readonly Held[]): readonly MappedBackup[] {
+function backupsOf(held: readonly Holding[]): readonly MappedBackup[] {
   const copies = new Map<
     string,
     { readonly repository: string; readonly backup: MapBackup; readonly facts: Fact[] }[]
@@ -282,35 +286,49 @@ function latestLine(
   return current;
 }
 
-/** Segments that a verification has found damaged in every repository that has it on record. */
-function damagedSegments(held: readonly Held[], segmentSize: number): DamagedSegments {
-  const found = new Map<number, Map<bigint, string>>();
-  for (const { repository, system } of held) {
-    const facts = system.facts.filter(({ subject }) => subject === 'wal').map(({ fact }) => fact);
-    for (const [key, message] of damagedKeys(facts)) {
+/** Segments of which a verification has found every copy damaged that there is. */
+function damagedSegments(held: readonly Holding[], segmentSize: number): DamagedSegments {
+  const found = held.map(({ system }) => {
+    const segments = new Map<
+      string,
+      { readonly timeline: number; readonly number: bigint; readonly message: string }
+    >();
+    for (const [key, message] of damagedWal(system.facts)) {
       const name = /([0-9A-F]{24})-[0-9a-f]{32}[^/]*$/.exec(key)?.[1];
       const file = name === undefined ? undefined : parseWalFileName(name);
-      if (file?.kind !== 'segment') continue;
-      const number = segmentNumberOf(file, segmentSize);
-      const elsewhere = held.some(
-        (other) =>
-          other.repository !== repository &&
-          holdsNumber(
-            other.system.wal.timelines.find(({ timeline }) => timeline === file.timeline)?.runs ?? [],
-            number,
-          ),
+      if (file?.kind === 'segment')
+        segments.set(file.name, { timeline: file.timeline, number: segmentNumberOf(file, segmentSize), message });
+    }
+    return segments;
+  });
+  const damaged = new Map<number, Map<bigint, string>>();
+  for (const [at, segments] of found.entries()) {
+    for (const [name, { timeline, number, message }] of segments) {
+      // A restore reads the copy of another repository, if that one is not damaged too.
+      const isElsewhere = held.some(
+        ({ system }, other) =>
+          other !== at &&
+          found[other]?.has(name) !== true &&
+          holdsNumber(system.wal.timelines.find((one) => one.timeline === timeline)?.runs ?? [], number),
       );
-      // A restore reads the copy of another repository.
-      if (elsewhere) continue;
-      const own = found.get(file.timeline) ?? new Map<bigint, string>();
-      found.set(file.timeline, own.set(number, message));
+      if (isElsewhere) continue;
+      const own = damaged.get(timeline) ?? new Map<bigint, string>();
+      damaged.set(timeline, own.set(number, message));
     }
   }
-  return found;
+  return damaged;
+}
+
+/** Damaged WAL of which no fact says where it is: that of the repository which knows most about its own. */
+function unnamedOf(held: readonly Holding[]): number {
+  const counts = held.map(({ system }) =>
+    unnamedDamage(system.facts.filter(({ subject }) => subject === 'wal').map(({ fact }) => fact)),
+  );
+  return Math.max(0, ...counts);
 }
 
 /** Gaps on record that the WAL of all repositories does not fill. */
-function openGapsOf({ repository, system }: Held, wal: WalInventory): SystemMap['gaps'] {
+function openGapsOf({ repository, system }: Holding, wal: WalInventory): SystemMap['gaps'] {
   const facts = system.facts.filter(({ subject }) => subject === 'wal').map(({ fact }) => fact);
   return gapsAmong(facts)
     .filter(({ timeline, toTimeline, from, to }) => {

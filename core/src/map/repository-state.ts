@@ -10,6 +10,7 @@ import {
 } from '../postgres/wal-file.ts';
 import { EXPIRED, type KeyedFact } from '../repository/facts.ts';
 import {
+  BLOCK,
   holesOf,
   listWal,
   mergeInventories,
@@ -69,7 +70,7 @@ async function listSystem(repository: Repository, systemId: string, options: Lis
 }
 
 /** Segments before the end of a timeline that are listed again: shipping puts some at once, and holes may close there. */
-const AGAIN = 256n;
+const AGAIN = BLOCK;
 /** Holes of a timeline that are looked at again, the last ones. */
 const MOST_HOLES = 100;
 
@@ -145,7 +146,8 @@ async function refreshTimeline(
 ): Promise<readonly WalInventory[]> {
   const { segmentSize } = options;
   const end = held?.runs.at(-1)?.last ?? -1n;
-  const cut = end >= AGAIN ? end - AGAIN : 0n;
+  // Whole blocks, of which nothing is known of single segments.
+  const cut = end >= AGAIN ? ((end - AGAIN) / BLOCK) * BLOCK : 0n;
   const parts: WalInventory[] = [];
   if (held !== undefined) parts.push({ segmentSize, timelines: [upTo(held, cut)], segments: 0 });
   const collect = async (from: bigint, to: bigint | undefined): Promise<void> => {
@@ -177,6 +179,7 @@ function upTo(held: TimelineInventory, cut: bigint): TimelineInventory {
       .map(({ first, last }) => ({ first, last: last < cut ? last : cut - 1n })),
     conflicts: held.conflicts.filter((number) => number < cut),
     open: held.open.filter(({ number }) => number < cut),
+    blocks: held.blocks.filter(({ block }) => block * BLOCK < cut),
   };
 }
 

@@ -18,6 +18,19 @@ export interface OpenSegment {
   readonly partial: boolean;
 }
 
+/** Segments whose contents are told from those of another repository at once. */
+export const BLOCK = 256n;
+
+/** What a block of {@link BLOCK} segments holds. */
+export interface SegmentBlock {
+  /** The number of its first segment, divided by the size of a block. */
+  readonly block: bigint;
+  /** How many of them there are. */
+  readonly count: number;
+  /** Two halves of 32 bits, in which the digests of all of them are joined: those of two blocks are the same when all contents are. */
+  readonly print: readonly [number, number];
+}
+
 /** The segment with the highest number. */
 export interface LastSegment {
   readonly name: string;
@@ -35,6 +48,8 @@ export interface TimelineInventory {
   readonly conflicts: readonly bigint[];
   /** Ascending. */
   readonly open: readonly OpenSegment[];
+  /** Ascending. Of one repository: those of several, put together, say nothing. */
+  readonly blocks: readonly SegmentBlock[];
   readonly last: LastSegment | undefined;
 }
 
@@ -75,6 +90,7 @@ interface Collected {
   readonly runs: { first: bigint; last: bigint }[];
   readonly conflicts: Set<bigint>;
   readonly open: Map<bigint, { readonly number: bigint; slices: OpenSegment['slices'][number][]; partial: boolean }>;
+  readonly blocks: { block: bigint; count: number; print: [number, number] }[];
   last: LastSegment | undefined;
   /** Of the last segment. */
   digest: string | undefined;
@@ -85,19 +101,8 @@ export class WalCollector {
   readonly #segmentSize: number;
   readonly #timelines = new Map<number, Collected>();
 
-  /** Goes on behind `known`, whose last segments may come again. */
-  constructor(segmentSize: number, known?: WalInventory) {
+  constructor(segmentSize: number) {
     this.#segmentSize = segmentSize;
-    for (const { timeline, histories, runs, conflicts, open, last } of known?.timelines ?? [])
-      this.#timelines.set(timeline, {
-        timeline,
-        histories: new Set(histories),
-        runs: runs.map((run) => ({ ...run })),
-        conflicts: new Set(conflicts),
-        open: new Map(open.map((one) => [one.number, { ...one, slices: [...one.slices] }])),
-        last,
-        digest: undefined,
-      });
   }
 
   add(entry: WalObject | WalSlice): void {
@@ -127,18 +132,20 @@ export class WalCollector {
       else into.runs.push({ first: number, last: number });
       into.last = { name: file.name, modified };
       into.digest = digest;
+      addPrint(into.blocks, number, digest);
     }
   }
 
   get inventory(): WalInventory {
     const timelines = [...this.#timelines.values()]
       .sort((one, other) => one.timeline - other.timeline)
-      .map(({ timeline, histories, runs, conflicts, open, last }) => ({
+      .map(({ timeline, histories, runs, conflicts, open, blocks, last }) => ({
         timeline,
         histories: [...histories],
         runs,
         conflicts: [...conflicts],
         open: [...open.values()].sort((one, other) => (one.number < other.number ? -1 : 1)),
+        blocks,
         last,
       }));
     return { segmentSize: this.#segmentSize, timelines, segments: countOf(timelines) };
@@ -153,12 +160,26 @@ export class WalCollector {
       runs: [],
       conflicts: new Set(),
       open: new Map(),
+      blocks: [],
       last: undefined,
       digest: undefined,
     };
     this.#timelines.set(timeline, made);
     return made;
   }
+}
+
+/** Segments come in ascending order. */
+function addPrint(blocks: Collected['blocks'], number: bigint, digest: string): void {
+  const block = number / BLOCK;
+  let last = blocks.at(-1);
+  if (last?.block !== block) blocks.push((last = { block, count: 0, print: [0, 0] }));
+  last.count += 1;
+  // The number too, so that contents that have changed places are not the same.
+  const place = Number(number % BLOCK);
+  const half = (at: number): number => Math.imul(Number.parseInt(digest.slice(at, at + 8), 16) ^ place, 0x9e3779b1);
+  last.print[0] ^= half(0);
+  last.print[1] ^= half(8);
 }
 
 function opened(
@@ -179,7 +200,7 @@ function countOf(timelines: readonly TimelineInventory[]): number {
   );
 }
 
-/** Several repositories as if they were one. Whether two hold different contents of one name no inventory knows. */
+/** Parts of an inventory, or several repositories as if they were one. Whether two hold different contents of one name `map/conflicts.ts` finds. */
 export function mergeInventories([first, ...more]: readonly [WalInventory, ...WalInventory[]]): WalInventory {
   if (more.length === 0) return first;
   const all = [first, ...more].flatMap(({ timelines }) => timelines);
@@ -213,8 +234,19 @@ function mergeTimeline(parts: readonly TimelineInventory[]): TimelineInventory {
     runs,
     conflicts: [...new Set(parts.flatMap((part) => part.conflicts))].sort((one, other) => (one < other ? -1 : 1)),
     open: [...open.values()].sort((one, other) => (one.number < other.number ? -1 : 1)),
+    blocks: joinBlocks(parts.flatMap((part) => part.blocks)),
     last,
   };
+}
+
+function joinBlocks(parts: readonly SegmentBlock[]): readonly SegmentBlock[] {
+  const joined = new Map<bigint, SegmentBlock>();
+  for (const { block, count, print } of parts) {
+    const known = joined.get(block) ?? { count: 0, print: [0, 0] };
+    const [first, second] = [known.print[0] ^ print[0], known.print[1] ^ print[1]];
+    joined.set(block, { block, count: known.count + count, print: [first, second] });
+  }
+  return [...joined.values()].sort((one, other) => (one.block < other.block ? -1 : 1));
 }
 
 /** Runs in any order, which may overlap, as runs that do not. */

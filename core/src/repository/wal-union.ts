@@ -43,6 +43,7 @@ const LARGEST = 1024 * 1024 * 1024;
 /**
  * Several repositories read as one. A file is asked for in their order, and the first verified copy counts; listings are those of all
  * repositories together, each name once. What is missing is missing in all of them: one that could not be asked makes it an error.
+ * Segments of which two repositories hold different contents are listed with the conflict in them.
  *
  * A repository that failed as a whole is asked last from then on. Errors: those of the repositories, with their names; `WAL_CONFLICT` when
  * two that were asked hold different contents of one name.
@@ -136,7 +137,7 @@ class WalUnion implements WalReader {
             object = await this.#from(member, () => advance(member), options);
           }
         }
-        const object = shared(copies);
+        const object = marked(copies);
         if (object !== undefined) yield object;
       }
     } finally {
@@ -239,15 +240,24 @@ class WalUnion implements WalReader {
   }
 }
 
+type Copies = readonly (readonly [Member, WalObject])[];
+
 /** Copies of one file as one; undefined without any. Errors: `WAL_CONFLICT`. */
-function shared(copies: readonly (readonly [Member, WalObject])[]): SharedObject | undefined {
+function shared(copies: Copies): SharedObject | undefined {
+  const object = marked(copies);
+  if (object?.conflict !== undefined) throw object.conflict;
+  return object;
+}
+
+/** The same, with the conflict in it: what lies before it in a listing is as good as ever. */
+function marked(copies: Copies): SharedObject | undefined {
   const [first] = copies;
   if (first === undefined) return undefined;
   const [, object] = first;
   const other = copies.find(([, { digest }]) => digest !== object.digest);
-  if (other !== undefined) throw conflict(first, other);
   // Of two in one repository, which differ in their codecs, the first.
-  return { ...object, copies: new Map(copies.toReversed()) };
+  const found = { ...object, copies: new Map(copies.toReversed()) };
+  return other === undefined ? found : { ...found, conflict: conflict(first, other) };
 }
 
 /** Two contents of one name. */

@@ -43,6 +43,8 @@ export interface WalObject {
   readonly size: number;
   /** Epoch milliseconds; for people. */
   readonly modified: number;
+  /** Why it cannot be used: another repository holds other content under this name. Of listings of several repositories only. */
+  readonly conflict?: ArchiveError;
 }
 
 /** A slice as {@link WalArchive.contents} finds it. */

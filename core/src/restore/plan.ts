@@ -20,7 +20,7 @@ import { promotionProblem } from './promotion.ts';
 import { checkReach } from './reach.ts';
 import { recordedGaps } from './recorded-gaps.ts';
 import { RestoreSources } from './sources.ts';
-import { damagedKeys, readableFacts } from './verify-findings.ts';
+import { damagedWal, readableFacts, type SubjectFact } from './verify-findings.ts';
 import type { RecoveryTarget, TargetAction, TimelineChoice } from './target.ts';
 import { walkWal, type WalPiece, type WalRun } from './wal-pieces.ts';
 
@@ -110,7 +110,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   const pieces = upTo(run.pieces, goal, backup);
   const promotes = options.standby !== true && (options.action ?? 'promote') === 'promote';
   const blocked = promotes ? await promotionProblem(base.archive, lineage.timeline, cancel) : undefined;
-  const damaged = await damagedPieces(run.pieces, sources.repositories, context);
+  const damaged = await damagedPieces(run.pieces, backup, sources.repositories, context);
   const folders = await planFolders(backup, options);
   const looks = options.directory !== undefined && options.newTablespaces !== 'allow';
   const outside = looks
@@ -257,7 +257,7 @@ async function chooseLineage(
 
 /** Whether the archive or the spool holds anything of a timeline's own WAL, an unfinished first segment included. */
 async function hasWal(timeline: number, segmentSize: number | undefined, context: BaseContext): Promise<boolean> {
-  if ((await context.archive.last(timeline, context)) !== undefined) return true;
+  if ((await lastName(timeline, context)) !== undefined) return true;
   if (segmentSize === undefined) return false;
   const lineage = await readLineage(context.archive, timeline, context);
   const own = { ...lineage, ranges: lineage.ranges.slice(-1) };
@@ -265,13 +265,23 @@ async function hasWal(timeline: number, segmentSize: number | undefined, context
   return (await walkWal(context.archive, own, { ...context, start, segmentSize })).pieces.length > 0;
 }
 
+/** The name of the last whole segment of a timeline, whatever its content. */
+async function lastName(timeline: number, { archive, ...context }: BaseContext): Promise<string | undefined> {
+  try {
+    return (await archive.last(timeline, context))?.file.name;
+  } catch (error) {
+    if (!isArchiveError(error, 'WAL_CONFLICT')) throw error;
+    const { file } = error.details;
+    return typeof file === 'string' ? file : undefined;
+  }
+}
+
 /** WAL that the recovery leaves aside: what else one may have meant. */
 async function otherTimelines(lineage: Lineage, context: PlanContext, segmentSize: number): Promise<readonly string[]> {
   const notes: string[] = [];
   for (const timeline of await context.archive.timelines(context)) {
     const range = lineage.ranges.find((candidate) => candidate.timeline === timeline);
-    const last = await context.archive.last(timeline, context);
-    const file = last === undefined ? undefined : parseWalFileName(last.file.name);
+    const file = parseWalFileName((await lastName(timeline, context)) ?? '');
     if (file?.kind !== 'segment' || timeline === lineage.timeline) continue;
     const end = range?.end;
     const beyond =
@@ -303,6 +313,7 @@ function noBackupOnLine(
 /** Warnings of segments that a verification found damaged: they may be mended by now, else the recovery stops there. */
 async function damagedPieces(
   pieces: readonly WalPiece[],
+  { id }: BackupRecord,
   repositories: readonly Repository[],
   context: PlanContext,
 ): Promise<readonly string[]> {
@@ -310,7 +321,13 @@ async function damagedPieces(
   const found: string[] = [];
   const answers = await allAnswers(
     repositories,
-    async (repository) => damagedKeys(await readableFacts(repository, context.systemId, 'wal', context)),
+    async (repository) => {
+      const facts: SubjectFact[] = [];
+      for (const subject of ['wal', id])
+        for (const fact of await readableFacts(repository, context.systemId, subject, context))
+          facts.push({ subject, fact });
+      return damagedWal(facts);
+    },
     context,
   );
   for (const { member: repository, value } of answers) {

@@ -62,7 +62,7 @@ const NAMED = 20;
 /**
  * Follows the WAL from `start` along the line as far as it goes without a hole.
  *
- * Errors: `WAL_CONFLICT` for a segment that several repositories hold with different contents, those of the storage.
+ * Errors: those of the storage.
  */
 export async function walkWal(archive: WalReader, lineage: Lineage, options: WalRunOptions): Promise<WalRun> {
   const { start, segmentSize } = options;
@@ -151,7 +151,8 @@ async function wholeSegments(
     if (object.file.kind !== 'segment') continue;
     const number = segmentNumberOf(object.file, segmentSize);
     if (to !== undefined && number >= to) break;
-    const { digest, file, size } = object;
+    const { digest, file, size, conflict } = object;
+    if (conflict !== undefined) conflicts.set(number, conflict);
     const same = found.get(number);
     if (same?.digest !== undefined && same.digest !== digest)
       conflicts.set(number, walConflict(file, same.digest, digest));

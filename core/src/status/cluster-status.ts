@@ -16,17 +16,24 @@ export interface ClusterStatus {
   /** The system that counts: that of the server, else that with the newest backup; undefined when there is none. */
   readonly system: SystemMap | undefined;
   readonly archived: Archived | undefined;
-  readonly lastBackup: { readonly backup: MappedBackup; readonly ageSeconds: number } | undefined;
+  readonly lastBackup: ({ readonly backup: MappedBackup } & Age) | undefined;
   readonly lag: ArchiveLag;
 }
 
-/** The last whole segment that is archived. */
-export interface Archived {
+/** How long ago something was by the clock of this host, which may not be that by which it was noted. */
+export interface Age {
+  /** Undefined for what seems to come from the future: clocks differ, and how old it is nobody can say. */
+  readonly ageSeconds: number | undefined;
+  /** How far in the future it seems to lie; 0 for what does not. */
+  readonly aheadSeconds: number;
+}
+
+/** The last whole segment that is archived, of the timeline that the server is on. */
+export interface Archived extends Age {
   readonly segment: string;
   readonly timeline: number;
   /** When the storage took it, epoch milliseconds. */
   readonly time: number;
-  readonly ageSeconds: number;
 }
 
 /** How far the archive is behind the server. */
@@ -48,7 +55,8 @@ export interface ClusterParts {
 /** Puts together what was found out. */
 export function clusterStatus({ config, time, receiver, server, map }: ClusterParts): ClusterStatus {
   const system = systemOf(map, server);
-  const archived = archivedOf(system, time);
+  const timeline = timelineOf(server, receiver);
+  const archived = archivedOf(system, timeline, time);
   const good = system?.backups.filter(({ verdict }) => verdict.state === 'restorable') ?? [];
   const backup = good.reduce<MappedBackup | undefined>(
     (best, one) => (best === undefined || one.backup.stopTime > best.backup.stopTime ? one : best),
@@ -62,8 +70,8 @@ export function clusterStatus({ config, time, receiver, server, map }: ClusterPa
     map,
     system,
     archived,
-    lastBackup: backup && { backup, ageSeconds: seconds(time - Date.parse(backup.backup.stopTime)) },
-    lag: lagOf({ system, archived, receiver, server }),
+    lastBackup: backup && { backup, ...ageOf(Date.parse(backup.backup.stopTime), time) },
+    lag: lagOf({ system, archived, receiver, server }, timeline),
   };
 }
 
@@ -77,11 +85,30 @@ function systemOf({ systems }: RecoveryMap, server: ServerState): SystemMap | un
   );
 }
 
-function archivedOf(system: SystemMap | undefined, time: number): Archived | undefined {
-  const last = system?.wal.timelines.findLast((one) => one.last !== undefined);
-  if (last?.last === undefined) return undefined;
-  const { name, modified } = last.last;
-  return { segment: name, timeline: last.timeline, time: modified, ageSeconds: seconds(time - modified) };
+/** The timeline that WAL is written on now; undefined when nobody says. */
+function timelineOf(server: ServerState, receiver: ReceiverState): number | undefined {
+  if (server.state === 'answered') return server.timeline;
+  return receiver.state === 'running' ? receiver.status.position?.timeline : undefined;
+}
+
+/**
+ * The newest timeline that has whole segments, up to the one that WAL is written on: what a clone or a former primary archives on another one
+ * says nothing of this server.
+ */
+function newestTimeline(
+  system: SystemMap | undefined,
+  timeline: number | undefined,
+): SystemMap['wal']['timelines'][number] | undefined {
+  return system?.wal.timelines.findLast(
+    (one) => one.last !== undefined && (timeline === undefined || one.timeline <= timeline),
+  );
+}
+
+function archivedOf(system: SystemMap | undefined, timeline: number | undefined, time: number): Archived | undefined {
+  const found = newestTimeline(system, timeline);
+  if (found?.last === undefined) return undefined;
+  const { name, modified } = found.last;
+  return { segment: name, timeline: found.timeline, time: modified, ...ageOf(modified, time) };
 }
 
 /** The window that reaches furthest on the line that a restore follows. */
@@ -89,20 +116,19 @@ export function newestWindow(system: SystemMap): MapWindow | undefined {
   return system.lines.find(({ timeline }) => timeline === system.latest)?.windows.at(-1);
 }
 
-/** The end of the WAL of the newest timeline that is archived without a look at records: a whole segment, or what was read. */
-function archivedEnd(system: SystemMap): bigint {
-  const read = newestWindow(system)?.walEnd ?? 0n;
-  const last = system.wal.timelines.findLast(({ runs }) => runs.length > 0)?.runs.at(-1)?.last;
+/** The end of the WAL that is archived of a timeline, without a look at records: a whole segment, or what was read. */
+function archivedEnd(system: SystemMap, timeline: number | undefined): bigint {
+  const line = system.lines.find((one) => one.timeline === (timeline ?? system.latest));
+  const read = line?.windows.at(-1)?.walEnd ?? 0n;
+  const last = newestTimeline(system, timeline)?.runs.at(-1)?.last;
   const whole = last === undefined ? 0n : (last + 1n) * BigInt(system.segmentSize);
   return read > whole ? read : whole;
 }
 
-function lagOf({
-  system,
-  archived,
-  receiver,
-  server,
-}: Pick<ClusterStatus, 'system' | 'archived' | 'receiver' | 'server'>): ArchiveLag {
+function lagOf(
+  { system, archived, receiver, server }: Pick<ClusterStatus, 'system' | 'archived' | 'receiver' | 'server'>,
+  timeline: number | undefined,
+): ArchiveLag {
   const position = receiver.state === 'running' ? receiver.status.position : undefined;
   const ends = [
     ...(server.state === 'answered' ? [parseLsn(server.walEnd)] : []),
@@ -110,13 +136,18 @@ function lagOf({
   ];
   if (ends.length === 0) return { bytes: undefined, seconds: undefined };
   const end = ends.reduce((most, one) => (one > most ? one : most));
-  const has = system === undefined ? 0n : archivedEnd(system);
+  const has = system === undefined ? 0n : archivedEnd(system, timeline);
   if (has >= end) return { bytes: 0, seconds: 0 };
   return { bytes: Number(end - has), seconds: archived?.ageSeconds };
 }
 
-function seconds(milliseconds: number): number {
-  return Math.max(0, Math.round(milliseconds / 1000));
+/** Milliseconds that the clocks of two hosts may differ without a word. */
+const SKEW = 300_000;
+
+function ageOf(time: number, now: number): Age {
+  const seconds = Math.round((now - time) / 1000);
+  if (now - time < -SKEW) return { ageSeconds: undefined, aheadSeconds: -seconds };
+  return { ageSeconds: Math.max(0, seconds), aheadSeconds: 0 };
 }
 
 /** What cannot be restored on the line that a restore follows: between windows, and behind the last one. */

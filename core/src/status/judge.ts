@@ -31,7 +31,7 @@ const ORDER: readonly Level[] = ['ok', 'unknown', 'warning', 'critical'];
 
 /** Judges a status. `describe` puts seconds into words. */
 export function judge(status: ClusterStatus, config: StatusConfig, describe: (seconds: number) => string): Judgement {
-  const { map, system, lastBackup, lag } = status;
+  const { map, system, lastBackup, archived, lag } = status;
   const metrics: Metric[] = [
     metric('backup_age', 's', lastBackup?.ageSeconds, config.backupWarning, config.backupCritical),
     metric('wal_age', 's', lag.seconds, config.walWarning, config.walCritical),
@@ -45,6 +45,12 @@ export function judge(status: ClusterStatus, config: StatusConfig, describe: (se
     reasons.push(...ageReasons('the newest good backup', metrics[0], describe));
     if (lastBackup === undefined) reasons.push(['critical', 'there is no backup that can be restored']);
     reasons.push(...ageReasons('the last archived WAL', metrics[1], describe));
+    for (const [what, age] of [
+      ['the newest good backup', lastBackup],
+      ['the last archived WAL', archived],
+    ] as const)
+      if (age !== undefined && age.ageSeconds === undefined)
+        reasons.push(['unknown', `${what} seems to come from ${describe(age.aheadSeconds)} ahead: clocks differ`]);
     if (lag.bytes === undefined) reasons.push(['unknown', 'neither server nor receiver says how far the WAL goes']);
     const gaps = system === undefined ? [] : gapsOf(system);
     metrics.push({ name: 'gaps', unit: '', value: gaps.length });

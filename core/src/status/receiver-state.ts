@@ -35,7 +35,8 @@ export async function readReceiverState(
   if (status.format !== 1 || Number.isNaN(time)) return { state: 'unreadable', problem: `${path} is not a status` };
   const ageSeconds = Math.max(0, Math.round((now - time) / 1000));
   if (status.state === 'stopped') return { state: 'stopped', status, ageSeconds };
-  const isAlive = now - time < FRESH && (status.host !== hostname() || isRunning(status.pid));
+  // One from the future was written by another clock.
+  const isAlive = Math.abs(now - time) < FRESH && (status.host !== hostname() || isRunning(status.pid));
   return { state: isAlive ? 'running' : 'stale', status, ageSeconds };
 }
 

@@ -9,7 +9,7 @@ import type { TimelineEnd, VerifiedSubject, VerifyResult } from './result.ts';
 /** The kind of such a fact. */
 export const VERIFY = 'verify';
 
-/** Findings that a fact holds, and objects that it says were skipped. */
+/** Findings that a fact tells in full, and objects that it says were skipped. */
 const TOLD = 50;
 const LONGEST = 500;
 
@@ -30,6 +30,8 @@ export interface VerifyFact {
   /** How many findings there were, healed ones among them; the first of them are told. */
   readonly findingCount: number;
   readonly findings: readonly Finding[];
+  /** Of the others, as far as the run has kept them, only which objects they are: a restore must know of each. */
+  readonly others?: readonly Pick<Finding, 'key' | 'problem' | 'healedFrom'>[];
   /** Of the WAL: what there was of each timeline. */
   readonly timelines?: readonly TimelineEnd[];
 }
@@ -40,10 +42,11 @@ export type Verdict = 'good' | 'damaged' | 'unknown';
 /** `unknown` when something could not be looked at, and nothing that was is damaged. */
 export function verdictOf({
   findings,
+  others = [],
   findingCount,
   skipped,
-}: Pick<VerifyFact, 'findings' | 'findingCount' | 'skipped'>): Verdict {
-  const healed = findings.filter(({ healedFrom }) => healedFrom !== undefined).length;
+}: Pick<VerifyFact, 'findings' | 'others' | 'findingCount' | 'skipped'>): Verdict {
+  const healed = [...findings, ...others].filter(({ healedFrom }) => healedFrom !== undefined).length;
   if (findingCount > healed) return 'damaged';
   return skipped.objects > 0 ? 'unknown' : 'good';
 }
@@ -75,6 +78,13 @@ export function factOf(
   { report, started, finished, timelines }: VerifiedSubject,
   { level, seed }: Pick<VerifyResult, 'level' | 'seed'>,
 ): VerifyFact {
+  // Those that were not healed first: they are what counts.
+  const findings = [...report.findings].sort(
+    (one, other) => Number(one.healedFrom !== undefined) - Number(other.healedFrom !== undefined),
+  );
+  const others = findings
+    .slice(TOLD)
+    .map(({ key, problem, healedFrom }) => ({ key, problem, ...(healedFrom !== undefined && { healedFrom }) }));
   const cut = (message: string): string => (message.length > LONGEST ? `${message.slice(0, LONGEST)}...` : message);
   return {
     level,
@@ -87,15 +97,12 @@ export function factOf(
       some: report.skipped.slice(0, TOLD).map(({ key, message }) => ({ key, message: cut(message) })),
     },
     findingCount: report.findingCount,
-    // Those that were not healed first: they are what counts.
-    findings: [...report.findings]
-      .sort((one, other) => Number(one.healedFrom !== undefined) - Number(other.healedFrom !== undefined))
-      .slice(0, TOLD)
-      .map((finding) => ({
-        ...finding,
-        message: cut(finding.message),
-        unrestorable: { ...finding.unrestorable, backups: finding.unrestorable.backups.slice(0, TOLD) },
-      })),
+    findings: findings.slice(0, TOLD).map((finding) => ({
+      ...finding,
+      message: cut(finding.message),
+      unrestorable: { ...finding.unrestorable, backups: finding.unrestorable.backups.slice(0, TOLD) },
+    })),
+    ...(others.length === 0 ? {} : { others }),
     ...(timelines === undefined ? {} : { timelines }),
   };
 }

@@ -279,7 +279,9 @@ test('H-22 other content of one name in another repository is a conflict', async
     code: 'WAL_CONFLICT',
     message: expect.stringMatching(`repository a holds ${nameOf(1)} with digest .*, repository b with `) as string,
   };
-  await expect(union.segments(1, { segmentSize: SEGMENT_SIZE }).next()).rejects.toMatchObject(conflict);
+  // What else is listed is as good as ever: the conflict stands in what it is about.
+  const listed = await union.segments(1, { segmentSize: SEGMENT_SIZE }).next();
+  expect(listed.value).toMatchObject({ file: { name: nameOf(1) }, conflict });
   await expect(union.last(1)).rejects.toMatchObject(conflict);
   // A damaged copy is not replaced by something else of the same name.
   await damage(a, nameOf(1));
