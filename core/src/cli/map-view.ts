@@ -77,7 +77,7 @@ export function windowDocument(window: MapWindow): Readonly<Record<string, unkno
   };
 }
 
-function unreadableDocument({ recordedTime, ...rest }: Unreadable): Readonly<Record<string, unknown>> {
+function unreadableDocument({ recordedTime, soundTime: _, ...rest }: Unreadable): Readonly<Record<string, unknown>> {
   return { ...rest, ...(recordedTime !== undefined && { recordedTime: formatMoment(recordedTime) }) };
 }
 

@@ -86,7 +86,10 @@ function reasonOf(system: SystemMap | undefined): string {
 }
 
 function rangeText(window: MapWindow): string {
-  const { from, to } = window;
+  const { from, to, walEnd } = window;
+  // Where the end is damaged, moments before the damage can be reached all the same.
+  if (to.time !== undefined && walEnd === undefined)
+    return `any moment from ${formatTime(from.time)} to before ${toText(window)}`;
   if (to.time !== undefined)
     return `any moment from ${formatTime(from.time)} to before ${toText(window)}, and to the end of its WAL at ${endText(window)},`;
   if (to.isTimeKnown) return `the end of its WAL at ${endText(window)}, in which no transaction ended,`;

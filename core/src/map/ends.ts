@@ -5,7 +5,7 @@ import { segmentName } from '../postgres/wal-file.ts';
 import { bodyOf } from '../repository/objects.ts';
 import type { WalReader } from '../repository/wal.ts';
 import type { WalPiece } from '../restore/wal-pieces.ts';
-import { findFrontier } from '../restore/wal-scan.ts';
+import { findSoundFrontier } from '../restore/wal-scan.ts';
 import { unfinishedSegment } from '../wal-command/unfinished-segment.ts';
 import type { BackupRun, LinePlace, Stretch } from './runs.ts';
 
@@ -15,6 +15,8 @@ export interface Unreadable {
   readonly segment: string;
   readonly code: ErrorCode;
   readonly message: string;
+  /** The end of the last transaction before what is damaged, microseconds since 1970: a recovery to a moment before it succeeds. */
+  readonly soundTime?: bigint | undefined;
   /** What the commit times beside the WAL say of the last transaction, microseconds since 1970; undefined when they do not. */
   readonly recordedTime?: bigint | undefined;
 }
@@ -88,21 +90,33 @@ export class EndReader {
     if (same !== undefined) return same;
     try {
       const options = { ...this.#options, segmentSize, systemId: this.#archive.systemId };
-      const frontier = await findFrontier(pieces, options);
+      const { frontier, fault } = await findSoundFrontier(pieces, options);
       if (frontier === undefined) throw new ArchiveError('INTERNAL', 'a run of WAL without a segment was read');
+      if (fault !== undefined) return await this.#unreadable(key, last, segmentSize, fault, frontier.lastTransaction);
       const end: Known = { state: 'read', ...frontier, length };
       this.#known.set(key, [...known, end]);
       return end;
     } catch (error) {
       throwIfAborted(this.#options.signal, 'reading the end of the WAL');
-      const recordedTime = await this.#options.recordedTime?.(last, segmentSize);
-      const unreadable = {
-        ...unreadableBy(error, segmentName(last.timeline, last.number, segmentSize)),
-        ...(recordedTime !== undefined && { recordedTime }),
-      };
-      this.#failed.set(key, unreadable);
-      return unreadable;
+      return this.#unreadable(key, last, segmentSize, error);
     }
+  }
+
+  async #unreadable(
+    key: string,
+    last: LinePlace,
+    segmentSize: number,
+    error: unknown,
+    soundTime?: bigint,
+  ): Promise<Unreadable> {
+    const recordedTime = await this.#options.recordedTime?.(last, segmentSize);
+    const unreadable = {
+      ...unreadableBy(error, segmentName(last.timeline, last.number, segmentSize)),
+      ...(soundTime !== undefined && { soundTime }),
+      ...(recordedTime !== undefined && { recordedTime }),
+    };
+    this.#failed.set(key, unreadable);
+    return unreadable;
   }
 
   async #open(name: string): Promise<Uint8Array | Unreadable | undefined> {

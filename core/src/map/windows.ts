@@ -69,7 +69,8 @@ function windowOf({ run, end, beyond }: ReadRun): MapWindow {
 
 /** A position before the last segment needs no look at records: there is one after it. */
 function targetsOf(end: EndOfWal, start: bigint): Omit<MapWindow['to'], 'timeline'> {
-  if (end.state === 'unreadable') return { lsn: start - 1n, time: undefined, isTimeKnown: false };
+  if (end.state === 'unreadable')
+    return { lsn: start - 1n, time: end.soundTime, isTimeKnown: end.soundTime !== undefined };
   return { lsn: end.lastRecord, time: end.lastTransaction, isTimeKnown: true };
 }
 

@@ -140,7 +140,7 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
       end: reach.frontier?.end,
       lastTransaction: reach.frontier?.lastTransaction,
       gap: run.gap,
-      isDoubtful: run.fault !== undefined || damaged.length > 0,
+      isDoubtful: run.fault !== undefined || reach.fault !== undefined || damaged.length > 0,
     },
     folders: folders.folders,
     tablespaces: folders.tablespaces,

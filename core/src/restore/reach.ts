@@ -1,4 +1,5 @@
 /** Whether the WAL of a backup leads to the target, by PostgreSQL's own rules of where a recovery stops. */
+import type { ArchiveError } from '../contracts/errors.ts';
 import { formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { lastSegmentNumber, segmentNumber } from '../postgres/wal-file.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
@@ -8,13 +9,15 @@ import type { PlanProblem } from './plan-types.ts';
 import { describeTarget, type RecoveryTarget } from './target.ts';
 import { formatMoment } from './time-text.ts';
 import type { WalGap, WalRun } from './wal-pieces.ts';
-import { findFrontier, type WalFrontier } from './wal-scan.ts';
+import { findFrontier, findSoundFrontier, type WalFrontier } from './wal-scan.ts';
 
 export interface Reach {
   readonly problems: readonly PlanProblem[];
   readonly warnings: readonly string[];
   /** Where the WAL ends, if the target made it necessary to look. */
   readonly frontier: WalFrontier | undefined;
+  /** What is wrong with the end of the WAL, behind the target. */
+  readonly fault?: ArchiveError | undefined;
 }
 
 export interface ReachInput {
@@ -46,7 +49,12 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
   // What the rest would say nobody knows.
   if (run.fault !== undefined && target.kind === 'latest') throw run.fault;
   context.onProgress(`looking for the end of the WAL in ${last.name}`);
-  const frontier = await findFrontier(pieces, { ...context, segmentSize });
+  const scan = { ...context, segmentSize };
+  // A moment may lie before what is damaged at the end; of all else the end is part.
+  const { frontier, fault } =
+    target.kind === 'time'
+      ? await findSoundFrontier(pieces, scan)
+      : { frontier: await findFrontier(pieces, scan), fault: undefined };
   const end = frontier === undefined ? 'nowhere' : formatLsn(frontier.end);
   const behind =
     gap === undefined ? '' : `; WAL from ${gap.behind.from} to ${gap.behind.to} lies behind a hole: ${missing(gap)}`;
@@ -58,7 +66,8 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
   });
   const isBehind = target.kind === 'lsn' && (frontier === undefined || frontier.lastRecord < target.lsn);
   const isLate = target.kind === 'time' && !passes(frontier?.lastTransaction, target);
-  if (run.fault !== undefined && (isBehind || isLate)) throw run.fault;
+  const spoilt = fault ?? run.fault;
+  if (spoilt !== undefined && (isBehind || isLate)) throw spoilt;
   if (isBehind)
     return unreachable(
       `the target ${describeTarget(target)} lies behind the last WAL record, which begins at ${formatLsn(frontier?.lastRecord ?? 0n)}`,
@@ -75,7 +84,8 @@ export async function checkReach({ target, goal, backup, run }: ReachInput, cont
         : `Use "--target latest", which gives all that the archive has, or a time before ${formatMoment(time)}.`,
     );
   }
-  return { problems: [], warnings, frontier };
+  const lost = fault === undefined ? [] : [`the WAL behind ${end} cannot be used: ${fault.message}`];
+  return { problems: [], warnings: [...warnings, ...lost], frontier, fault };
 }
 
 function reached(): Reach {

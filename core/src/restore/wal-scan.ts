@@ -1,8 +1,9 @@
 /** What the records of a stretch of WAL say: where it ends, when its transactions ended, where a target is. */
-import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { WalRecord } from '../postgres/wal-record-data.ts';
 import { WalRecordReader } from '../postgres/wal-records.ts';
+import { isObjectFault } from '../repository/repository-failure.ts';
 import type { WalPiece } from './wal-pieces.ts';
 
 export interface WalScanOptions extends CallOptions {
@@ -48,6 +49,44 @@ export async function findFrontier(
     if (!found && window.length < pieces.length) continue;
     return { end: finish.lsn, lastRecord: lastRecord ?? finish.lsn, lastTransaction, segments: window.length };
   }
+}
+
+/** Segments at the end that may be damaged one after the other before the search for sound ones is given up. */
+const MOST_CUT = 16;
+
+/**
+ * The same for WAL whose end is damaged: where the sound WAL before the damage ends, and what is wrong behind it. A recovery ends there, and one
+ * to a moment before never notices. Errors: as for {@link findFrontier} when nothing before it is sound either, and those that say nothing of
+ * what is stored.
+ */
+export async function findSoundFrontier(
+  pieces: Pick<readonly WalPiece[], 'length' | 'slice'>,
+  options: WalScanOptions,
+): Promise<{ readonly frontier: WalFrontier | undefined; readonly fault: ArchiveError | undefined }> {
+  let fault: ArchiveError | undefined;
+  for (let cut = 0; cut === 0 || cut < Math.min(pieces.length, MOST_CUT); cut++) {
+    try {
+      return { frontier: await findFrontier(cut === 0 ? pieces : without(pieces, cut), options), fault };
+    } catch (error) {
+      if (!isArchiveError(error) || !isDamage(error)) throw error;
+      fault ??= error;
+    }
+  }
+  throw fault ?? new ArchiveError('INTERNAL', 'WAL without a segment was read');
+}
+
+/** Pieces but for the last ones. */
+function without(
+  pieces: Pick<readonly WalPiece[], 'length' | 'slice'>,
+  cut: number,
+): Pick<readonly WalPiece[], 'length' | 'slice'> {
+  const length = pieces.length - cut;
+  return { length, slice: (from = -length) => pieces.slice(from - cut).slice(0, -cut) };
+}
+
+/** Whether an error says that what is stored is not sound, and not only that it cannot be opened here. */
+function isDamage(error: ArchiveError): boolean {
+  return isObjectFault(error) && error.code !== 'CODEC_KEY' && error.code !== 'CODEC_UNKNOWN';
 }
 
 /** Gives the first record that `wanted` accepts, or undefined. */

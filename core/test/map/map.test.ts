@@ -6,6 +6,8 @@ import { MapCache } from '../../src/map/map-cache.ts';
 import { formatLsn } from '../../src/postgres/lsn.ts';
 import { historyName } from '../../src/postgres/wal-file.ts';
 import { walPrefix } from '../../src/repository/layout.ts';
+import type { RestorePlan } from '../../src/restore/plan-types.ts';
+import { planRestore } from '../../src/restore/plan.ts';
 import { MB } from '../postgres-formats/wal-writer.ts';
 import { pluginContext } from '../repository/repository.ts';
 import { backup, draw, name, plant, push, Readable, repository, shown, SYSTEM } from './archive.ts';
@@ -98,15 +100,53 @@ test('a backup without one of its objects, and what a verification found damaged
   expect(shown(await draw(archive))).toEqual(['1-4 end of the archive']);
 });
 
-test('an end that cannot be read is unknown, never guessed; what is recorded of it is told as such', async () => {
+test('an end that no key opens is unknown, never guessed; what is recorded of it is told as such', async () => {
   const archive = await repository();
   await push(archive, [1]);
   await backup(archive, 1);
-  await archive.wal(SYSTEM).push(name(2), { bytes: Buffer.alloc(MB, 7) });
+  const key = (await archive.wal(SYSTEM).find(name(1)))?.key.replace(name(1), name(2));
+  await archive.storage.put(`${key}.age`, Readable('sealed'), { ifAbsent: true });
   await archive.times(SYSTEM).add([{ segment: name(2), transactions: 1, first: 5, last: 5 }]);
   const [window] = (await draw(archive)).lines[0]?.windows ?? [];
   expect(window?.to).toMatchObject({ time: undefined, isTimeKnown: false, lsn: BigInt(2 * MB) - 1n });
-  expect(window?.unreadable?.recordedTime).toBe(5n);
+  expect(window?.unreadable).toMatchObject({ code: 'CODEC_UNKNOWN', recordedTime: 5n });
+});
+
+test('an end that is damaged ends the window: moments before it can be reached, and the plan says so too', async () => {
+  const archive = await repository();
+  await push(archive, [1, 2]);
+  const id = await backup(archive, 1);
+  await archive.wal(SYSTEM).push(name(3), { bytes: Buffer.alloc(MB, 7) });
+  const [window] = (await draw(archive)).lines[0]?.windows ?? [];
+  const time = window?.to.time ?? 0n;
+  expect(window?.to).toMatchObject({ isTimeKnown: true, lsn: BigInt(3 * MB) - 1n });
+  expect(window?.unreadable?.code).toBe('WAL_INVALID');
+  const planned = (micros: bigint): Promise<RestorePlan> =>
+    planRestore({ repositories: [archive], backup: id, target: { kind: 'time', micros, exclusive: false } });
+  const plan = await planned(time - 1n);
+  expect(plan.problems).toEqual([]);
+  // The server must not read ahead of itself into it.
+  expect(plan.wal.isDoubtful).toBe(true);
+  expect(plan.warnings).toContainEqual(expect.stringContaining('cannot be used'));
+  await expect(planned(time)).rejects.toMatchObject({ code: 'WAL_INVALID' });
+});
+
+test('WAL of a timeline whose history is lost stands in the way of every promotion to it', async () => {
+  const archive = await repository();
+  await push(archive, [1, 2]);
+  await push(archive, [2, 3], 2);
+  await backup(archive, 1);
+  const [line] = (await draw(archive)).lines;
+  expect(line).toMatchObject({
+    timeline: 1,
+    windows: [],
+    problem: expect.stringContaining('00000002.history') as string,
+  });
+  const target = { kind: 'latest' } as const;
+  const plan = await planRestore({ repositories: [archive], target, timeline: 1 });
+  expect(plan.problems).toMatchObject([{ code: 'WAL_GAP' }]);
+  const paused = await planRestore({ repositories: [archive], target, timeline: 1, standby: true });
+  expect(paused.problems).toEqual([]);
 });
 
 test('with the cache only what is new is listed, and the map is the same; a damaged or foreign cache is ignored', async () => {
