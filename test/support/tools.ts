@@ -14,11 +14,11 @@ export function tool(name: string): string | undefined {
 /** Why a test that needs a tool does not run. */
 export const MISSING = 'needs the client tools of PostgreSQL 15 (Debian: postgresql-15)';
 
-/** Runs a tool to its end as the server's user; an exit code other than 0 is an error. */
-export function runTool(name: string, args: readonly string[]): string {
+/** Runs a tool to its end as the server's user, in a folder that it may enter; an exit code other than 0 is an error. */
+export function runTool(name: string, args: readonly string[], folder = '/'): string {
   const result = spawnSync(`${FOLDER}/${name}`, args, {
     ...serverUser(),
-    cwd: '/',
+    cwd: folder,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   });

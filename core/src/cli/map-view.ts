@@ -55,6 +55,7 @@ export function systemDocument(system: SystemMap): Readonly<Record<string, unkno
       repositories,
     })),
     ...(system.differences.unknown > 0 && { notCompared: system.differences.unknown }),
+    ...(system.unreadFacts.length > 0 && { unreadFacts: system.unreadFacts }),
     ...(system.unnamedDamage > 0 && { unnamedDamage: system.unnamedDamage }),
     ...(system.walVerified !== undefined && { walVerified: verifyDocument(system.walVerified) }),
   };
@@ -77,8 +78,20 @@ export function windowDocument(window: MapWindow): Readonly<Record<string, unkno
   };
 }
 
-function unreadableDocument({ recordedTime, soundTime: _, ...rest }: Unreadable): Readonly<Record<string, unknown>> {
-  return { ...rest, ...(recordedTime !== undefined && { recordedTime: formatMoment(recordedTime) }) };
+function unreadableDocument({
+  state,
+  segment,
+  code,
+  message,
+  recordedTime,
+}: Unreadable): Readonly<Record<string, unknown>> {
+  return {
+    state,
+    segment,
+    code,
+    message,
+    ...(recordedTime !== undefined && { recordedTime: formatMoment(recordedTime) }),
+  };
 }
 
 function verifyDocument({ time, level, findings }: LastVerify): Readonly<Record<string, unknown>> {
@@ -135,7 +148,8 @@ function printSystem(output: Output, cluster: string, system: SystemMap): void {
 export function contentProblems({
   differences: { conflicts, unknown },
   unnamedDamage,
-}: Pick<SystemMap, 'differences' | 'unnamedDamage'>): readonly string[] {
+  unreadFacts,
+}: Pick<SystemMap, 'differences' | 'unnamedDamage' | 'unreadFacts'>): readonly string[] {
   const [first, ...more] = conflicts;
   const others = more.length === 0 ? '' : `, and ${count(more.length, 'more file')}`;
   return [
@@ -150,6 +164,7 @@ export function contentProblems({
       : [
           `a verification found ${count(unnamedDamage, 'more object')} of the WAL damaged than it names: windows may end earlier`,
         ]),
+    ...unreadFacts.map((key) => `${key} is not as it was written: what it says is not known`),
   ];
 }
 

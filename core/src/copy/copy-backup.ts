@@ -195,11 +195,18 @@ export async function copyFacts(
   { source, target, signal }: Pick<CopyBackupOptions, 'source' | 'target' | 'signal'>,
 ): Promise<number> {
   const call: CallOptions = signal === undefined ? {} : { signal };
-  const facts = await within(source, () => source.facts(systemId).list(subject, call));
-  const wanted = facts.filter(({ kind }) => !OF_ONE_REPOSITORY.has(kind));
+  const own = source.facts(systemId);
+  const wanted: Fact[] = [];
+  await within(source, async () => {
+    for await (const name of own.names({ ...call, subject }))
+      if (!OF_ONE_REPOSITORY.has(name.kind)) wanted.push(await own.read(name, call));
+  });
   if (wanted.length === 0) return 0;
-  const key = ({ kind, time }: Fact): string => `${time}-${kind}`;
-  const there = new Set((await within(target, () => target.facts(systemId).list(subject, call))).map(key));
+  const key = ({ kind, time }: Pick<Fact, 'kind' | 'time'>): string => `${time}-${kind}`;
+  const there = new Set<string>();
+  await within(target, async () => {
+    for await (const name of target.facts(systemId).names({ ...call, subject })) there.add(key(name));
+  });
   let added = 0;
   for (const fact of wanted) {
     if (there.has(key(fact))) continue;

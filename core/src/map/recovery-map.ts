@@ -77,6 +77,8 @@ export interface SystemMap {
   readonly walVerified: LastVerify | undefined;
   /** Objects of the WAL that were found damaged, and of which no record says which they are: windows may end before them. */
   readonly unnamedDamage: number;
+  /** Keys of facts that are not as they were written. */
+  readonly unreadFacts: readonly string[];
   /** Results of drills, newest first. */
   readonly drills: readonly Fact[];
 }
@@ -188,6 +190,7 @@ async function drawSystem(held: readonly [Holding, ...Holding[]], call: CallOpti
     gaps: held.flatMap((one) => openGapsOf(one, wal)),
     walVerified: lastVerify(facts.filter(({ subject }) => subject === 'wal').map(({ fact }) => fact)),
     unnamedDamage: unnamedOf(held),
+    unreadFacts: held.flatMap((one) => one.system.unread.map(({ key }) => key)),
     drills: facts
       .map(({ fact }) => fact)
       .filter(({ kind }) => kind === 'drill')

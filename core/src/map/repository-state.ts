@@ -8,7 +8,7 @@ import {
   segmentNumberOf,
   type WalFile,
 } from '../postgres/wal-file.ts';
-import { EXPIRED, type KeyedFact } from '../repository/facts.ts';
+import { EXPIRED, type FactName, type KeyedFact } from '../repository/facts.ts';
 import {
   BLOCK,
   holesOf,
@@ -27,6 +27,8 @@ export interface SystemState {
   readonly systemId: string;
   readonly backups: readonly MapBackupEntry[];
   readonly facts: readonly KeyedFact[];
+  /** Facts that are not as they were written: what they say is unknown. */
+  readonly unread: readonly Pick<FactName, 'key' | 'subject' | 'kind'>[];
   readonly wal: WalInventory;
 }
 
@@ -58,15 +60,40 @@ export async function listRepository(repository: Repository, options: ListOption
 async function listSystem(repository: Repository, systemId: string, options: ListOptions): Promise<SystemState> {
   const archive = repository.wal(systemId);
   const backups = await listMapBackups(repository.backups(systemId), options);
-  const facts: KeyedFact[] = [];
-  for await (const fact of repository.facts(systemId).all(options)) facts.push(fact);
+  const found = await readFacts(repository, systemId, [], options);
   const segmentSize = await sizeOfSegments(backups, archive, options);
   return {
     systemId,
-    backups: withoutExpired(backups, facts),
-    facts,
+    backups: withoutExpired(backups, found),
+    ...found,
     wal: await listWal(archive, { ...options, segmentSize }),
   };
+}
+
+type FoundFacts = Pick<SystemState, 'facts' | 'unread'>;
+
+/** What is on record beside what is known. */
+async function readFacts(
+  repository: Repository,
+  systemId: string,
+  known: readonly KeyedFact[],
+  options: CallOptions,
+): Promise<FoundFacts> {
+  const facts = [...known];
+  const unread: SystemState['unread'][number][] = [];
+  const keys = new Set(facts.map(({ key }) => key));
+  const store = repository.facts(systemId);
+  for await (const { key, subject, kind } of store.names(options)) {
+    if (keys.has(key)) continue;
+    try {
+      facts.push({ key, subject, fact: await store.read({ key }, options) });
+    } catch (error) {
+      if (isArchiveError(error, 'STORAGE_NOT_FOUND')) continue; // removed since the listing
+      if (!isArchiveError(error, 'REPOSITORY_FORMAT')) throw error;
+      unread.push({ key, subject, kind });
+    }
+  }
+  return { facts, unread };
 }
 
 /** Segments before the end of a timeline that are listed again: shipping puts some at once, and holes may close there. */
@@ -94,17 +121,15 @@ export async function refreshRepository(
 
 async function refresh(repository: Repository, before: SystemState, options: ListOptions): Promise<SystemState> {
   const { systemId, wal } = before;
-  const facts = [...before.facts];
-  const keys = new Set(facts.map(({ key }) => key));
-  for await (const fact of repository.facts(systemId).all({ ...options, known: keys })) facts.push(fact);
+  const found = await readFacts(repository, systemId, before.facts, options);
   const backups = await refreshBackups(repository, before, options);
   const archive = repository.wal(systemId);
   const segmentSize = segmentSizeOf(completeOf(backups)) ?? wal.segmentSize;
   if (segmentSize !== wal.segmentSize)
     return {
       systemId,
-      backups: withoutExpired(backups, facts),
-      facts,
+      backups: withoutExpired(backups, found),
+      ...found,
       wal: await listWal(archive, { ...options, segmentSize }),
     };
   const parts: WalInventory[] = [];
@@ -116,8 +141,8 @@ async function refresh(repository: Repository, before: SystemState, options: Lis
   const empty = { segmentSize, timelines: [], segments: 0 };
   return {
     systemId,
-    backups: withoutExpired(backups, facts),
-    facts,
+    backups: withoutExpired(backups, found),
+    ...found,
     wal: first === undefined ? empty : mergeInventories([first, ...more]),
   };
 }
@@ -189,8 +214,10 @@ function numberOf(entry: WalObject | WalSlice, segmentSize: number): bigint {
 }
 
 /** Without those whose removal has begun: they are no backups any more. */
-function withoutExpired(backups: readonly MapBackupEntry[], facts: readonly KeyedFact[]): readonly MapBackupEntry[] {
-  const expired = new Set(facts.filter(({ fact }) => fact.kind === EXPIRED).map(({ subject }) => subject));
+function withoutExpired(backups: readonly MapBackupEntry[], { facts, unread }: FoundFacts): readonly MapBackupEntry[] {
+  // It says what it says by being there.
+  const named = [...facts.map(({ subject, fact: { kind } }) => ({ subject, kind })), ...unread];
+  const expired = new Set(named.filter(({ kind }) => kind === EXPIRED).map(({ subject }) => subject));
   return backups.filter(({ id }) => !expired.has(id));
 }
 

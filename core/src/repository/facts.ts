@@ -3,7 +3,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { factsPrefix, formatStamp, parseFactKey } from './layout.ts';
 import { putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
-import { sealed, withoutSeal } from './seal.ts';
+import { checkSeal, sealed, withoutSeal } from './seal.ts';
 
 /** Something that was found out about a backup or about the WAL (`subject` `wal`), added once and never changed. */
 export interface Fact {
@@ -63,14 +63,6 @@ export class Facts {
     return facts;
   }
 
-  /** Facts of every subject, but for those whose key is known; one after the other by key. Errors: as for {@link list}. */
-  async *all(options: CallOptions & { readonly known?: ReadonlySet<string> } = {}): AsyncGenerator<KeyedFact> {
-    for await (const name of this.names(options)) {
-      const { key, subject } = name;
-      if (options.known?.has(key) !== true) yield { key, subject, fact: await this.read(name, options) };
-    }
-  }
-
   /**
    * The names of all facts, or of those of a subject, each subject's oldest first; of a subject also those only that were added since a moment
    * (epoch milliseconds). What is no fact is skipped.
@@ -119,11 +111,14 @@ export class Facts {
     return found;
   }
 
-  /** What a fact says. Errors: `REPOSITORY_FORMAT`, those of the storage. */
+  /** What a fact says. Errors: `REPOSITORY_FORMAT` for one that is not as it was written, those of the storage. */
   async read({ key }: Pick<FactName, 'key'>, options: CallOptions = {}): Promise<Fact> {
-    const text = Buffer.from(await readSmall(this.#context.storage, key, options)).toString('utf8');
+    const bytes = await readSmall(this.#context.storage, key, options);
+    const { sealed: isSealed, fault } = checkSeal(bytes);
+    // A pin whose end has changed by one bit must not end.
+    if (isSealed && fault !== undefined) throw new ArchiveError('REPOSITORY_FORMAT', `${key} ${fault}`);
     try {
-      return withoutSeal(JSON.parse(text) as Fact);
+      return withoutSeal(JSON.parse(Buffer.from(bytes).toString('utf8')) as Fact);
     } catch (error) {
       throw new ArchiveError('REPOSITORY_FORMAT', `${key} is not a fact`, { cause: error });
     }

@@ -116,7 +116,13 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
   const outside = looks
     ? await outsideFolders({
         ...cancel,
-        ...{ systemId, backup, target, goal, pieces, onLine, tablespaces: folders.tablespaces },
+        systemId,
+        backup,
+        target,
+        goal,
+        pieces,
+        onLine,
+        tablespaces: folders.tablespaces,
         onSegment: (name) => context.onProgress(`looking for new tablespaces in ${name}`),
       })
     : { problems: [], warnings: [] };

@@ -23,9 +23,12 @@ export async function changePin(
 ): Promise<void> {
   const call: CallOptions = signal === undefined ? {} : { signal };
   const facts = repository.facts(systemId);
+  // The newest word counts, by whichever clock it was said: this one is newer.
+  let newest = -Infinity;
   const check = async (): Promise<void> => {
-    for await (const { kind } of facts.names({ ...call, subject: id })) {
-      if (kind !== EXPIRED) continue;
+    for await (const fact of facts.names({ ...call, subject: id })) {
+      if (fact.kind === 'pin' || fact.kind === 'unpin') newest = Math.max(newest, fact.time);
+      if (fact.kind !== EXPIRED) continue;
       throw new ArchiveError('BACKUP_NOT_FOUND', `backup ${id} in repository ${repository.name} is being removed`, {
         hint: 'See "pgark list"; take a new backup.',
       });
@@ -35,7 +38,7 @@ export async function changePin(
   const { kind, ...rest } = change;
   const until = 'until' in rest && rest.until !== undefined ? { until: new Date(rest.until).toISOString() } : {};
   const data = 'reason' in rest ? { reason: rest.reason, ...until } : {};
-  await facts.add(id, { kind, time, data }, call);
+  await facts.add(id, { kind, time: Math.max(time, newest + 1), data }, call);
   // Who removes reads the pins behind his mark, who pins looks for the mark behind his pin: one sees the other.
   if (kind === 'pin') await check();
 }

@@ -9,6 +9,7 @@ import { backupsPrefix, isBackupId } from '../repository/layout.ts';
 import { readSmall, signalOf } from '../repository/objects.ts';
 import { isObjectFault } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
+import { checkSeal } from '../repository/seal.ts';
 import type { BackupState, BrokenRecord, PlannedRecord, SystemState, TimelineWal } from './state.ts';
 import { TimelineTree, type History } from './timeline-tree.ts';
 
@@ -114,6 +115,9 @@ async function readRecord(
     if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return undefined; // removed since the listing
     throw error;
   }
+  // What it says may have been changed: where its WAL begins, when it stopped, what it builds on.
+  const { sealed, fault } = checkSeal(content);
+  if (sealed && fault !== undefined) return { broken: {} };
   const parsed = looseRecord(content);
   try {
     const record = parseBackupRecord(content, key);

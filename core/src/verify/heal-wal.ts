@@ -4,6 +4,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import { parseWalFileName, segmentName, segmentNumberOf, type WalFile } from '../postgres/wal-file.ts';
 import { parseTailKey, parseWalKey, walPrefix } from '../repository/layout.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { TailSlice } from '../repository/tail.ts';
 import type { WalArchive, WalObject } from '../repository/wal.ts';
 import type { Finding } from './finding.ts';
 import { removeDamaged, type HealOptions, type HealOutcome } from './replace.ts';
@@ -99,6 +100,7 @@ async function healSlice(
       if (problemOf(error) === undefined) throw error;
       continue; // damaged there too
     }
+    if (!(await isSliceDamaged(repository, systemId, { ...slice, key }, call))) throw flickers(key);
     await removeDamaged(repository, [key], call);
     await repository.wal(systemId).pushTail(segment.name, slice.from, slice.to, bytes, call);
     return other.name;
@@ -131,6 +133,21 @@ async function isStillDamaged(
   if (parsed === undefined) return false;
   try {
     for await (const chunk of wal.read({ ...parsed, key, size: 0, modified: 0 }, call)) void chunk;
+    return false;
+  } catch (error) {
+    if (problemOf(error) !== 'damaged') throw error;
+    return true;
+  }
+}
+
+async function isSliceDamaged(
+  repository: Repository,
+  systemId: string,
+  slice: TailSlice,
+  call: CallOptions,
+): Promise<boolean> {
+  try {
+    await repository.wal(systemId).readSlice(slice, call);
     return false;
   } catch (error) {
     if (problemOf(error) !== 'damaged') throw error;

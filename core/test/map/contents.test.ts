@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MapCache } from '../../src/map/map-cache.ts';
 import { historyName } from '../../src/postgres/wal-file.ts';
+import { putBytes, readSmall } from '../../src/repository/objects.ts';
 import type { Repository } from '../../src/repository/repository.ts';
 import { planRestore } from '../../src/restore/plan.ts';
 import { factOf } from '../../src/verify/fact.ts';
@@ -146,4 +147,19 @@ test('WAL that the verification of one backup found damaged is damaged, until al
   expect(warnings).toContainEqual(expect.stringContaining(`${name(1)} was found damaged`));
   await add('wal', [], 3000);
   expect(shown(await draw(archive))).toEqual(['1-4 end of the archive']);
+});
+
+test('a fact that was altered is told, and costs no map', async () => {
+  const archive = await repository();
+  await push(archive, [1, 2]);
+  const id = await backup(archive, 1);
+  await archive.facts(SYSTEM).add(id, { kind: 'drill', time: 1000, data: { outcome: 'failed' } });
+  const key = `main/${SYSTEM}/facts/${id}/19700101T000001000Z-drill.json`;
+  const text = Buffer.from(await readSmall(archive.storage, key)).toString('utf8');
+  await archive.storage.remove([key]);
+  await putBytes(archive.storage, key, Buffer.from(text.replace('failed', 'proven')));
+  const system = await draw(archive);
+  expect(shown(system)).toEqual(['1-2 end of the archive']);
+  expect(system.drills).toEqual([]);
+  expect(system.unreadFacts).toEqual([key]);
 });
