@@ -52,13 +52,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   }
 
   const server = createServer((request, response) => {
-    answer(request, { archives, jobs, options })
-      .catch(failureOf)
-      .then(({ status, body }) => {
-        response.writeHead(status, { 'content-type': 'application/json' });
-        response.end(`${JSON.stringify(body, bigintAsText)}\n`);
-      })
-      .catch((error: unknown) => response.destroy(error as Error));
+    const respond = async (): Promise<void> => {
+      const { status, body } = await answer(request, { archives, jobs, options }).catch(failureOf);
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify(body, bigintAsText)}\n`);
+    };
+    respond().catch((error: unknown) => response.destroy(error as Error));
   });
   server.listen(options.port ?? 0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,7 +1,6 @@
 /** The codec of examples/codec-plugin keeps the contract. */
-import { describeCodec } from '@pgark/sdk/testing';
+import { describeCodec, testContext } from '@pgark/sdk/testing';
 import plugin from '../../examples/codec-plugin/plugin/src/index.ts';
-import { silentLogger } from '../support/silent-logger.ts';
 
 const python = (call: string): readonly [string, ...string[]] => [
   'python3',
@@ -10,7 +9,7 @@ const python = (call: string): readonly [string, ...string[]] => [
 ];
 
 describeCodec('zlib', {
-  create: () => plugin.create({ level: 1 }, { directory: '/', logger: silentLogger }),
+  create: () => plugin.create({ level: 1 }, testContext()),
   tool: { decode: python('decompress'), encode: [python('compress')] },
   blockSize: 256 * 1024,
 });

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Secret, type Storage } from '@pgark/sdk';
-import { describeStorage, runStorageClause, STORAGE_CLAUSES } from '@pgark/sdk/testing';
+import { describeStorage, runStorageClause, STORAGE_CLAUSES, testContext } from '@pgark/sdk/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DepotStorageOptions } from '../../examples/storage-plugin/plugin/src/depot-storage.ts';
 import plugin from '../../examples/storage-plugin/plugin/src/index.ts';
@@ -14,7 +14,6 @@ import { Depot } from '../../examples/storage-plugin/server/depot.ts';
 import { createDepotServer } from '../../examples/storage-plugin/server/http.ts';
 import { freePort } from '../support/free-port.ts';
 import { SCALE } from '../support/scale.ts';
-import { silentLogger } from '../support/silent-logger.ts';
 import { SILENCE_TIMEOUT, SlowPeers, STALL_TIMEOUT } from '../support/slow-peers.ts';
 
 const MIB = 1024 * 1024;
@@ -52,7 +51,7 @@ afterAll(async () => {
 const open = async (more: Partial<DepotStorageOptions> = {}): Promise<Storage> =>
   plugin.create(
     { url: `http://127.0.0.1:${port}`, bucket: 'archive', token: new Secret('a token'), ...more },
-    { directory: folder, logger: silentLogger },
+    testContext({ directory: folder }),
   );
 
 const behind = (timeout: number) => (at: number) =>

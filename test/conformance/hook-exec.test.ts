@@ -40,14 +40,14 @@ class TestProgram implements HookReceiver {
   }
 
   received(): readonly HookDelivery[] {
-    const files = readdirSync(join(this.folder, 'taken')).sort();
+    const files = readdirSync(join(this.folder, 'taken')).toSorted();
     return files.map((file) => {
       const content = readFileSync(join(this.folder, 'taken', file), 'utf8');
       const line = content.slice(0, content.indexOf('\n') + 1);
       const event = JSON.parse(line) as ArchiveEvent;
       const names = [...content.slice(line.length).matchAll(/(?:^|\0)([^=]+)=/g)].map(([, name]) => name);
       const structure = JSON.stringify(event, (_, value: unknown) => (typeof value === 'string' ? '' : value));
-      return { id: event.id, text: `${event.summary}\n${content}`, shape: [...names.sort(), structure].join('\n') };
+      return { id: event.id, text: `${event.summary}\n${content}`, shape: [...names.toSorted(), structure].join('\n') };
     });
   }
 

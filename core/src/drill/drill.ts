@@ -165,7 +165,11 @@ class Drill {
     const { settings, env } = this.#options;
     let server: ScratchServer | undefined;
     try {
-      const programs = await findPrograms(plan.backup.serverVersion, { ...this.#call, bin: settings.bin, path: env['PATH'] });
+      const programs = await findPrograms(plan.backup.serverVersion, {
+        ...this.#call,
+        bin: settings.bin,
+        path: env['PATH'],
+      });
       const placed = await this.#place(scratch, plan);
       await this.#timed('wal', () =>
         refuseOutsideTablespaces(plan, {

@@ -89,9 +89,9 @@ const end = (exitCode: number, file?: string): Reply => ({
   ...(file !== undefined && { file }),
 });
 
-const described = test.skipIf(spawnSync('curl', ['--version']).status !== 0);
+const NO_CURL = spawnSync('curl', ['--version']).status !== 0;
 
-described('the agent gets all that the command says, and its answer is that of the command', async () => {
+test.skipIf(NO_CURL)('the agent gets all that the command says, and its answer is that of the command', async () => {
   const asked: AgentRequest[] = [];
   await agent((request, { stderr }) => {
     asked.push(request);
@@ -150,7 +150,7 @@ described('the agent gets all that the command says, and its answer is that of t
   ]);
 });
 
-described(
+test.skipIf(NO_CURL)(
   'a fetched file is moved to its place; missing and failed have the codes that PostgreSQL expects',
   async () => {
     const file = join(folder, 'fetched file');
@@ -177,7 +177,7 @@ described(
   },
 );
 
-described('a file that the client did not take is deleted with the agent', async () => {
+test.skipIf(NO_CURL)('a file that the client did not take is deleted with the agent', async () => {
   const file = join(folder, 'fetched');
   const server = await agent(() => {
     writeFileSync(file, 'whole');
@@ -188,26 +188,29 @@ described('a file that the client did not take is deleted with the agent', async
   expect(existsSync(file)).toBe(false);
 });
 
-described('H-20 a later command at the same place takes it, and the earlier one puts nothing there', async () => {
-  const file = join(folder, 'fetched');
-  let asked = 0;
-  await agent(async () => {
-    asked += 1;
-    writeFileSync(file, 'of the earlier one');
-    const later = takeTurn(place());
-    cleanup.push(() => later.end());
-    return Promise.resolve(end(0, file));
-  });
-  expect(await run([...options(), ...FETCH])).toMatchObject({ code: 255, stdout: '' });
-  expect(asked).toBe(1);
-  expect(existsSync(place())).toBe(false);
-  // It takes the place itself from what began before.
-  const earlier = takeTurn(place());
-  await run([...options(), ...FETCH]);
-  expect(earlier.isLost()).toBe(true);
-});
+test.skipIf(NO_CURL)(
+  'H-20 a later command at the same place takes it, and the earlier one puts nothing there',
+  async () => {
+    const file = join(folder, 'fetched');
+    let asked = 0;
+    await agent(async () => {
+      asked += 1;
+      writeFileSync(file, 'of the earlier one');
+      const later = takeTurn(place());
+      cleanup.push(() => later.end());
+      return Promise.resolve(end(0, file));
+    });
+    expect(await run([...options(), ...FETCH])).toMatchObject({ code: 255, stdout: '' });
+    expect(asked).toBe(1);
+    expect(existsSync(place())).toBe(false);
+    // It takes the place itself from what began before.
+    const earlier = takeTurn(place());
+    await run([...options(), ...FETCH]);
+    expect(earlier.isLost()).toBe(true);
+  },
+);
 
-described.each<[string, () => unknown]>([
+test.skipIf(NO_CURL).each<[string, () => unknown]>([
   ['no agent', () => undefined],
   ['an agent that declines', () => agent({ type: 'decline', reason: 'it has another config' })],
   ['an agent that breaks', () => agent(() => Promise.reject(new Error('broken')))],
@@ -225,12 +228,16 @@ described.each<[string, () => unknown]>([
   expect(await run(args)).toMatchObject({ code: ITSELF, stdout: `itself ${args.join(' ')}\n` });
 });
 
-described('H-21 an agent that hangs is left, and the command itself is run', { timeout: 60_000 }, async () => {
-  await impostor(() => '');
-  expect(await run([...options(), ...PUSH])).toMatchObject({ code: ITSELF });
-});
+test.skipIf(NO_CURL)(
+  'H-21 an agent that hangs is left, and the command itself is run',
+  { timeout: 60_000 },
+  async () => {
+    await impostor(() => '');
+    expect(await run([...options(), ...PUSH])).toMatchObject({ code: ITSELF });
+  },
+);
 
-described('an agent that works for long is waited for', { timeout: 60_000 }, async () => {
+test.skipIf(NO_CURL)('an agent that works for long is waited for', { timeout: 60_000 }, async () => {
   await agent(async () => {
     await sleep(13_000); // longer than a silent one is
     return end(0);
@@ -238,7 +245,7 @@ described('an agent that works for long is waited for', { timeout: 60_000 }, asy
   expect(await run([...options(), ...PUSH])).toMatchObject({ code: 0 });
 });
 
-described(
+test.skipIf(NO_CURL)(
   'options that the script does not know, and words that make no command, are left to the command',
   async () => {
     await agent(end(0));
@@ -261,7 +268,7 @@ described(
   },
 );
 
-described('a curl that is set up otherwise changes nothing', async () => {
+test.skipIf(NO_CURL)('a curl that is set up otherwise changes nothing', async () => {
   await agent(end(0));
   writeFileSync(join(folder, '.curlrc'), 'output = /dev/null\nproxy = http://127.0.0.1:1\n');
   const env = { HOME: folder, CURL_HOME: folder, http_proxy: 'http://127.0.0.1:1', ALL_PROXY: 'http://127.0.0.1:1' };
