@@ -45,7 +45,7 @@ class TestProgram implements HookReceiver {
       const content = readFileSync(join(this.folder, 'taken', file), 'utf8');
       const line = content.slice(0, content.indexOf('\n') + 1);
       const event = JSON.parse(line) as ArchiveEvent;
-      const names = [...content.slice(line.length).matchAll(/(?:^|\0)([^=]+)=/g)].map(([, name]) => name);
+      const names = [...content.slice(line.length).matchAll(/(?:^|\0)([^=]+)=/g)].map(([, name = '']) => name);
       const structure = JSON.stringify(event, (_, value: unknown) => (typeof value === 'string' ? '' : value));
       return { id: event.id, text: `${event.summary}\n${content}`, shape: [...names.toSorted(), structure].join('\n') };
     });

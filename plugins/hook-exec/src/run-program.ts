@@ -36,14 +36,19 @@ export function runProgram(options: ProgramOptions): Promise<ProgramEnd> {
   const { program, args, directory, env, input, signal } = options;
   if (signal.aborted) return Promise.reject(cancelled(program, signal));
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: directory, env, detached: true, shell: false, stdio: 'pipe' });
+    // Throws for what the system refuses at once, such as arguments that are too long; the rest comes as an event.
+    const child = started(() =>
+      spawn(program, args, { cwd: directory, env, detached: true, shell: false, stdio: 'pipe' }),
+    );
     const streams = [child.stdin, child.stdout, child.stderr];
     const output = tailOf(child);
+    let isSettled = false;
     let lastWords: NodeJS.Timeout | undefined;
     const letGo = (): void => {
       for (const stream of streams) stream.destroy();
     };
     const settle = (): void => {
+      isSettled = true;
       signal.removeEventListener('abort', kill);
       clearTimeout(lastWords);
       letGo();
@@ -59,7 +64,7 @@ export function runProgram(options: ProgramOptions): Promise<ProgramEnd> {
       reject(notStarted(program, error));
     });
     child.on('exit', () => {
-      lastWords = setTimeout(letGo, LAST_WORDS);
+      if (!isSettled) lastWords = setTimeout(letGo, LAST_WORDS);
     });
     child.on('close', (exitCode, endedBy) => {
       settle();
@@ -69,6 +74,14 @@ export function runProgram(options: ProgramOptions): Promise<ProgramEnd> {
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
   });
+
+  function started<Child>(start: () => Child): Child {
+    try {
+      return start();
+    } catch (error) {
+      throw notStarted(program, error);
+    }
+  }
 }
 
 /** Reads all that the child writes, so that it never waits, and keeps the end. */
@@ -94,8 +107,8 @@ function killGroup(child: ChildProcess): void {
   if (child.pid === undefined) return;
   try {
     process.kill(-child.pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error; // it has ended by itself
+  } catch {
+    // It has ended by itself, or has become another user: there is nothing more that could be done.
   }
 }
 

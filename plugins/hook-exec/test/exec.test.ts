@@ -195,6 +195,11 @@ describe('exit codes', () => {
     });
   });
 
+  test('arguments that are too long for the system', async () => {
+    const error = await failure(run(event, { command: ['true', 'x'.repeat(200_000)] }));
+    expect(error).toMatchObject({ code: 'HOOK_FAILED', message: 'program true cannot be run: E2BIG' });
+  });
+
   test('output is read to its end, and the end of it is kept', async () => {
     const lines = script(
       'head -c 30000000 /dev/zero | tr "\\0" x; printf "\\n\\033[31mlast words\\033[0m\\n" >&2; exit 3',

@@ -1,4 +1,5 @@
 import { oneLine, type ArchiveEvent } from '@pgark/sdk';
+import { inUrl } from './in-url.ts';
 
 interface Preset {
   readonly contentType: string;
@@ -20,7 +21,7 @@ function cloudEvent(event: ArchiveEvent): object {
   return {
     specversion: '1.0',
     id,
-    source: `/pgark/${encodeURIComponent(cluster)}`,
+    source: `/pgark/${inUrl(cluster)}`,
     type: `pgark.${name}`,
     time: new Date(time).toISOString(),
     ...(condition === undefined ? {} : { subject: condition.key }),

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { Secret } from '@pgark/sdk';
+import { inUrl } from './in-url.ts';
 
 /** Bytes that Standard Webhooks asks for at least. */
 export const LEAST_KEY = 24;
@@ -20,8 +21,8 @@ export function signatureHeaders(
   secrets: readonly Secret[],
   now: number = Date.now(),
 ): Record<string, string> {
-  // An id with a dot in it would make two messages of one signature.
-  const id = encodeURIComponent(eventId).replaceAll('.', '%2E');
+  // An id with a dot in it would make two messages of one signature, and a very long one no header.
+  const id = inUrl(eventId.slice(0, 200)).replaceAll('.', '%2E');
   const time = String(Math.floor(now / 1000));
   const signatures = secrets.map((secret) => {
     return `v1,${createHmac('sha256', keyOf(secret)).update(`${id}.${time}.${body}`).digest('base64')}`;

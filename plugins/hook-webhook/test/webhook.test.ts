@@ -181,6 +181,15 @@ describe('presets', () => {
     expect(content['data']).toMatchObject({ summary: event.summary, data: event.data });
   });
 
+  test('HOOK-06 cloudevents: any text', async () => {
+    for (const text of NASTY_TEXTS) {
+      const event = { ...exampleEvent('backup.failed'), id: text, cluster: text, host: text, summary: text };
+      const content = json(await posted(event, { preset: 'cloudevents' })) as Record<string, unknown>;
+      expect(content['source']).toMatch(/^\/pgark\/[\w.~!*'()%-]*$/);
+      expect(Object.keys(content)).toHaveLength(9);
+    }
+  });
+
   test('HOOK-06 mattermost: no mention and no markup', async () => {
     for (const text of NASTY_TEXTS) {
       const event = { ...exampleEvent('backup.failed'), cluster: text, host: text, summary: text };
