@@ -16,6 +16,8 @@ import { NASTY_TEXTS } from '../../../test/support/nasty-text.ts';
 import { until } from '../../../test/support/until.ts';
 
 let folder: string;
+/** Processes that a failed test would leave behind. */
+const started: number[] = [];
 const log: string[] = [];
 const logger: Logger = {
   debug: () => undefined,
@@ -29,6 +31,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.unstubAllEnvs();
+  for (const pid of started.splice(0)) if (isRunning(pid)) process.kill(pid, 'SIGKILL');
   rmSync(folder, { recursive: true });
 });
 
@@ -223,7 +226,9 @@ describe('HOOK-02 the signal', () => {
         return false;
       }
     });
-    return ['parent', 'child'].map((name) => Number(written(name)));
+    const both = ['parent', 'child'].map((name) => Number(written(name)));
+    started.push(...both);
+    return both;
   }
 
   test('the program is killed with all that it has started', async () => {
@@ -257,8 +262,8 @@ describe('HOOK-02 the signal', () => {
   test('what a program leaves running is not waited for', async () => {
     await run(event, { command: script('sleep 600 & echo $! >left; exit 0') });
     const left = Number(written('left'));
+    started.push(left);
     expect(isRunning(left)).toBe(true);
-    process.kill(left, 'SIGKILL');
   });
 });
 
