@@ -102,7 +102,7 @@ describe('what an answer means', () => {
     await elsewhere.close();
   });
 
-  test('HOOK-06 the reason that a receiver gives is said, unless it gives back the secret', async () => {
+  test('H-64 HOOK-06 the reason that a receiver gives is said, unless it gives back the secret', async () => {
     delivery = deliveryTo(receiver.url(PATH), ({ body }) => body);
     receiver.respond = () => ({ status: 404, body: 'no_service' });
     expect((await failure(send())).message).toBe('the receiver refused the event: 404: no_service');
