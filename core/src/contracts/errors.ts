@@ -122,7 +122,7 @@ const TABLE = {
   CODEC_KEY: ['no configured key opens the object', false, 3, 'Add the identity to restore.identities in the config.'],
 
   CHECK_FAILED: [
-    '"pgark check" or "pgark plugins doctor" found what does not work',
+    'a command that looks for what does not work, such as "pgark check", found something',
     false,
     1,
     'Mend what the lines marked "failed" say.',

@@ -1,4 +1,4 @@
-/** Loads every plugin and says what is wrong with it, each in a thread of its own: what it does there ends neither the command nor its report. */
+/** Loads every plugin and says what is wrong with it, in a thread: what a plugin does there ends neither the command nor its report. */
 import { Worker } from 'node:worker_threads';
 import { ArchiveError, throwIfAborted, type ErrorCode } from '../contracts/errors.ts';
 import type { Logger, PluginKind } from '../contracts/plugin.ts';
@@ -29,7 +29,7 @@ export interface DoctorSubject {
 }
 
 export interface DoctorWork {
-  readonly subject: DoctorSubject;
+  readonly subjects: readonly DoctorSubject[];
   readonly directory: string;
   readonly env: NodeJS.ProcessEnv;
 }
@@ -37,11 +37,14 @@ export interface DoctorWork {
 /** What was found of one subject. */
 export type DoctorAnswer = Pick<Diagnosis, 'state' | 'code' | 'message' | 'hint'>;
 
+/** What the thread says: an answer for each subject in order, and that nothing came after the last. */
+export type DoctorMessage = DoctorAnswer | 'end';
+
 export interface DoctorOptions {
   readonly directory: string;
   readonly env: NodeJS.ProcessEnv;
   readonly logger: Logger;
-  /** Milliseconds in which a plugin must be loaded and its options checked. Default 20,000: an option may come from a command. */
+  /** Milliseconds in which each plugin must be loaded and its options checked. Default 60,000: an option may come from a command. */
   readonly timeout?: number;
   readonly signal?: AbortSignal;
 }
@@ -56,12 +59,16 @@ export async function* diagnose(
   unreadable: readonly UnreadablePlugin[],
   options: DoctorOptions,
 ): AsyncGenerator<Diagnosis, void, undefined> {
-  for (const { kind, section, place } of named) {
-    const { use } = section;
-    yield { kind, use, place, ...(await look({ kind, use, section }, options)) };
-  }
-  for (const { kind, package: use, namedBy = [] } of installed) {
-    if (use !== undefined && namedBy.length === 0) yield { kind, use, ...(await look({ kind, use }, options)) };
+  const subjects: readonly (DoctorSubject & { readonly place?: string })[] = [
+    ...named.map(({ kind, section, place }) => ({ kind, use: section.use, section, place })),
+    ...installed.flatMap(({ kind, package: use, namedBy = [] }) =>
+      use === undefined || namedBy.length > 0 ? [] : [{ kind, use }],
+    ),
+  ];
+  const together = await look(subjects, options);
+  for (const [at, subject] of subjects.entries()) {
+    const { section: _section, ...shown } = subject;
+    yield { ...shown, ...(together.answers[at] ?? (await lookAlone(subject, options))) };
   }
   for (const { package: use, folder, reason } of unreadable) {
     const message = `the "pgark" field in ${folder}/package.json is no manifest: ${reason}`;
@@ -75,10 +82,27 @@ export async function* diagnose(
   }
 }
 
-async function look(subject: DoctorSubject, options: DoctorOptions): Promise<DoctorAnswer> {
-  const { directory, env, logger, timeout = 20_000, signal } = options;
+/** One answer for each subject in order, or the reason why the thread had no good end: then nobody knows whose fault it was. */
+type Looked =
+  | { readonly answers: readonly DoctorAnswer[]; readonly death?: undefined }
+  | { readonly answers: readonly []; readonly death: string };
+
+async function lookAlone(subject: DoctorSubject, options: DoctorOptions): Promise<DoctorAnswer> {
+  const { answers, death } = await look([subject], options);
+  if (death === undefined) return answers[0] as DoctorAnswer;
+  const message = `${subject.kind} ${subject.use} ${death}`;
+  return { state: 'failed', code: 'PLUGIN_INVALID', message, hint: 'Report it to the author of the plugin.' };
+}
+
+/** Looks at these in a thread, as a command would load them: together. */
+async function look(subjects: readonly DoctorSubject[], options: DoctorOptions): Promise<Looked> {
+  const { directory, env, logger, timeout = 60_000, signal } = options;
   throwIfAborted(signal, 'looking at the plugins');
-  const data: DoctorWork = { subject, directory, env: { ...env } };
+  const data: DoctorWork = {
+    subjects: subjects.map(({ kind, use, section }) => ({ kind, use, ...(section === undefined ? {} : { section }) })),
+    directory,
+    env: { ...env },
+  };
   // Built, the modules are chunks in one folder, and the thread is an entry of its own.
   const file = import.meta.url.endsWith('.ts') ? './doctor-thread.ts' : './plugin-doctor.js';
   const thread = new Worker(new URL(file, import.meta.url), {
@@ -88,24 +112,29 @@ async function look(subject: DoctorSubject, options: DoctorOptions): Promise<Doc
     stderr: true,
   });
   for (const stream of [thread.stdout, thread.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => logger.debug({ plugin: subject.use }, text.trimEnd()));
+    stream.setEncoding('utf8').on('data', (text: string) => logger.debug({}, `a plugin wrote: ${text.trimEnd()}`));
   }
   let timer: NodeJS.Timeout | undefined;
   let cancel: (() => void) | undefined;
   try {
-    return await new Promise<DoctorAnswer>((resolve, reject) => {
-      const broken = (reason: string): void =>
-        resolve({ state: 'failed', code: 'PLUGIN_INVALID', ...brokenBy(subject, reason) });
-      timer = setTimeout(() => broken(`is not done with loading after ${timeout / 1000} s`), timeout);
+    return await new Promise<Looked>((resolve, reject) => {
+      const answers: DoctorAnswer[] = [];
+      const died = (death: string): void => resolve({ answers: [], death });
+      const late = (): void => died(`is not done with loading after ${timeout / 1000} s`);
+      timer = setTimeout(late, timeout);
       cancel = () =>
         reject(new ArchiveError('ABORTED', 'looking at the plugins was cancelled', { cause: signal?.reason }));
       signal?.addEventListener('abort', cancel);
-      thread.on('message', resolve);
+      thread.on('message', (message: DoctorMessage) => {
+        timer?.refresh();
+        if (message === 'end') resolve({ answers });
+        else answers.push(message);
+      });
       thread.on('error', (error: unknown) =>
-        broken(`throws outside of any call: ${error instanceof Error ? error.message : String(error)}`),
+        died(`throws outside of any call: ${error instanceof Error ? error.message : String(error)}`),
       );
       thread.on('exit', (code) =>
-        broken(`is never loaded: it ends the process (with ${code}), or waits for what does not come`),
+        died(`is never loaded: it ends the process (with ${code}), or waits for what does not come`),
       );
     });
   } finally {
@@ -113,8 +142,4 @@ async function look(subject: DoctorSubject, options: DoctorOptions): Promise<Doc
     if (cancel !== undefined) signal?.removeEventListener('abort', cancel);
     await thread.terminate();
   }
-}
-
-function brokenBy({ kind, use }: DoctorSubject, reason: string): Pick<DoctorAnswer, 'message' | 'hint'> {
-  return { message: `${kind} ${use} ${reason}`, hint: 'Report it to the author of the plugin.' };
 }

@@ -143,6 +143,10 @@ describe('the doctor', () => {
       'SECRET_UNAVAILABLE',
       'the environment variable NOPE is not set',
     ],
+  ];
+
+  /** These take the thread with them, or spoil it for the others. */
+  const DEADLY: typeof BROKEN = [
     ['ends the process', 'process.exit(0);', 'PLUGIN_INVALID', 'is never loaded: it ends the process (with 0), or'],
     [
       'waits for what never comes',
@@ -158,27 +162,27 @@ describe('the doctor', () => {
     ],
   ];
 
-  test('each broken plugin has one clear error, and the others are looked at', async () => {
+  test.each([
+    ['that can be told', BROKEN],
+    ['that is deadly', DEADLY],
+  ])('each broken plugin %s has one clear error, and the others are looked at', async (_, broken) => {
     const at = (index: number): string => `./broken-${index}.mjs`;
+    const codecs = broken.map((__, index) => `use: ${at(index)}, level: 99, key: { env: NOPE }`);
     const found = await examined({
-      'pgark.yaml': config(
-        ...BROKEN.map((_, index) => `use: ${at(index)}, level: 99, key: { env: NOPE }`),
-        'use: ./good.mjs',
-      ),
+      'pgark.yaml': config(...codecs, 'use: ./good.mjs'),
       'good.mjs': pluginSource(),
-      ...Object.fromEntries(BROKEN.flatMap(([, source], index) => (source === undefined ? [] : [[at(index), source]]))),
+      ...Object.fromEntries(broken.flatMap(([, source], index) => (source === undefined ? [] : [[at(index), source]]))),
     });
-    expect(found).toHaveLength(BROKEN.length + 2);
+    expect(found).toHaveLength(broken.length + 2);
     expect([found[0], found.at(-1)]).toMatchObject([
       { use: './store.mjs', state: 'ok' },
       { use: './good.mjs', state: 'ok' },
     ]);
-    for (const [index, [what, , code, message]] of BROKEN.entries()) {
+    for (const [index, [what, , code, message]] of broken.entries()) {
       const diagnosis = found[index + 1];
+      const wanted = message.replaceAll('NAME', at(index)).replaceAll('PLACE', `repositories[0].codecs[${index}]`);
       expect(diagnosis, what).toMatchObject({ use: at(index), state: 'failed', code });
-      expect(diagnosis?.message, what).toContain(
-        message.replaceAll('NAME', at(index)).replaceAll('PLACE', `repositories[0].codecs[${index}]`),
-      );
+      expect(diagnosis?.message, what).toContain(wanted);
       expect(diagnosis?.hint, what).toMatch(/^[A-Z].*\.$/);
     }
   });
@@ -241,6 +245,6 @@ describe('the doctor', () => {
     const logger = recordingLogger();
     const source = pluginSource({ before: 'console.log("hello");' });
     await examined({ 'pgark.yaml': config('use: ./p.mjs'), 'p.mjs': source }, { logger });
-    expect(logger.lines).toContain('debug: hello');
+    expect(logger.lines).toContain('debug: a plugin wrote: hello');
   });
 });

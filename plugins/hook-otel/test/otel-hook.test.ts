@@ -3,6 +3,8 @@ import { exampleEvent, Secret, type ArchiveEvent, type ArchiveEvents, type Event
 import { HttpHookReceiver, type HttpHookReceiverOptions } from '@pgark/sdk/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { optionFaults } from '../../../test/support/configured-hook.ts';
+import { documentedHookOptions } from '../../../test/support/documented-hook.ts';
+import { readPage } from '../../../test/docs/pages.ts';
 import plugin, { OtelHook, type OtelHookOptions } from '../src/index.ts';
 import { metricsOf, requestsTo, resourceOf, spansOf, type ReadMetric, type ReadSpan } from './collector.ts';
 
@@ -297,4 +299,21 @@ describe('the options', () => {
   ])('%j', async (options, expected) => {
     expect((await optionFaults(plugin, options)) ?? []).toEqual(expected);
   });
+});
+
+test('the page names every metric, and its configs are taken', async () => {
+  const page = readPage('docs/how-to/opentelemetry.md');
+  const receiver = await collector();
+  const hook = hookFor(receiver);
+  for (const name of ['backup.started', 'backup.finished', 'receive.disconnected'] as const)
+    await hook.handle(event(name, 1), { signal });
+  const last = requestsTo(receiver, '/v1/metrics').at(-1);
+  const sent = last === undefined ? [] : [...metricsOf(last).keys()];
+  const named = page.spans
+    .map(({ text }) => text)
+    .filter((text) => /^pgark\.(?!event\.|condition\.key|operation\.(?!duration)|data|cluster)/.test(text));
+  expect([...new Set(named)].sort()).toEqual(sent.sort());
+  const documented = await documentedHookOptions(page.path, 'otel', plugin.secrets ?? []);
+  expect(documented).not.toEqual([]);
+  for (const options of documented) expect(await optionFaults(plugin, options)).toBeUndefined();
 });

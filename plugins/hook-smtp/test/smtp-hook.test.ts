@@ -2,6 +2,8 @@ import { exampleEvent, Secret, type ArchiveEvent } from '@pgark/sdk';
 import { testContext } from '@pgark/sdk/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { optionFaults } from '../../../test/support/configured-hook.ts';
+import { documentedHookOptions } from '../../../test/support/documented-hook.ts';
+import { readPage } from '../../../test/docs/pages.ts';
 import plugin, { SmtpHook, type SmtpHookOptions } from '../src/index.ts';
 import { certificates, header, mailServer, type MailServer, type ReceivedMail } from './mail-server.ts';
 
@@ -306,4 +308,14 @@ describe('the options', () => {
   ])('%j', async (change, expected) => {
     expect((await optionFaults(plugin, { ...good, ...change })) ?? []).toEqual(expected);
   });
+});
+
+test('the page shows the mail of the example, and its configs are taken', async () => {
+  const page = readPage('docs/how-to/notify-mail.md');
+  const mail = await sent(await mailServer(), failed);
+  const shown = page.blocks.find(({ language }) => language === '')?.text;
+  expect(`${header(mail, 'Subject')}\n\n${mail.body.replaceAll('\r\n', '\n')}`).toBe(shown);
+  const documented = await documentedHookOptions(page.path, 'smtp', plugin.secrets ?? []);
+  expect(documented).not.toEqual([]);
+  for (const options of documented) expect(await optionFaults(plugin, options)).toBeUndefined();
 });
