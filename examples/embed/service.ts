@@ -10,7 +10,7 @@
  *     DELETE /jobs/ID                   cancel it
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { ArchiveError, isArchiveError, openArchive, parseSize, type Archive, type Logger } from 'pgark';
@@ -51,14 +51,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     receivers.push(receive(archive, options.logger, stopping.signal));
   }
 
-  const server = createServer((request, response) => {
-    const respond = async (): Promise<void> => {
-      const { status, body } = await answer(request, { archives, jobs, options }).catch(failureOf);
-      response.writeHead(status, { 'content-type': 'application/json' });
-      response.end(`${JSON.stringify(body, bigintAsText)}\n`);
-    };
-    respond().catch((error: unknown) => response.destroy(error as Error));
-  });
+  const context: Context = { archives, jobs, options };
+  const server = createServer((request, response) => void respond(request, response, context));
   server.listen(options.port ?? 0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -87,6 +81,12 @@ interface Context {
   readonly archives: ReadonlyMap<string, Archive>;
   readonly jobs: Jobs;
   readonly options: ServiceOptions;
+}
+
+async function respond(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
+  const { status, body } = await answer(request, context).catch(failureOf);
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body, bigintAsText)}\n`);
 }
 
 async function answer(request: IncomingMessage, context: Context): Promise<Answer> {

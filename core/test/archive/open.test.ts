@@ -1,0 +1,193 @@
+/** The door of programs that embed pgark. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MemoryStorage } from '@pgark/storage-memory';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Archive } from '../../src/archive/archive.ts';
+import { openArchive, type OpenArchiveOptions } from '../../src/archive/open.ts';
+import { throwIfAborted } from '../../src/contracts/errors.ts';
+import type { ArchiveEvent } from '../../src/contracts/hook.ts';
+import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
+import type { ListOptions, ObjectInfo } from '../../src/contracts/storage.ts';
+import { recordingLogger } from '../plugins/support.ts';
+import { putBackup, putWal, range, repositoryOn } from '../retention/small-archive.ts';
+
+const anything = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => ({ value }) } };
+
+function storagePlugin(name: string, make: () => MemoryStorage): Plugin<'storage'> {
+  return { name, kind: 'storage', apiVersion: API_VERSION, options: anything, create: async () => make() };
+}
+
+function hookPlugin(told: ArchiveEvent[], veto?: string): Plugin<'hook'> {
+  const handle = async (event: ArchiveEvent): Promise<void> => {
+    told.push(event);
+    if (event.name === veto) throw new Error('not today');
+  };
+  const create = async (): Promise<{ handle: typeof handle; close: () => Promise<void> }> => ({
+    handle,
+    close: async () => undefined,
+  });
+  return { name: 'told', kind: 'hook', apiVersion: API_VERSION, options: anything, create };
+}
+
+/** Lists nothing, and hangs until it is told to stop. */
+class Hanging extends MemoryStorage {
+  lists = 0;
+  stopped = 0;
+
+  override async *list(_prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    this.lists += 1;
+    yield* [];
+    for (; !options.signal?.aborted;) await sleep(5);
+    this.stopped += 1;
+    throwIfAborted(options.signal, 'listing');
+  }
+}
+
+/** Closed when the test ends, as a program has to. */
+async function opened(options: OpenArchiveOptions): Promise<Archive> {
+  const archive = await openArchive(options);
+  onTestFinished(() => archive.close());
+  return archive;
+}
+
+const config = (use: string, more: object = {}): OpenArchiveOptions['config'] => ({
+  cluster: 'main',
+  repositories: [{ name: 'near', storage: { use } }],
+  status: { cacheAge: 'off' },
+  ...more,
+});
+
+/** A storage with three backups. */
+async function filled(): Promise<{ readonly storage: MemoryStorage; readonly ids: readonly string[] }> {
+  const storage = new MemoryStorage();
+  const repository = repositoryOn(storage, 'near');
+  await repository.open({ create: true });
+  await putWal(repository, 1, range(1, 9));
+  const ids: string[] = [];
+  for (const day of [3, 2, 1])
+    ids.push(
+      await putBackup(repository, { time: Date.now() - day * 86_400_000, from: 10 - 3 * day, to: 11 - 3 * day }),
+    );
+  return { storage, ids };
+}
+
+test('a config that is a value is checked by the schema of files, and takes nothing from the environment of the process', async () => {
+  const wrong = { cluster: 'main', repositories: [{ storage: { use: 'memory' } }], retention: { keap: 3 } };
+  await expect(openArchive({ config: wrong })).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining('retention.keap: not a known key, did you mean "keep"?') as string,
+  });
+  await expect(openArchive({ config: '/nowhere/pgark.yaml' })).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND' });
+  process.env['PGARK_CLUSTER'] = 'other';
+  onTestFinished(() => void delete process.env['PGARK_CLUSTER']);
+  const value = config('memory', { receive: { spool: 'spool' } });
+  const archive = await opened({ config: value, directory: '/srv' });
+  expect(archive.config).toMatchObject({ cluster: 'main', receive: { spool: '/srv/spool', slot: 'pgark' } });
+  const { env } = process;
+  expect((await opened({ config: value, env })).config.cluster).toBe('other');
+  const clusters = { clusters: { one: config('memory', { cluster: undefined }), two: config('memory') } };
+  await expect(openArchive({ config: clusters })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+});
+
+test('a result that falls short of something has a failure; hooks are told, and what they must not miss is one', async () => {
+  const { storage, ids } = await filled();
+  const told: ArchiveEvent[] = [];
+  const events: string[] = [];
+  const plugins = [storagePlugin('own', () => storage), hookPlugin(told)];
+  const more = { retention: { keep: 1 }, hooks: [{ use: 'told' }] };
+  const archive = await opened({ config: config('own', more), plugins });
+  const { backups, failure } = await archive.backups();
+  expect(failure).toBeUndefined();
+  expect(backups.map(({ id, state, repository }) => ({ id, state, repository }))).toEqual(
+    ids.map((id) => ({ id, state: 'complete', repository: 'near' })),
+  );
+  await archive.pin(ids[0] ?? '', { reason: 'audit' });
+  expect((await archive.show(ids[0] ?? '')).pins).toMatchObject([{ reason: 'audit' }]);
+
+  const planned = await archive.planExpire({ remove: ['nothing'] });
+  expect(planned).toMatchObject({ failures: [], failure: { code: 'BACKUP_NOT_FOUND' } });
+  expect(planned.plans).toHaveLength(1);
+  expect(told).toEqual([]);
+  const { results } = await archive.expire({ onEvent: (name) => void events.push(name) });
+  expect(results).toMatchObject([{ removed: [ids[1]] }]);
+  expect(told.map(({ name }) => name)).toEqual(['expire.planned', 'expire.finished']);
+  expect(events).toEqual(['expire.planned', 'expire.finished']);
+});
+
+test('a hook with the policy fail keeps what it vetoes from being removed', async () => {
+  const { storage, ids } = await filled();
+  const told: ArchiveEvent[] = [];
+  const plugins = [storagePlugin('own', () => storage), hookPlugin(told, 'expire.planned')];
+  const hooks = [{ use: 'told', policy: 'fail', retries: 0 }];
+  const archive = await opened({ config: config('own', { retention: { keep: 1 }, hooks }), plugins });
+  expect(await archive.expire()).toMatchObject({ results: [], failure: { code: 'HOOK_FAILED' } });
+  expect((await archive.backups()).backups.map(({ id }) => id)).toEqual(ids);
+});
+
+test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
+  const { storage } = await filled();
+  const hanging = new Hanging();
+  await repositoryOn(hanging, 'near').open({ create: true });
+  const one = await opened({ config: config('own'), plugins: [storagePlugin('own', () => hanging)] });
+  const other = await opened({ config: config('own'), plugins: [storagePlugin('own', () => storage)] });
+  const controller = new AbortController();
+  const calls = [one.backups({ signal: controller.signal }), one.backups()];
+  for (const call of calls) call.catch(() => undefined); // looked at below
+  await expect.poll(() => hanging.lists).toBe(2);
+  controller.abort();
+  await expect(calls[0]).rejects.toMatchObject({ code: 'ABORTED' });
+  expect(hanging.stopped).toBe(1);
+  // What runs still is cancelled and waited for.
+  await one.close();
+  expect(hanging.stopped).toBe(2);
+  await expect(calls[1]).rejects.toMatchObject({ code: 'ABORTED' });
+  await one.close();
+  await expect(one.backups()).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringContaining('closed') as string,
+  });
+  expect((await other.backups()).backups).toHaveLength(3);
+});
+
+test('the signal of the archive is one of every call', async () => {
+  const hanging = new Hanging();
+  await repositoryOn(hanging, 'near').open({ create: true });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const archive = await opened({ config: config('own'), plugins: [storagePlugin('own', () => hanging)], signal });
+  const calls = [archive.backups(), archive.map()];
+  for (const call of calls) call.catch(() => undefined); // looked at below
+  await expect.poll(() => hanging.lists).toBeGreaterThan(1);
+  controller.abort();
+  for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'ABORTED' });
+});
+
+test('repositories stay open between calls, but for those that one call wants in its own way', async () => {
+  const { storage } = await filled();
+  const log = { made: 0, closed: 0 };
+  storage.close = async (): Promise<void> => void (log.closed += 1);
+  const plugin = storagePlugin('own', () => {
+    log.made += 1;
+    return storage;
+  });
+  const logger = recordingLogger();
+  const archive = await openArchive({ config: config('own'), plugins: [plugin], logger });
+  expect(log.made).toBe(0);
+  await archive.backups();
+  await archive.show('latest');
+  expect(log).toEqual({ made: 1, closed: 0 });
+  await archive.verify({ level: 'chain', rate: 1 << 30 });
+  expect(log).toEqual({ made: 2, closed: 1 });
+  await archive.close();
+  expect(log).toEqual({ made: 2, closed: 2 });
+});
+
+test('a config that is in no file restores nothing without a command that has it', async () => {
+  const { storage } = await filled();
+  const plugins = [storagePlugin('own', () => storage)];
+  const archive = await opened({ config: config('own'), plugins });
+  await expect(archive.planRestore()).rejects.toMatchObject({ code: 'USAGE' });
+  const command = ['pgark', '--config', '/etc/pgark.yaml'];
+  const { settings } = await (await opened({ config: config('own'), plugins, command })).planRestore();
+  expect(new Map(settings).get('restore_command')).toContain('pgark --config /etc/pgark.yaml --cluster main wal-fetch');
+});
