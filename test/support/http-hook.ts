@@ -24,6 +24,8 @@ export interface HttpHookFaults {
   readonly hasNewIds?: boolean;
   readonly throwsAtUnknown?: boolean;
   readonly leavesOut?: string;
+  /** As if its message had room for so much and no more. */
+  readonly refusesLong?: boolean;
   readonly hasShortTexts?: boolean;
   readonly pastesText?: boolean;
   readonly hangsAtClose?: boolean;
@@ -57,6 +59,8 @@ export class HttpHook implements Hook {
     if (faults.throwsAtUnknown === true && !/^[a-z]+\.[a-z_]+$/.test(event.name.replace('later', '!')))
       throw new ArchiveError('HOOK_REJECTED', `unknown event ${event.name}`);
     if (faults.leavesOut === event.name) return;
+    if (faults.refusesLong === true && event.summary.length > 4096)
+      throw new ArchiveError('HOOK_REJECTED', `${event.name} is too long`);
     if (this.#broken) throw new ArchiveError('HOOK_FAILED', 'was aborted once');
     if (faults.isBusy === true && this.#busy) return;
     this.#busy = true;

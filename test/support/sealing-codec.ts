@@ -28,6 +28,23 @@ export type SealingFault =
   | 'no-inspect'
   | 'tells-its-key';
 
+/** The protections that a codec with keys may lack, and the clauses that must find each. */
+export const SEALING_FAULTS: Readonly<Record<SealingFault, readonly string[]>> = {
+  order: ['CODEC-03/reordered'],
+  'stream-key': ['CODEC-03/spliced'],
+  version: ['CODEC-03/future'],
+  'key-id': ['CODEC-08/other-key'],
+  end: ['CODEC-03/concatenated', 'CODEC-03/garbage'],
+  plain: ['CODEC-08/read-only'],
+  'inspect-reads-all': ['CODEC-08/inspect'],
+  'inspect-leaves-open': ['CODEC-08/inspect'],
+  'inspect-knows-no-keys': ['CODEC-08/inspect', 'CODEC-08/other-key', 'CODEC-08/write-only'],
+  'inspect-takes-anything': ['CODEC-08/inspect-damaged', 'CODEC-08/inspect-flow', 'CODEC-03/future'],
+  'inspect-cannot-be-cancelled': ['CODEC-08/inspect-flow'],
+  'no-inspect': ['CODEC-08/pair'],
+  'tells-its-key': ['CODEC-08/secrets'],
+};
+
 export interface SealingKey {
   /** 8 characters. */
   readonly id: string;
