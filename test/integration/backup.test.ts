@@ -318,7 +318,17 @@ test('an in-place tablespace and a cluster without checksums', async () => {
   const path = await server.value(`SELECT pg_relation_filepath('t')`);
   await client.end();
   const repository = await archiveOf(server);
-  const record = await backup(server, repository);
+  const systemId = await server.value('SELECT system_identifier FROM pg_control_system()');
+  let leases: ReturnType<ReturnType<typeof repository.leases>['list']> | undefined;
+  const record = await backup(server, repository, {
+    onProgress: ({ stage }) => {
+      if (stage === 'waiting') leases ??= repository.leases(systemId).list();
+    },
+  });
+  // H-72: while it runs it holds the WAL from its start on, which no other backup need lead to.
+  const [lease] = ((await leases) ?? []).toReversed();
+  const wal = [{ timeline: 1, from: record.startLsn }];
+  expect(lease?.content).toMatchObject({ command: 'backup', backups: [record.id], wal });
   expect(record.dataChecksums).toBe(false);
   expect(record.tablespaces).toEqual([{ oid, location: `pg_tblspc/${oid}` }]);
   const files = await readFiles(repository, record);

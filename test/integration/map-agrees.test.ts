@@ -407,13 +407,15 @@ async function staysTrue(system: SystemMap, what: string, random: Random): Promi
   const inside = targetsOf(windows, random).filter((target) => claims(windows, target));
   const window = windows.at(-1);
   const all = [{ kind: 'latest' } as const, ...(inside.length > 0 ? [pick(random, inside)] : [])];
-  for (const target of SCALE === 'full' ? all : all.slice(0, 1)) {
-    const result = await restored(timeline, target);
-    const where = `${what}, not verified: timeline ${timeline}, ${show(target)}`;
-    console.log(`${where}: ${'rows' in result ? `${result.rows.length} rows` : 'failed'}`);
-    if ('failed' in result) expect(result.failed, where).toMatch(/error|FATAL|PANIC/);
-    else holdsRight(result.rows, { timeline, target, ...(window !== undefined && { window }) }, where);
-  }
+  // A recovery to the end is what could open too early.
+  const target = SCALE === 'full' ? pick(random, all) : ({ kind: 'latest' } as const);
+  const result = await restored(timeline, target);
+  const where = `${what}, not verified: timeline ${timeline}, ${show(target)}`;
+  console.log(
+    `not verified: timeline ${timeline}, ${show(target)}: ${'rows' in result ? `${result.rows.length} rows` : 'refused'}`,
+  );
+  if ('failed' in result) expect(result.failed, where).toMatch(/error|FATAL|PANIC/);
+  else holdsRight(result.rows, { timeline, target, ...(window !== undefined && { window }) }, where);
 }
 
 /** Draws the map, and holds each of its claims against the plan. */

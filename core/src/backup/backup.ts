@@ -1,6 +1,7 @@
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
+import { formatLsn } from '../postgres/lsn.ts';
 import { ReplicationConnection } from '../postgres/replication/connection.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
@@ -221,15 +222,18 @@ class Run {
     const segmentSize = await connection.segmentSize();
     this.#leasing = Promise.all(
       this.#destinations.live.map(({ repository }) =>
-        this.#lease.takeOne(repository, systemId, { backups: [this.#id], wal: [] }),
+        this.#lease.takeOne(repository, systemId, { backups: [this.#id], wal: 'all' }),
       ),
     ).catch(() => undefined); // an abort, which the backup tells
     onEvent?.('backup.started', { id: this.#id });
     const times = { start: Date.now(), stop: 0 };
     const transfer = new Transfer(this.#destinations, {
       partSize,
-      onStart: ({ tablespaces }) => {
+      onStart: ({ lsn, timeline, tablespaces }) => {
         times.start = Date.now();
+        // No backup that is there need lead to the timeline: its WAL is this one's.
+        const scope = { backups: [this.#id], wal: [{ timeline, from: formatLsn(lsn) }] };
+        this.#leasing = this.#leasing.then(() => this.#lease.narrow(systemId, scope)).catch(() => undefined);
         const totalBytes = tablespaces.reduce((sum, { sizeKb }) => sum + (sizeKb ?? 0) * 1024, 0);
         this.#report({ stage: 'copying', totalBytes });
       },

@@ -235,7 +235,8 @@ class Run {
     const archive = this.#repository.wal(systemId);
     const isLeft = await this.#removal.removeFrom(
       (after) => archive.everything({ ...this.#call, ...(after === undefined ? {} : { after }) }),
-      (entry) => !scope.judge(fileOf(entry)).keep,
+      // What has come since nobody has judged: it may be of a backup that began meanwhile.
+      (entry) => entry.modified <= this.#held.now && !scope.judge(fileOf(entry)).keep,
     );
     for (const { id, state, objects } of system.backups) {
       if (state !== 'expired' || objects > 0) continue;

@@ -14,6 +14,7 @@ import {
   DAY,
   keysIn,
   putBackup,
+  putHistory,
   putObject,
   putWal,
   range,
@@ -22,6 +23,36 @@ import {
   smallArchive,
   SYSTEM,
 } from './small-archive.ts';
+
+test('H-72 WAL that comes while WAL is removed stays: a backup may have begun meanwhile that needs it', async () => {
+  const clock = new Clock();
+  const { storage } = await fourBackups(clock);
+  let isThere = false;
+  const arriving: Storage = {
+    capabilities: storage.capabilities,
+    put: (...call) => storage.put(...call),
+    get: (...call) => storage.get(...call),
+    stat: (...call) => storage.stat(...call),
+    list: (...call) => storage.list(...call),
+    close: () => storage.close(),
+    remove: async (keys, ...call) => {
+      if (!isThere && keys.some((key) => key.includes('/wal/'))) {
+        isThere = true;
+        clock.time += 1000;
+        // Restored from long ago, to a timeline to which no backup leads that stays, and on which one has just begun.
+        await putWal(repositoryOn(storage), 3, [5, 6]);
+      }
+      return storage.remove(keys, ...call);
+    },
+  };
+  const repository = repositoryOn(arriving);
+  await putHistory(repository, 3, [[1, 2]]);
+  await putWal(repository, 3, [2, 3]);
+  clock.time += 1000;
+  await expire(repository, clock);
+  expect(isThere).toBe(true);
+  expect(await segmentsIn(repository, 3)).toEqual([5, 6]);
+});
 
 describe('H-73', () => {
   const locked = (clock: Clock): Date => new Date(clock.time + 10 * DAY);
