@@ -3,6 +3,7 @@ import { runCopy, type CopyProgress, type CopyResult } from '../copy/copy.ts';
 import { planCopy as plan, type CopyOptions, type CopyPlan, type CopyWal } from '../copy/plan.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { LongCall, Outcome } from './call.ts';
+import { forgetListing } from './draw-map.ts';
 import { errorOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -56,7 +57,11 @@ export async function copy(at: Workplace, call: CopyRunCall): Promise<CopyDone> 
     onWarning: (warning) => logger.warn({}, warning),
     ...(call.onProgress === undefined ? {} : { onProgress: call.onProgress }),
   });
-  return { ...result, plan: made, milliseconds: performance.now() - begun, failure: failureOf(result) };
+  const milliseconds = performance.now() - begun;
+  // Backups that are older than those of the target only a whole listing shows; without this it is made by and by.
+  if (result.backups.some(({ state }) => state === 'copied'))
+    await forgetListing(at, options.target).catch(() => undefined);
+  return { ...result, plan: made, milliseconds, failure: failureOf(result) };
 }
 
 function failureOf({ failures: [first], stopped }: CopyResult): ArchiveError | undefined {

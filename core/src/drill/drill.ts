@@ -7,6 +7,7 @@ import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import { formatLsn } from '../postgres/lsn.ts';
+import { EXPIRED } from '../repository/facts.ts';
 import type { Repository } from '../repository/repository.ts';
 import { controlLimits } from '../restore/cluster-config.ts';
 import { withFolders } from '../restore/busy-folders.ts';
@@ -155,10 +156,25 @@ class Drill {
     if (problem !== undefined) return this.#result(subject, problem, plan);
     const release = await hold?.(plan);
     try {
-      return this.#result(subject, await this.#prove(scratch, owner, plan), plan);
+      // Who removes marks, then looks for leases; who holds looks for the mark behind his lease: one sees the other.
+      const leaving = await this.#leaving(plan);
+      return this.#result(subject, leaving ?? (await this.#prove(scratch, owner, plan)), plan);
     } finally {
       await release?.();
     }
+  }
+
+  /** Whether the removal of the backup has begun meanwhile: that its objects go says nothing about it. */
+  async #leaving({ systemId, backup: { id } }: RestorePlan): Promise<DrillProblem | undefined> {
+    for await (const { kind } of this.#options.repository.facts(systemId).names({ ...this.#call, subject: id })) {
+      if (kind !== EXPIRED) continue;
+      const message = `backup ${id} is being removed by "pgark expire"`;
+      return {
+        outcome: 'inconclusive',
+        error: new ArchiveError('DRILL_INCONCLUSIVE', message, { hint: 'Try a newer one.' }),
+      };
+    }
+    return undefined;
   }
 
   async #prove(scratch: ScratchFolder, owner: Owner | undefined, plan: RestorePlan): Promise<DrillProblem | undefined> {
