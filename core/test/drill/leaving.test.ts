@@ -18,6 +18,7 @@ test('H-72 a backup whose removal begins between the plan and the lease of a dri
       folder: join(folder, 'scratch'),
       target: { kind: 'latest' },
       fetchCommand: ['false'],
+      env: {},
       settings: { checks: [], amcheck: false, keep: false, preload: [], timeout: 1000, role: 'postgres' },
       hold: async () => {
         await archive.facts(SYSTEM).add(id, { kind: EXPIRED, time: 1000, data: {} });
