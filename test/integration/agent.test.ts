@@ -3,13 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { RunningAgent } from '../support/agent.ts';
+import { RunningAgent, SCRIPT } from '../support/agent.ts';
 import { TestArchive } from '../support/archive.ts';
 import { serverUser } from '../support/binaries.ts';
 import { runCli, spawnCli } from '../support/cli.ts';
 import { later } from '../support/later.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
-import { archiveCommand, restored, startAndPromote } from '../support/restoring.ts';
+import { archiveCommand, restored, startAndPromote, untilPromoted } from '../support/restoring.ts';
 import { until } from '../support/until.ts';
 
 /** A storage that fails is not what these tests are about. */
@@ -56,6 +56,47 @@ test('archive_command and restore_command go through the agent, and the restored
     expect.stringMatching(/^[0-9a-f]{16}$/) as string,
   ]);
 });
+
+test('pgark-wal takes both commands to the agent without Node, and the restored cluster is whole', async () => {
+  const server = later(await PostgresServer.create({ major: 18, segmentMegabytes: 1 }), (one) => one.destroy());
+  const folder = later(temporaryFolder('script'), removeFolder);
+  const socket = join(folder, 'agent.sock');
+  const config = { ...NO_RETRY, agent: { socket, script: true } };
+  const archive = later(new TestArchive(server, { config }), (one) => one.destroy());
+  const agent = later(await RunningAgent.start(archive), (one) => one.destroy());
+  server.configure({
+    archive_mode: 'on',
+    archive_command: `PGARK_AGENT_SOCKET=${socket} ${SCRIPT} ${archiveCommand(archive)}`,
+  });
+  await withoutNode(() => server.start());
+  await archive.backup();
+  await server.query(`CREATE TABLE numbers AS SELECT n, md5(n::text) FROM generate_series(1, 30000) AS n`);
+  const last = await archive.switchWal(server);
+  await until('the last segment', () => agent.answered('wal-push').includes(last));
+  expect(await server.value('SELECT failed_count FROM pg_stat_archiver')).toBe('0');
+  await server.stop();
+
+  const clone = later(await restored(archive, 18, 'clone'), (one) => one.destroy());
+  expect(readFileSync(join(clone.data, 'postgresql.auto.conf'), 'utf8')).toContain(`restore_command = '${SCRIPT} `);
+  await withoutNode(() => clone.start());
+  await untilPromoted(clone);
+  expect(await clone.value('SELECT count(*) FROM numbers')).toBe('30000');
+  expect(agent.answered('wal-fetch')).toEqual(expect.arrayContaining([last, '00000002.history']));
+  expect(readdirSync(join(clone.data, 'pg_wal')).filter((name) => /fetch|pgark/.test(name))).toEqual([]);
+  await clone.stop();
+  expect(await agent.stop()).toBe(0);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+/** Starts a server under which Node does not start. */
+async function withoutNode(start: () => Promise<void>): Promise<void> {
+  process.env['NODE_OPTIONS'] = '--no-such-option';
+  try {
+    await start();
+  } finally {
+    delete process.env['NODE_OPTIONS'];
+  }
+}
 
 test.each([
   { signal: 'recovery.signal', failed: 255 },

@@ -21,18 +21,24 @@ export function fetchCommandOf(
   const file = path === undefined ? [] : ['--config', path];
   const names = repositories.flatMap((name) => ['--repository', name]);
   const past = asOf === undefined ? [] : ['--as-of', asOf.toISOString()];
-  return [...(command ?? installed()), ...file, '--cluster', config.cluster, 'wal-fetch', ...names, ...past];
+  const own = command ?? [process.execPath, installed('pgark.js')];
+  const { socket, script } = config.agent;
+  const asked =
+    socket === undefined || !script
+      ? { by: [], at: [] }
+      : { by: [installed('pgark-wal')], at: ['--agent-socket', socket] };
+  return [...asked.by, ...own, ...file, '--cluster', config.cluster, ...asked.at, 'wal-fetch', ...names, ...past];
 }
 
-/** The command of this very package, as it is built. */
-function installed(): readonly string[] {
+/** A program of this very package. */
+function installed(name: string): string {
   // From dist/ and from src/archive/ the way is not the same.
-  const candidates = ['../bin/pgark.js', '../../bin/pgark.js'].map((path) =>
+  const candidates = [`../bin/${name}`, `../../bin/${name}`].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );
   const bin = candidates.find((path) => existsSync(path));
-  if (bin !== undefined) return [process.execPath, bin];
-  throw new ArchiveError('USAGE', 'the command pgark is not where it is installed', {
-    hint: 'Give openArchive the "command" that runs it.',
+  if (bin !== undefined) return bin;
+  throw new ArchiveError('USAGE', `the command ${name} is not where it is installed`, {
+    hint: 'Give openArchive the "command" that runs pgark, and leave out agent.script.',
   });
 }

@@ -149,6 +149,8 @@ export interface AgentConfig {
   readonly concurrency: number;
   /** Bytes. */
   readonly prefetch: number;
+  /** Whether a `restore_command` asks it by the script `pgark-wal`; then there is a `socket`. */
+  readonly script: boolean;
 }
 
 /** Times in milliseconds; an absent one is never reached. */

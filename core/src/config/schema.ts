@@ -235,6 +235,12 @@ const agent = z.strictObject({
   prefetch: size({ least: '0B', most: '1TiB' })
     .prefault('256MiB')
     .describe('Bytes of segments that it fetches ahead for a recovery; 0 fetches none.'),
+  script: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether the `restore_command` that `pgark restore` writes asks it by `pgark-wal`, a shell script that wants curl and starts faster than Node; needs `socket`.',
+    ),
 });
 
 const threshold = (fallback: string): z.ZodPrefault<z.ZodUnion<readonly z.ZodType<number | undefined, string>[]>> =>
@@ -392,7 +398,13 @@ const section = z
     restore: restore.prefault({}).describe('`pgark restore` and `pgark wal-fetch`.'),
     push: push.prefault({}).describe('`pgark wal-push`.'),
     drill: drill.prefault({}).describe('`pgark drill`.'),
-    agent: agent.prefault({}).describe('`pgark agent`.'),
+    agent: agent
+      .refine(({ script, socket }) => !script || socket !== undefined, {
+        error: 'is needed for agent.script: the script does not look for it',
+        path: ['socket'],
+      })
+      .prefault({})
+      .describe('`pgark agent`.'),
     serve: serve.prefault({}).describe('`pgark serve`.'),
     status: status.prefault({}).describe('`pgark status` and `pgark map`.'),
     retention: retention

@@ -40,7 +40,7 @@ describe('loadConfig', () => {
       },
       backup: { checkpoint: 'fast', partSize: 268_435_456, walTimeout: 300_000 },
       push: { onFullDisk: 'keep', minFree: 1024 ** 3 },
-      agent: { concurrency: 2, prefetch: 268_435_456 },
+      agent: { concurrency: 2, prefetch: 268_435_456, script: false },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
       serve: { listen: '127.0.0.1:8732', maxRequests: 100, maxFetches: 4, stallTimeout: 300_000 },
       drill: { role: 'postgres', preload: [], checks: [], amcheck: true, timeout: 900_000, keep: false },
