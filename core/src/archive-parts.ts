@@ -1,5 +1,6 @@
 /** Opens what a config describes, part by part: the repositories, the hooks, the server. `core/src/archive` makes an archive of them. */
 import { homedir } from 'node:os';
+import { join } from 'node:path';
 import type { Config, RepositoryConfig } from './config/config.ts';
 import type { LoadedConfig } from './config/load.ts';
 import { readSecret } from './config/secrets.ts';
@@ -7,7 +8,7 @@ import type { Codec } from './contracts/codec.ts';
 import { ArchiveError } from './contracts/errors.ts';
 import type { Logger, MetricSample, Plugin } from './contracts/plugin.ts';
 import type { Secret } from './contracts/secret.ts';
-import { Events } from './plugins/events.ts';
+import { Events } from './hooks/events.ts';
 import { Registry } from './plugins/registry.ts';
 import { resolveTarget, type ConnectionTarget } from './postgres/target.ts';
 import { LateCodec } from './repository/late-parts.ts';
@@ -190,7 +191,8 @@ export async function openEvents(
   const hooks = await Promise.all(
     config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
   );
-  return new Events({ cluster: config.cluster, hooks, logger, ...(signal === undefined ? {} : { signal }) });
+  const folder = join(config.receive.spool, config.cluster, 'hooks');
+  return new Events({ cluster: config.cluster, hooks, logger, folder, ...(signal === undefined ? {} : { signal }) });
 }
 
 interface Closable {

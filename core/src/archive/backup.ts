@@ -5,7 +5,7 @@ import type { Logger } from '../contracts/plugin.ts';
 import { backupFailure } from './backup-failure.ts';
 import type { LongCall, Outcome } from './call.ts';
 import { extendLocksOf, type LockProgress } from './extend-locks.ts';
-import { errorOf, Telling } from './telling.ts';
+import { errorOf, tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 /** Milliseconds of waiting for WAL after which the log says what to start. */
@@ -38,37 +38,32 @@ export interface BackupDone extends BackupResult, Outcome {
 export async function backup(at: Workplace, call: BackupCall): Promise<BackupDone> {
   const { config, logger, signal } = at;
   const { events, writable } = await at.open();
-  const telling = new Telling(events, call.onEvent);
+  const { emit, gate } = tellingOf(events, call.onEvent);
   const maxRate = call.maxRate ?? config.backup.maxRate;
   const label = call.label ?? config.backup.label;
   const advise = walAdvice(logger);
   const begun = performance.now();
-  let result: BackupResult;
-  let untold: ArchiveError | undefined;
-  try {
-    result = await takeBackup({
-      target: await at.target(),
-      repositories: writable,
-      create: call.create === true,
-      ...(label === undefined ? {} : { label }),
-      checkpoint: call.checkpoint ?? config.backup.checkpoint,
-      ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
-      partSize: call.partSize ?? config.backup.partSize,
-      walTimeout: call.walTimeout ?? config.backup.walTimeout,
-      signal,
-      logger,
-      onProgress: (progress) => {
-        call.onProgress?.(progress);
-        advise(progress);
-      },
-      onEvent: telling.sink,
-    });
-  } finally {
-    untold = await telling.done();
-  }
+  const result = await takeBackup({
+    target: await at.target(),
+    repositories: writable,
+    create: call.create === true,
+    ...(label === undefined ? {} : { label }),
+    checkpoint: call.checkpoint ?? config.backup.checkpoint,
+    ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
+    partSize: call.partSize ?? config.backup.partSize,
+    walTimeout: call.walTimeout ?? config.backup.walTimeout,
+    signal,
+    logger,
+    onProgress: (progress) => {
+      call.onProgress?.(progress);
+      advise(progress);
+    },
+    onEvent: emit,
+    gate,
+  });
   const milliseconds = performance.now() - begun;
   const unlocked = await extended(at, writable, { result, call });
-  const [failure, ...others] = [untold, backupFailure(result), unlocked].filter((error) => error !== undefined);
+  const [failure, ...others] = [backupFailure(result), unlocked].filter((error) => error !== undefined);
   for (const { code, message } of others) logger.error({ code }, message);
   return { ...result, milliseconds, failure };
 }

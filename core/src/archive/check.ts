@@ -1,5 +1,6 @@
 import type { Finding } from '../check/finding.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { ServerFacts } from '../postgres/server-facts.ts';
 import type { Outcome } from './call.ts';
@@ -36,7 +37,7 @@ export async function check(at: Workplace, call: CheckCall): Promise<CheckDone> 
 
 async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, void, undefined> {
   const { config, logger, registry, signal } = at;
-  const { repositories } = await at.open({ retry: { deadline: 10_000 } });
+  const { events, repositories } = await at.open({ retry: { deadline: 10_000 } });
   let facts: ServerFacts | undefined;
   if (call.server !== false) {
     const [{ readServerFacts }, { checkServer }] = await Promise.all([
@@ -67,7 +68,11 @@ async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, vo
     const readOnly = section?.readOnly === true;
     const identities = config.restore.identities.length > 0;
     try {
-      yield* checkCodecs(repository, { systemId: facts?.systemId, readOnly, identities, signal });
+      const options = { systemId: facts?.systemId, readOnly, identities, signal };
+      for await (const finding of checkCodecs(repository, options)) {
+        tellKeys(events.emit, repository.name, finding);
+        yield finding;
+      }
     } catch (error) {
       yield failure(`repository ${repository.name}`, 'keys', error);
     }
@@ -88,6 +93,13 @@ async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, vo
       await backEnd?.close();
     }
   }
+}
+
+/** What was skipped or is not known says nothing of the keys. */
+function tellKeys(emit: EventSink, repository: string, { check: name, state, message }: Finding): void {
+  if (name !== 'keys') return;
+  if (state === 'ok') emit('key.readable', { repository, scope: 'newest' });
+  if (state === 'failed') emit('key.unreadable', { repository, scope: 'newest', message });
 }
 
 /** What made a whole part impossible, as a finding; a cancelled check is no finding. */

@@ -1,4 +1,5 @@
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
 import { DRILL_FACT } from '../drill/drill-result.ts';
 import { drill as runDrill, type DrillOptions, type DrillProgress, type DrillResult } from '../drill/drill.ts';
 import { newSeed } from '../drill/random-target.ts';
@@ -6,7 +7,7 @@ import { SharedLease } from '../repository/shared-lease.ts';
 import { parseTarget, type TargetInput, type TimelineChoice } from '../restore/target.ts';
 import type { LongCall, Outcome } from './call.ts';
 import { fetchCommandOf } from './fetch-command.ts';
-import { Telling } from './telling.ts';
+import { tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface DrillCall extends LongCall<DrillProgress> {
@@ -81,10 +82,8 @@ export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> 
   };
   const result = await runDrill(options);
   const recorded = section?.readOnly === true ? readOnly(name, warn) : await record(result, options, warn);
-  const telling = new Telling(events, call.onEvent);
-  tell(result, telling);
-  const failure = (await telling.done()) ?? failureOf(result);
-  return { ...result, recorded, warnings, failure };
+  tell(result, tellingOf(events, call.onEvent).emit);
+  return { ...result, recorded, warnings, failure: failureOf(result) };
 }
 
 function failureOf({ backup, error, record }: DrillResult): ArchiveError | undefined {
@@ -120,10 +119,10 @@ async function record(
   }
 }
 
-function tell({ backup, record }: DrillResult, { sink }: Telling): void {
+function tell({ backup, record }: DrillResult, emit: EventSink): void {
   const { repository, outcome, target, reached, started, finished, problem } = record;
   if (outcome === 'proven') {
     const seconds = (Date.parse(finished) - Date.parse(started)) / 1000;
-    sink('drill.finished', { backup, repository, target: target.text, lsn: reached?.lsn ?? '', seconds });
-  } else sink('drill.failed', { backup, repository, outcome, message: problem?.message ?? '' });
+    emit('drill.finished', { backup, repository, target: target.text, lsn: reached?.lsn ?? '', seconds });
+  } else emit('drill.failed', { backup, repository, outcome, message: problem?.message ?? '' });
 }

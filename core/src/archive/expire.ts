@@ -13,6 +13,7 @@ import { failureAmong, showingOptions } from './backups.ts';
 import type { ChosenRepositories, LongCall, Outcome } from './call.ts';
 import { forgetListing } from './draw-map.ts';
 import { extendLocksOf, type LockProgress } from './extend-locks.ts';
+import { tellingOf } from './telling.ts';
 import type { Opened, Workplace } from './workplace.ts';
 
 export interface PlanExpireCall extends Omit<LongCall<never>, 'onProgress' | 'onEvent'>, ChosenRepositories {
@@ -60,7 +61,8 @@ export async function planExpire(at: Workplace, call: PlanExpireCall): Promise<P
 export async function expire(at: Workplace, call: ExpireCall): Promise<ExpireDone> {
   const { logger, signal } = at;
   const { events, writable } = await opened(at, call);
-  const { onProgress, onEvent } = call;
+  const { onProgress } = call;
+  const { emit, gate } = tellingOf(events, call.onEvent);
   const options = optionsOf(at, call);
   const results: ExpireResult[] = [];
   const { failures, failure } = await each(
@@ -75,9 +77,8 @@ export async function expire(at: Workplace, call: ExpireCall): Promise<ExpireDon
           await call.onPlan?.(made, writable.length);
           const going = [...made.backups, ...made.wal].filter(({ action }) => action === 'remove');
           const ids = made.backups.flatMap(({ id, action }) => (action === 'remove' ? [id] : []));
-          const data = { repository: name, backups: ids, bytes: going.reduce((sum, one) => sum + one.bytes, 0) };
-          onEvent?.('expire.planned', data);
-          await events.emit('expire.planned', data);
+          const bytes = going.reduce((sum, one) => sum + one.bytes, 0);
+          await gate('expire.planned', { repository: name, backups: ids, bytes });
         },
         onProgress: (done) => onProgress?.({ stage: 'removing', repository: name, ...done }),
         onFailure: (error) => logger.warn({ error }, 'the lease of the run could not be renewed, it is tried again'),
@@ -85,9 +86,7 @@ export async function expire(at: Workplace, call: ExpireCall): Promise<ExpireDon
       results.push(result);
       call.onResult?.(result);
       const { objects, bytes, removed, locked } = result;
-      const data = { repository: name, backups: removed, locked, objects, bytes };
-      onEvent?.('expire.finished', data);
-      await events.emit('expire.finished', data);
+      emit('expire.finished', { repository: name, backups: removed, locked, objects, bytes });
       return result.plan;
     },
     async (repository, made) => {

@@ -66,7 +66,7 @@ export type RepositoryKeys = {
 export async function keys(at: Workplace, call: KeysCall): Promise<KeysDone> {
   const { config, logger, signal } = at;
   const { all = false } = call;
-  const { repositories } = await at.open({ ...showingOptions(config), repositories: call.repositories ?? [] });
+  const { events, repositories } = await at.open({ ...showingOptions(config), repositories: call.repositories ?? [] });
   const atHand = { identities: config.restore.identities.length > 0, signal };
   const unreadable: ArchiveError[] = [];
   const failed: ArchiveError[] = [];
@@ -85,6 +85,10 @@ export async function keys(at: Workplace, call: KeysCall): Promise<KeysDone> {
       const state = await keyStateOf(repository, survey.rows, atHand);
       const failure = keyFailure(repository, survey.rows, state);
       if (failure !== undefined) unreadable.push(failure);
+      const scope = 'survey';
+      if (state === 'readable') events.emit('key.readable', { repository: repository.name, scope });
+      if (state === 'unreadable' && failure !== undefined)
+        events.emit('key.unreadable', { repository: repository.name, scope, message: failure.message });
       const suffixes = [...new Set(survey.rows.flatMap((row) => row.suffixes ?? []))];
       const used = await Promise.all(suffixes.map((suffix) => usedCodec(repository, suffix)));
       return { ...facts, state, survey, used };

@@ -1,7 +1,7 @@
 import { ArchiveError } from '../contracts/errors.ts';
-import type { EventSink } from '../contracts/hook.ts';
 import { receive as receiveWal, type ReceiveResult } from '../receive/receive.ts';
 import type { LongCall } from './call.ts';
+import { tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface ReceiveCall extends Omit<LongCall<never>, 'onProgress'> {
@@ -24,38 +24,24 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
   const section = { ...config.receive, ...(call.slot !== undefined && { slot: call.slot }) };
   // Shipping waits in its own way, so that one outage is one message and the operator sees the state.
   const { events, writable } = await at.open({ retry: { deadline: 0 } });
-  const told = new Set<Promise<void>>();
-  const onEvent: EventSink = (event, data) => {
-    call.onEvent?.(event, data);
-    const telling = events
-      .emit(event, data)
-      .catch((error: unknown) => {
-        // A hook cannot veto WAL: receiving goes on whatever its policy says.
-        logger.error({ event, error }, `a hook with the policy "fail" was not told of ${event}`);
-      })
-      .finally(() => told.delete(telling));
-    told.add(telling);
-  };
-  try {
-    const result = await receiveWal({
-      cluster: config.cluster,
-      target: await at.target({ applicationName: section.slot }),
-      repositories: call.ship === false ? [] : writable,
-      config: section,
-      ...(until !== undefined && { until }),
-      ...(acceptTimeline !== undefined && { acceptTimeline }),
-      takeBackup: async (own) => {
-        const { unattendedBackup } = await import('./unattended-backup.ts');
-        return unattendedBackup(at, { signal: own, onEvent });
-      },
-      logger,
-      signal,
-      onEvent,
-    });
-    const { unshipped } = result;
-    if (unshipped > 0) logger.warn({ unshipped }, 'files stay in the spool; the next run ships them');
-    return result;
-  } finally {
-    await Promise.all(told);
-  }
+  const telling = tellingOf(events, call.onEvent);
+  events.start();
+  const result = await receiveWal({
+    cluster: config.cluster,
+    target: await at.target({ applicationName: section.slot }),
+    repositories: call.ship === false ? [] : writable,
+    config: section,
+    ...(until !== undefined && { until }),
+    ...(acceptTimeline !== undefined && { acceptTimeline }),
+    takeBackup: async (own) => {
+      const { unattendedBackup } = await import('./unattended-backup.ts');
+      return unattendedBackup(at, { signal: own, telling });
+    },
+    logger,
+    signal,
+    onEvent: telling.emit,
+  });
+  const { unshipped } = result;
+  if (unshipped > 0) logger.warn({ unshipped }, 'files stay in the spool; the next run ships them');
+  return result;
 }

@@ -9,7 +9,7 @@ import { parseTarget, type TargetAction, type TargetInput, type TimelineChoice }
 import type { ChosenRepositories, LongCall, Outcome } from './call.ts';
 import { warnOfDropped } from './dropped-warning.ts';
 import { fetchCommandOf } from './fetch-command.ts';
-import { Telling } from './telling.ts';
+import { tellingOf } from './telling.ts';
 import type { Opened, Workplace } from './workplace.ts';
 
 /** How far a restore is: before anything is written, `planning`. */
@@ -92,7 +92,6 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
   const { plan, settings, failure, fetchCommand, opened } = await makePlan(at, call, lease);
   await call.onPlan?.({ plan, settings, failure });
   const begun = performance.now();
-  const telling = new Telling(opened.events, call.onEvent);
   const result = await carryOut(plan, {
     fetchCommand,
     signal,
@@ -105,10 +104,10 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
     ...(call.primaryConninfo === undefined ? {} : { primaryConninfo: call.primaryConninfo }),
     ...(call.onProgress === undefined ? {} : { onProgress: call.onProgress }),
     onWarning: (warning) => logger.warn({}, warning),
-    onEvent: telling.sink,
+    onEvent: tellingOf(opened.events, call.onEvent).emit,
   });
   const milliseconds = Math.round(performance.now() - begun);
-  return { ...result, plan, milliseconds, failure: await telling.done() };
+  return { ...result, plan, milliseconds, failure: undefined };
 }
 
 interface Made extends PlannedRestore {

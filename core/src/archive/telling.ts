@@ -1,28 +1,26 @@
 import type { ArchiveError } from '../contracts/errors.ts';
-import type { EventSink } from '../contracts/hook.ts';
-import type { Events } from '../plugins/events.ts';
+import type { EventGate, EventSink } from '../contracts/hook.ts';
 import { repositoryFailure } from '../repository/repository-failure.ts';
 
-/** Tells hooks what happens during a call, without holding it up, and knows which of them had to be told and were not. */
-export class Telling {
-  readonly sink: EventSink;
-  readonly #told: Promise<void>[] = [];
+/** Whom a call tells what happens: the caller at once, the hooks beside the work. */
+export interface Telling {
+  readonly emit: EventSink;
+  /** Waits for the hooks that may refuse; see `Events.gate`. */
+  readonly gate: EventGate;
+}
 
-  constructor(events: Pick<Events, 'emit'>, onEvent?: EventSink) {
-    this.sink = (name, data) => {
+/** The hooks of the archive, and who has called it. */
+export function tellingOf(events: Telling, onEvent?: EventSink): Telling {
+  return {
+    emit: (name, data) => {
       onEvent?.(name, data);
-      const telling = events.emit(name, data);
-      telling.catch(() => undefined); // it is given below, when the work has not failed by itself
-      this.#told.push(telling);
-    };
-  }
-
-  /** Waits until all are told; gives the failure of a hook with the policy `fail`. */
-  async done(): Promise<ArchiveError | undefined> {
-    const results = await Promise.allSettled(this.#told);
-    const failed = results.find((result) => result.status === 'rejected');
-    return failed === undefined ? undefined : errorOf(failed.reason);
-  }
+      events.emit(name, data);
+    },
+    gate: async (name, data) => {
+      onEvent?.(name, data);
+      await events.gate(name, data);
+    },
+  };
 }
 
 /** Any thrown value as an error of the table. */

@@ -1,6 +1,6 @@
 import { takeBackup } from '../backup/backup.ts';
-import type { EventSink } from '../contracts/hook.ts';
 import { extendLocksOf } from './extend-locks.ts';
+import type { Telling } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 /** The server takes rates in units of this many bytes. */
@@ -12,7 +12,7 @@ const RATE_UNIT = 1024;
  */
 export async function unattendedBackup(
   at: Workplace,
-  { signal, onEvent }: { readonly signal: AbortSignal; readonly onEvent: EventSink },
+  { signal, telling }: { readonly signal: AbortSignal; readonly telling: Telling },
 ): Promise<string> {
   const { config, logger } = at;
   const { checkpoint, partSize, walTimeout, maxRate, label } = config.backup;
@@ -27,7 +27,8 @@ export async function unattendedBackup(
     ...(label === undefined ? {} : { label }),
     signal,
     logger,
-    onEvent,
+    onEvent: telling.emit,
+    gate: telling.gate,
   });
   const unlocked = await extendLocksOf(writable, { systemId: record.systemId, logger, signal });
   if (unlocked !== undefined) logger.error({ code: unlocked.code }, unlocked.message);

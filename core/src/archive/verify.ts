@@ -1,4 +1,5 @@
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
 import { repositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
 import { recordResults } from '../verify/fact.ts';
@@ -9,6 +10,7 @@ import type { HealOutcome } from '../verify/replace.ts';
 import type { VerifyResult } from '../verify/result.ts';
 import { newSeed, verify as verifyRepository, type VerifyOptions, type VerifyProgress } from '../verify/verify.ts';
 import type { ChosenRepositories, LongCall, Outcome } from './call.ts';
+import { tellingOf } from './telling.ts';
 import { verifyFailure } from './verify-failure.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -53,7 +55,7 @@ export async function verify(at: Workplace, call: VerifyCall): Promise<VerifyDon
   const { config, logger, signal } = at;
   const { repositories: names = [], rate, level = 'sample' } = call;
   // A good copy may be in any repository of the config.
-  const { repositories: all } = await at.open({
+  const { events, repositories: all } = await at.open({
     repositories: call.heal === true ? [] : names,
     ...(rate === undefined ? {} : { maxDownloadRate: rate }),
   });
@@ -85,9 +87,25 @@ export async function verify(at: Workplace, call: VerifyCall): Promise<VerifyDon
         { repository: one.repository },
         `the result is not on record in repository ${one.repository}: ${one.unrecorded.message}`,
       );
+  const isWhole = level === 'full' && options.backups === 'all' && options.wal === true;
+  for (const one of verified) tell(tellingOf(events, call.onEvent).emit, one, { level, isWhole });
   const failure = verifyFailure(verified, { wantsBackups: backups === 'all' });
   if (failure === undefined || failure.code === 'VERIFY_DAMAGED') journal?.remove();
   return { repositories: verified, failure };
+}
+
+function tell(
+  emit: EventSink,
+  one: Verification,
+  { level, isWhole }: { readonly level: VerifyLevel; readonly isWhole: boolean },
+): void {
+  const { repository } = one;
+  const failure = verifyFailure([one], { wantsBackups: false });
+  if (failure === undefined) emit('verify.finished', { repository, level, whole: isWhole });
+  else if (failure.code !== 'ABORTED') {
+    const outcome = failure.code === 'VERIFY_DAMAGED' ? 'damaged' : 'incomplete';
+    emit('verify.failed', { repository, level, outcome, message: failure.message });
+  }
 }
 
 /** A backup that one repository has need not be in the others. */

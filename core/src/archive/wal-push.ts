@@ -3,6 +3,7 @@ import { pushOrLetGo } from '../wal-command/let-go.ts';
 import { DroppedSegments } from '../wal-command/dropped-segments.ts';
 import type { WalPushResult } from '../wal-command/push.ts';
 import type { LongCall } from './call.ts';
+import { tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface WalPushCall extends Omit<LongCall<never>, 'onProgress'> {
@@ -29,10 +30,7 @@ export async function walPush(at: Workplace, call: WalPushCall): Promise<WalPush
     logger,
     policy: config.push,
     dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
-    onGap: async (gap) => {
-      onEvent?.('wal.gap', gap);
-      await events.emit('wal.gap', gap);
-    },
+    onGap: (gap) => tellingOf(events, onEvent).gate('wal.gap', gap),
     ...(timeout !== undefined && { timeout }),
     ...(systemId !== undefined && { systemId }),
   });

@@ -11,7 +11,7 @@ import {
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Logger, MetricSample, Plugin } from '../contracts/plugin.ts';
-import type { Events } from '../plugins/events.ts';
+import type { Events } from '../hooks/events.ts';
 import type { Registry } from '../plugins/registry.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
 

@@ -1,5 +1,5 @@
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
-import type { EventSink } from '../contracts/hook.ts';
+import type { EventGate, EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { formatLsn } from '../postgres/lsn.ts';
 import { ReplicationConnection } from '../postgres/replication/connection.ts';
@@ -77,6 +77,8 @@ export interface BackupOptions {
   /** Called about five times a second, and when the stage changes. */
   readonly onProgress?: (progress: BackupProgress) => void;
   readonly onEvent?: EventSink;
+  /** Is told of `backup.started`, in place of `onEvent`, before anything is copied; what it rejects with is what the backup fails with. */
+  readonly gate?: EventGate;
   readonly logger: Logger;
 }
 
@@ -215,7 +217,7 @@ class Run {
   }
 
   async #copy(connection: ReplicationConnection): Promise<Sent> {
-    const { repositories, checkpoint = 'spread', maxRate, partSize = PART_SIZE, onEvent, logger } = this.#options;
+    const { repositories, checkpoint = 'spread', maxRate, partSize = PART_SIZE, gate, onEvent, logger } = this.#options;
     const label = this.#options.label ?? `pgark ${this.#id}`;
     const { systemId } = await connection.identifySystem();
     this.#systemId = systemId;
@@ -225,7 +227,9 @@ class Run {
         this.#lease.takeOne(repository, systemId, { backups: [this.#id], wal: 'all' }),
       ),
     ).catch(() => undefined); // an abort, which the backup tells
-    onEvent?.('backup.started', { id: this.#id });
+    const id = this.#id;
+    if (gate === undefined) onEvent?.('backup.started', { id });
+    else await gate('backup.started', { id });
     const times = { start: Date.now(), stop: 0 };
     const transfer = new Transfer(this.#destinations, {
       partSize,

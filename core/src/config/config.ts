@@ -1,5 +1,5 @@
 /** The config as the program sees it: defaults filled in, durations in milliseconds, sizes in bytes, frozen. */
-import type { EventName } from '../contracts/hook.ts';
+import type { EventName, Severity } from '../contracts/hook.ts';
 import type { Secret } from '../contracts/secret.ts';
 
 /** Where a secret comes from; {@link import('./secrets.ts').readSecret} gets it when it is needed, not before. */
@@ -187,10 +187,18 @@ export interface RetentionConfig extends KeepConfig {
 }
 
 export interface HookConfig {
+  /** In messages, and of the folder in which its events wait. */
+  readonly name: string;
   readonly hook: PluginSection;
   /** Absent: every event. */
   readonly events?: readonly EventName[];
+  /** The least that it is told of. */
+  readonly severity: Severity;
   readonly policy: 'warn' | 'fail';
+  /** Milliseconds in which the same is told once. */
+  readonly quiet: number;
+  /** Bytes of events that wait at most. */
+  readonly spool: number;
   /** Milliseconds for one delivery. */
   readonly timeout: number;
   /** Further tries after a failed one. */

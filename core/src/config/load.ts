@@ -1,6 +1,6 @@
 /** From a file and the environment to a {@link Config}. */
 import { availableParallelism } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, extname, resolve } from 'node:path';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { Config, HookConfig, PluginSection } from './config.ts';
 import { environmentSettings, withValue, type Setting } from './environment.ts';
@@ -299,6 +299,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
   const { folder: drillFolder, bin, ...drill } = parsed.drill;
   const { tls, folder: serveFolder, ...serve } = parsed.serve;
   const { cache, ...status } = parsed.status;
+  const names = hookNames(parsed.hooks);
   return {
     ...parsed,
     concurrency: parsed.concurrency ?? availableParallelism(),
@@ -325,11 +326,30 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       storage: section(storage, ['repositories', at, 'storage']),
       codecs: codecs.map((codec, index) => section(codec, ['repositories', at, 'codecs', index])),
     })),
-    hooks: parsed.hooks.map(({ events, policy, timeout, retries, ...rest }, at): HookConfig => {
+    hooks: parsed.hooks.map((one, at): HookConfig => {
+      const { name: _, events, severity, quiet, policy, timeout, retries, spool, ...rest } = one;
       const hook = section(rest, ['hooks', at]);
-      return { hook, policy, timeout, retries, ...(events === undefined ? {} : { events }) };
+      const name = names[at] ?? hook.use;
+      return { name, hook, severity, quiet, policy, timeout, retries, spool, ...(events !== undefined && { events }) };
     }),
   };
+}
+
+/** The names of hooks: what has none is called like its plugin, and numbered where that name is taken. */
+function hookNames(hooks: readonly { readonly use: string; readonly name?: string }[]): readonly string[] {
+  const taken = new Set(hooks.map(({ name }) => name));
+  return hooks.map(({ use, name }) => {
+    if (name !== undefined) return name;
+    // It is the name of a folder too.
+    const short =
+      basename(use, extname(use))
+        .replaceAll(/[^A-Za-z0-9._-]|^[._-]+/g, '')
+        .slice(0, 50) || 'hook';
+    let free = short;
+    for (let number = 2; taken.has(free); number += 1) free = `${short}-${number}`;
+    taken.add(free);
+    return free;
+  });
 }
 
 /** The keys that have a value: one that was switched off is absent. */

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { EVENT_NAMES } from '../contracts/event-table.ts';
-import type { EventName } from '../contracts/hook.ts';
+import type { EventName, Severity } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
 import { choice, count, duration, flag, size, text, typeNames } from './schema-types.ts';
@@ -80,14 +80,18 @@ const repository = z.strictObject({
     .describe('Bytes per second out of the storage; without it, no limit.'),
 });
 
-/** Messages, options and the memory of the receiver tell repositories apart by their names. */
-function uniqueNames(list: readonly { readonly name: string }[], context: z.RefinementCtx): void {
-  for (const [at, { name }] of list.entries()) {
-    const first = list.findIndex((other) => other.name === name);
-    if (first === at) continue;
-    const message = `is named "${name}" like repositories[${first}]: give each a name of its own`;
-    context.addIssue({ code: 'custom', path: [at], message });
-  }
+/** Messages, options and the memory of the receiver tell repositories, and hooks, apart by their names. */
+function uniqueNames(
+  key: 'repositories' | 'hooks',
+): (list: readonly { readonly name?: string | undefined }[], context: z.RefinementCtx) => void {
+  return (list, context) => {
+    for (const [at, { name }] of list.entries()) {
+      const first = list.findIndex((other) => other.name === name);
+      if (first === at || name === undefined) continue;
+      const message = `is named "${name}" like ${key}[${first}]: give each a name of its own`;
+      context.addIssue({ code: 'custom', path: [at], message });
+    }
+  };
 }
 
 const guardian = z.strictObject({
@@ -361,12 +365,37 @@ const drill = z.strictObject({
 const hook = z.looseObject(
   {
     use,
-    events: z.array(choice(EVENTS)).min(1).optional().describe('Events that it is told of; without it, all.'),
+    name: text()
+      .regex(NAME, nameMessage)
+      .optional()
+      .describe(
+        'Its name in messages and in the spool; without it, that of the plugin, with a number where it is used twice.',
+      ),
+    events: z
+      .array(choice(EVENTS))
+      .min(1)
+      .optional()
+      .describe('Events that it is told of; without it, all. The end of what it was told of is always told.'),
+    severity: choice(['info', 'warning', 'critical'])
+      .default('info')
+      .describe('The least severity that it is told of.'),
+    quiet: duration({ least: '0s', most: '4w' })
+      .prefault('1h')
+      .describe(
+        'Time in which a condition that stays, such as an outage, is told once; `0s` tells each of its events.',
+      ),
     policy: choice(['warn', 'fail'])
       .default('warn')
-      .describe('What a failed delivery does: a warning, or the work fails too.'),
+      .describe(
+        '`fail`: it is asked before a backup is taken or anything is removed, and where it fails that is not done.',
+      ),
     timeout: duration({ least: '100ms', most: '1h' }).prefault('10s').describe('Time for one delivery.'),
-    retries: count(0, 20).default(2).describe('Further tries after a failed delivery.'),
+    retries: count(0, 20)
+      .default(2)
+      .describe('Further tries after a failed delivery. What then waits is tried again until it is told.'),
+    spool: size({ least: '64KiB' })
+      .prefault('8MiB')
+      .describe('How much may wait for it, beside the spool of the receiver, while it cannot be told.'),
   },
   { error: 'must be a section with "use"' },
 );
@@ -389,7 +418,7 @@ const section = z
     repositories: z
       .array(repository, { error: 'must be a list of repositories' })
       .min(1, 'must hold a repository')
-      .superRefine(uniqueNames)
+      .superRefine(uniqueNames('repositories'))
       .describe(
         'Where the archive is. Everything is read once and written to all; reading takes the first that has it.',
       ),
@@ -413,7 +442,11 @@ const section = z
         'What `pgark expire` keeps: whatever any of the rules keeps. Without it, and without a limit in it, nothing is removed.',
       ),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
-    hooks: z.array(hook).default([]).describe('Who is told of events: the plugin, when, and its options.'),
+    hooks: z
+      .array(hook)
+      .superRefine(uniqueNames('hooks'))
+      .default([])
+      .describe('Who is told of events: the plugin, when, and its options.'),
     log: z
       .strictObject({
         level: choice(['debug', 'info', 'warn', 'error']).default('info').describe('The least level that is shown.'),
@@ -440,6 +473,10 @@ export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | '
     readonly codecs: readonly LooseSection[];
   })[];
   readonly hooks: readonly (LooseSection & {
+    readonly name?: string;
+    readonly severity: Severity;
+    readonly quiet: number;
+    readonly spool: number;
     readonly events?: readonly EventName[];
     readonly policy: 'warn' | 'fail';
     readonly timeout: number;

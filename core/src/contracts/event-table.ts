@@ -190,6 +190,8 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
     severity: ({ state, alone }) => (alone === true ? 'warning' : severityOfWatch({ state })),
     summary: ({ message }) => message,
     condition: ({ subject, state, alone }) => {
+      // What a receiver sees that stands by does not say that a hole is closed.
+      if (state === 'followed' || state === 'ARCHIVE_BEHIND') return conditionOfWatch('archive:followed', state);
       const key = subject === 'archive' ? 'archive' : `guardian:${subject}`;
       return alone === true ? opens(key) : conditionOfWatch(key, state);
     },
@@ -277,14 +279,15 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
     meaning: 'A verification of a repository found everything in order.',
     severity: INFO,
     summary: ({ repository, level }) => `repository ${repository} is verified (${level})`,
-    condition: ({ repository }) => closes(`verify:${repository}`),
-    example: { repository: 'primary', level: 'sample' },
+    // A look at less than everything does not say that damage is mended.
+    condition: ({ repository, whole }) => (whole ? closes(`verify:${repository}`) : undefined),
+    example: { repository: 'primary', level: 'sample', whole: false },
   },
   'verify.failed': {
     meaning: 'A verification found damage, or could not look at everything: of that nothing is known.',
     severity: ({ outcome }) => (outcome === 'damaged' ? 'critical' : 'warning'),
     summary: ({ repository, message }) => `verifying repository ${repository}: ${message}`,
-    condition: ({ repository }) => opens(`verify:${repository}`),
+    condition: ({ repository, outcome }) => (outcome === 'damaged' ? opens(`verify:${repository}`) : undefined),
     example: {
       repository: 'primary',
       level: 'full',
@@ -324,15 +327,19 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
     meaning: '`pgark check` or `pgark keys` found that no key at hand opens what a repository holds.',
     severity: CRITICAL,
     summary: ({ repository, message }) => `repository ${repository} cannot be read with the keys at hand: ${message}`,
-    condition: ({ repository }) => opens(`keys:${repository}`),
-    example: { repository: 'primary', message: 'backup 20261129T010203Z-3f9a: no identity matches a recipient' },
+    condition: ({ repository, scope }) => opens(`keys:${repository}:${scope}`),
+    example: {
+      repository: 'primary',
+      scope: 'newest',
+      message: 'backup 20261129T010203Z-3f9a: no identity matches a recipient',
+    },
   },
   'key.readable': {
     meaning: '`pgark check` or `pgark keys` found that the keys at hand open what a repository holds.',
     severity: INFO,
     summary: ({ repository }) => `the keys at hand open what repository ${repository} holds`,
-    condition: ({ repository }) => closes(`keys:${repository}`),
-    example: { repository: 'primary' },
+    condition: ({ repository, scope }) => closes(`keys:${repository}:${scope}`),
+    example: { repository: 'primary', scope: 'newest' },
   },
   'hook.dropped': {
     meaning:

@@ -53,7 +53,8 @@ export interface ArchiveEvents {
   };
   'restore.finished': { readonly backup: string; readonly directory: string };
   'restore.failed': Failure & { readonly backup: string; readonly directory: string };
-  'verify.finished': { readonly repository: string; readonly level: string };
+  /** `whole`: everything that the repository holds was read. */
+  'verify.finished': { readonly repository: string; readonly level: string; readonly whole: boolean };
   /** `incomplete`: not everything could be looked at, and of that nothing is known. */
   'verify.failed': {
     readonly repository: string;
@@ -75,8 +76,9 @@ export interface ArchiveEvents {
     readonly outcome: 'failed' | 'inconclusive';
     readonly message: string;
   };
-  'key.unreadable': { readonly repository: string; readonly message: string };
-  'key.readable': { readonly repository: string };
+  /** `newest`: of the newest objects, as `pgark check` looks; `survey`: of all backups, as `pgark keys` does. */
+  'key.unreadable': { readonly repository: string; readonly scope: 'newest' | 'survey'; readonly message: string };
+  'key.readable': { readonly repository: string; readonly scope: 'newest' | 'survey' };
   /** Times are epoch milliseconds. */
   'hook.dropped': { readonly count: number; readonly since: number; readonly until: number };
 }

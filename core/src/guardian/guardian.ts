@@ -168,7 +168,9 @@ export class Guardian {
 
   /** Tells a state once. */
   #tell({ subject, state, message, hint, detail = '' }: Judgement): void {
-    const said = `${state} ${detail}`;
+    // While the receiver streams, nobody else tells that the server cannot be asked.
+    const alone = subject === 'server' && state === 'unknown' && this.#options.isStreaming();
+    const said = `${state} ${detail} ${alone ? 'alone' : ''}`;
     const before = this.#told.get(subject);
     if (before === said) return;
     this.#told.set(subject, said);
@@ -178,6 +180,6 @@ export class Guardian {
     else logger.warn(fields, message);
     if (subject === 'slot') onEvent('slot.state', { state, message });
     else if (subject === 'lag') onEvent('receive.lag', { state, message });
-    else onEvent('guardian.state', { subject, state, message });
+    else onEvent('guardian.state', { subject, state, message, ...(alone && { alone }) });
   }
 }

@@ -30,7 +30,7 @@ const STALE = 60_000;
 const NAME = 'receive.lock';
 
 /**
- * One receiver per spool folder. The lock of a dead process is taken over: on this machine by looking at the process, on
+ * One receiver per spool folder, or one of whatever else is named by the file. The lock of a dead process is taken over: on this machine by looking at the process, on
  * another (a shared volume) by the age of its last sign of life.
  */
 export class SpoolLock {
@@ -47,8 +47,8 @@ export class SpoolLock {
   }
 
   /** Throws `SPOOL_LOCKED`, which names the process, and `SPOOL_UNAVAILABLE`. */
-  static acquire(folder: string): SpoolLock {
-    const path = join(folder, NAME);
+  static acquire(folder: string, name: string = NAME): SpoolLock {
+    const path = join(folder, name);
     const owner: Owner = {
       pid: process.pid,
       started: processStart(process.pid) ?? '',

@@ -1,7 +1,7 @@
 /** Carries a plan out. */
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
@@ -110,8 +110,22 @@ class Restore {
   }
 
   async run(): Promise<RestoreResult> {
+    const { onEvent } = this.#options;
+    const facts = { backup: this.#plan.backup.id, directory: this.#directory };
+    try {
+      const result = await this.#run();
+      onEvent?.('restore.finished', facts);
+      return result;
+    } catch (error) {
+      const { code, message } = isArchiveError(error) ? error : { code: 'INTERNAL', message: String(error) };
+      onEvent?.('restore.failed', { ...facts, code, message });
+      throw error;
+    }
+  }
+
+  async #run(): Promise<RestoreResult> {
     const { backup, systemId, sources } = this.#plan;
-    const { signal, onEvent } = this.#options;
+    const { signal } = this.#options;
     throwIfAborted(signal, 'the restore');
     const warnings: string[] = [];
     sources.follow((warning) => {
@@ -144,7 +158,6 @@ class Restore {
     throwIfAborted(signal, 'the restore');
     contents.report('syncing');
     await this.#finish(contents);
-    onEvent?.('restore.finished', { backup: backup.id, directory: this.#directory });
     const { files, bytes } = contents;
     return {
       directory: this.#directory,

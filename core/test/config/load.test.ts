@@ -82,6 +82,10 @@ describe('loadConfig', () => {
       {
         hook: { use: 'webhook', options: { url: 'http://x' }, path: 'hooks[0]', texts: [] },
         events: ['wal.gap'],
+        name: 'webhook',
+        severity: 'info',
+        quiet: 3_600_000,
+        spool: 8 * 1024 * 1024,
         policy: 'fail',
         timeout: 10_000,
         retries: 2,
@@ -89,6 +93,12 @@ describe('loadConfig', () => {
     ]);
     const json = await load('{"cluster": "db2", "repositories": [{"storage": {"use": "fs"}}]}', { name: 'pgark.json' });
     expect(json.config.cluster).toBe('db2');
+  });
+
+  test('names hooks after their plugins, and tells those of one name apart', async () => {
+    const hooks = `[{ use: slack }, { use: ./own/tell.mjs }, { use: '@x/tell', name: slack-2 }, { use: slack }, { use: '@x/slack' }]`;
+    const { config } = await load(`${MINIMAL}\nhooks: ${hooks}\n`);
+    expect(config.hooks.map(({ name }) => name)).toEqual(['slack', 'tell', 'slack-2', 'slack-3', 'slack-4']);
   });
 
   test('the files of the server are beside the config; a listen address that is none is refused', async () => {

@@ -38,10 +38,12 @@ export interface HttpHookAnswer {
 
 /** An HTTP server on loopback that stands for a service, and can be told how to answer. */
 export class HttpHookReceiver implements HookReceiver {
+  /** All that came, whatever was answered. */
   readonly requests: HttpHookRequest[] = [];
+  /** Those of them that were accepted. */
+  readonly taken: HttpHookRequest[] = [];
   readonly #options: HttpHookReceiverOptions;
   readonly #server: Server;
-  readonly #taken: HttpHookRequest[] = [];
   #behaviour: HookBehaviour = 'accept';
   #attempts = 0;
 
@@ -82,7 +84,7 @@ export class HttpHookReceiver implements HookReceiver {
 
   received(): readonly HookDelivery[] {
     const { id = idOf, text = textOf, shape = shapeOf } = this.#options;
-    return this.#taken.map((request) => {
+    return this.taken.map((request) => {
       const found = id(request);
       return { text: text(request), shape: shape(request), ...(found !== undefined && { id: found }) };
     });
@@ -111,7 +113,7 @@ export class HttpHookReceiver implements HookReceiver {
     if (behaviour === 'hang') return;
     const { accept = { status: 204 }, reject = { status: 400 }, fail = { status: 503 } } = this.#options;
     const answer = { accept, reject, fail }[behaviour];
-    if (behaviour === 'accept') this.#taken.push(request);
+    if (behaviour === 'accept') this.taken.push(request);
     response.writeHead(answer.status, answer.headers).end(answer.body);
   }
 }

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ToldCondition } from './fold.ts';
+
+/**
+ * What one hook was told of each condition: one small file each, so that it outlives the process, and two processes do not take each
+ * other's. Where files cannot be written it is kept in memory.
+ */
+export class ToldConditions {
+  readonly #folder: string | undefined;
+  readonly #memory = new Map<string, ToldCondition>();
+
+  constructor(folder: string | undefined) {
+    this.#folder = folder;
+  }
+
+  get(key: string): ToldCondition | undefined {
+    const path = this.#path(key);
+    return (path === undefined ? undefined : read(path)) ?? this.#memory.get(key);
+  }
+
+  set(key: string, state: ToldCondition | undefined): void {
+    const path = this.#path(key);
+    this.#memory.delete(key);
+    try {
+      if (path === undefined) throw new Error('there is no folder');
+      if (state === undefined) rmSync(path, { force: true });
+      else write(path, state);
+    } catch {
+      // The event itself says what is the matter with the folder, when it is to be kept.
+      if (state !== undefined) this.#memory.set(key, state);
+    }
+  }
+
+  /** Keys of those that are to be told later. */
+  pending(): readonly string[] {
+    const all = [...this.#memory.values(), ...this.#files()];
+    return all.filter(({ pending }) => pending !== undefined).map(({ key }) => key);
+  }
+
+  #files(): readonly ToldCondition[] {
+    const folder = this.#folder;
+    if (folder === undefined) return [];
+    try {
+      const names = readdirSync(folder).filter((name) => name.endsWith('.json'));
+      return names.flatMap((name) => read(join(folder, name)) ?? []);
+    } catch {
+      return [];
+    }
+  }
+
+  #path(key: string): string | undefined {
+    if (this.#folder === undefined) return undefined;
+    return join(this.#folder, `${createHash('sha256').update(key).digest('hex').slice(0, 16)}.json`);
+  }
+}
+
+/** Undefined when there is none, or none that can be read: then the condition is told once more. */
+function read(path: string): ToldCondition | undefined {
+  try {
+    const state = JSON.parse(readFileSync(path, 'utf8')) as Partial<ToldCondition>;
+    return typeof state.key === 'string' && typeof state.since === 'number' ? (state as ToldCondition) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function write(path: string, state: ToldCondition): void {
+  mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  renameSync(temporary, path);
+}

@@ -1,0 +1,257 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
+import type { HookConfig } from '../../src/config/config.ts';
+import { ArchiveError } from '../../src/contracts/errors.ts';
+import { Events, type EventsOptions } from '../../src/hooks/events.ts';
+import { recordingLogger } from '../plugins/support.ts';
+import { down, hookConfig, InProcessHook, temporaryFolder } from './support.ts';
+
+const PACE = { retry: 1, most: 5, look: 20, end: 2000 };
+const FAILED = { id: 'b1', code: 'STORAGE_FULL', message: 'no space left' };
+const FINISHED = { id: 'b2', bytes: 1, suspect: false, behind: [] };
+
+function open(
+  hooks: readonly (readonly [InProcessHook, Partial<HookConfig>])[],
+  options: Partial<EventsOptions> = {},
+): { readonly events: Events; readonly lines: readonly string[] } {
+  const logger = recordingLogger();
+  const made = hooks.map(([hook, config], at) => ({ hook, config: hookConfig({ name: `fake${at}`, ...config }) }));
+  return { events: new Events({ cluster: 'c', hooks: made, logger, pace: PACE, ...options }), lines: logger.lines };
+}
+
+describe('which hooks are told', () => {
+  test('those that ask for the event by its name, with all that an event has', async () => {
+    const [all, some, none] = [new InProcessHook(), new InProcessHook(), new InProcessHook()];
+    const { events } = open([
+      [all, {}],
+      [some, { events: ['receive.stopped', 'wal.gap'] }],
+      [none, { events: ['wal.gap'] }],
+    ]);
+    events.emit('receive.stopped', { lsn: '0/1' });
+    await events.close();
+    expect(all.told).toEqual(some.told);
+    expect(some.told).toMatchObject([
+      {
+        name: 'receive.stopped',
+        cluster: 'c',
+        severity: 'info',
+        summary: 'the receiver was stopped at 0/1',
+        data: { lsn: '0/1' },
+      },
+    ]);
+    expect(none.tries).toBe(0);
+    expect([all, some, none].map(({ closed }) => closed)).toEqual([1, 1, 1]);
+  });
+
+  test('those that ask for so severe an event; the end of what they were told of they hear of too', async () => {
+    const [severe, named] = [new InProcessHook(), new InProcessHook()];
+    const { events } = open([
+      [severe, { severity: 'warning' }],
+      [named, { events: ['backup.failed'] }],
+    ]);
+    events.emit('backup.finished', FINISHED);
+    events.emit('backup.failed', FAILED);
+    events.emit('receive.stopped', { lsn: '0/1' });
+    events.emit('backup.finished', FINISHED);
+    events.emit('backup.finished', FINISHED);
+    await events.close();
+    for (const hook of [severe, named]) expect(hook.names).toEqual(['backup.failed', 'backup.finished']);
+  });
+});
+
+describe('what cannot be told', () => {
+  test('is tried again, in order, and holds nobody up', async () => {
+    const [hook, other] = [new InProcessHook(), new InProcessHook()];
+    let failures = 5;
+    hook.before = () => {
+      if (failures-- > 0) down();
+    };
+    const { events, lines } = open([
+      [hook, { retries: 1 }],
+      [other, {}],
+    ]);
+    events.start();
+    for (const lsn of ['0/1', '0/2', '0/3']) events.emit('receive.stopped', { lsn });
+    await vi.waitFor(() =>
+      expect(hook.told.map(({ data }) => data)).toEqual([{ lsn: '0/1' }, { lsn: '0/2' }, { lsn: '0/3' }]),
+    );
+    await events.close();
+    expect(hook.tries).toBe(8);
+    expect(other.tries).toBe(3);
+    expect(lines).toEqual([
+      'warn: hook fake0 cannot be told of receive.stopped, it is tried again: the receiver is down',
+      'info: hook fake0 can be told again',
+    ]);
+  });
+
+  test('waits for the next process, which tells it once', async () => {
+    const folder = temporaryFolder();
+    const hook = new InProcessHook();
+    hook.before = down;
+    const first = open([[hook, {}]], { folder });
+    first.events.emit('backup.failed', FAILED);
+    await first.events.close();
+    expect(first.lines.at(-1)).toBe('warn: hook fake0 has yet to be told of 1 events');
+    const again = new InProcessHook();
+    const second = open([[again, {}]], { folder });
+    second.events.emit('receive.stopped', { lsn: '0/1' });
+    await second.events.close();
+    expect(again.names).toEqual(['backup.failed', 'receive.stopped']);
+    const third = open([[again, {}]], { folder });
+    third.events.start();
+    await third.events.close();
+    expect(again.tries).toBe(2);
+  });
+
+  test('is told by a process that lasts, when the one that had it has ended', async () => {
+    const folder = temporaryFolder();
+    const lasting = new InProcessHook();
+    const { events } = open([[lasting, {}]], { folder });
+    events.start();
+    const gone = new InProcessHook();
+    gone.before = down;
+    const short = open([[gone, {}]], { folder });
+    short.events.emit('backup.failed', FAILED);
+    await short.events.close();
+    await vi.waitFor(() => expect(lasting.names).toEqual(['backup.failed']));
+    await events.close();
+  });
+
+  test('because the receiver refuses it is said in the log, and does not hold up the next', async () => {
+    const hook = new InProcessHook();
+    hook.before = ({ name }) => {
+      if (name === 'backup.failed') throw new ArchiveError('HOOK_REJECTED', 'the token is not valid');
+    };
+    const { events, lines } = open([[hook, { retries: 3 }]]);
+    events.emit('backup.failed', FAILED);
+    events.emit('receive.stopped', { lsn: '0/1' });
+    await events.close();
+    expect(hook.names).toEqual(['receive.stopped']);
+    expect(hook.tries).toBe(2);
+    expect(lines).toEqual(['error: hook fake0 is not told of backup.failed: the token is not valid']);
+  });
+
+  test('is kept in memory where there is no folder to write, and that is said once', async () => {
+    const folder = join(temporaryFolder(), 'file');
+    writeFileSync(folder, '');
+    const hook = new InProcessHook();
+    const { events, lines } = open([[hook, {}]], { folder: join(folder, 'hooks') });
+    events.emit('backup.failed', FAILED);
+    events.emit('backup.finished', FINISHED);
+    events.emit('receive.stopped', { lsn: '0/1' });
+    await events.close();
+    expect(hook.names).toEqual(['backup.failed', 'backup.finished', 'receive.stopped']);
+    expect(lines).toEqual([expect.stringContaining('warn: events for hook fake0 are kept in memory only')]);
+  });
+
+  test('does not hold up the end of the process for long', async () => {
+    const hook = new InProcessHook();
+    let aborted = false;
+    hook.before = (_, { signal }) => {
+      signal.addEventListener('abort', () => (aborted = true));
+      return new Promise(() => undefined);
+    };
+    const { events } = open([[hook, { timeout: 600_000 }]], { pace: { ...PACE, end: 30 } });
+    events.emit('receive.stopped', { lsn: '0/1' });
+    await events.close();
+    expect(aborted).toBe(true);
+    expect(hook.told).toEqual([]);
+  });
+
+  test('is no file that is not an event: it is counted, and the others are told', async () => {
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, 'fake0'), { recursive: true });
+    writeFileSync(join(folder, 'fake0', `${'0'.repeat(17)}-w-0b7e9a54-6f0c-4d0e-9d53-6a3f5c1d2e4f.json`), '');
+    const hook = new InProcessHook();
+    const { events } = open([[hook, {}]], { folder });
+    events.emit('backup.failed', FAILED);
+    await events.close();
+    expect(hook.names).toEqual(['backup.failed', 'hook.dropped']);
+    expect(hook.told[1]?.data).toMatchObject({ count: 1 });
+  });
+});
+
+describe('a gate', () => {
+  test('waits for the hooks with the policy "fail" alone, and is closed by one that fails', async () => {
+    const [asked, other, unasked] = [new InProcessHook(), new InProcessHook(), new InProcessHook()];
+    const { events } = open([
+      [asked, { policy: 'fail', retries: 2 }],
+      [other, {}],
+      [unasked, { policy: 'fail', events: ['backup.failed'] }],
+    ]);
+    await events.gate('backup.started', { id: 'b1' });
+    expect(asked.names).toEqual(['backup.started']);
+    for (const hook of [asked, other, unasked]) hook.before = down;
+    await expect(events.gate('backup.started', { id: 'b2' })).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    expect(asked.tries).toBe(4);
+    expect(unasked.tries).toBe(0);
+    await events.close();
+  });
+
+  test('that was refused is refused at once, with the words of the hook', async () => {
+    const hook = new InProcessHook();
+    hook.before = () => {
+      throw new ArchiveError('HOOK_REJECTED', 'no backups on Fridays');
+    };
+    const { events } = open([[hook, { policy: 'fail', retries: 5 }]]);
+    await expect(events.gate('backup.started', { id: 'b1' })).rejects.toMatchObject({
+      message: 'no backups on Fridays',
+    });
+    expect(hook.tries).toBe(1);
+    await events.close();
+  });
+
+  test('ends with the signal', async () => {
+    const hook = new InProcessHook();
+    hook.before = () => new Promise(() => undefined);
+    const abort = new AbortController();
+    const { events } = open([[hook, { policy: 'fail', timeout: 600_000 }]], { signal: abort.signal });
+    const asked = events.gate('backup.started', { id: 'b1' });
+    abort.abort();
+    await expect(asked).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    await events.close();
+  });
+});
+
+describe('one outage', () => {
+  test('is one message, and its end another, over any number of processes', async () => {
+    const folder = temporaryFolder();
+    const hook = new InProcessHook();
+    const night = async (work: (events: Events) => void): Promise<void> => {
+      const { events } = open([[hook, { severity: 'warning' }]], { folder });
+      work(events);
+      await events.close();
+    };
+    for (let round = 0; round < 3; round += 1) await night((events) => events.emit('backup.failed', FAILED));
+    expect(hook.names).toEqual(['backup.failed']);
+    await night((events) => events.emit('backup.finished', FINISHED));
+    expect(hook.names).toEqual(['backup.failed', 'backup.finished']);
+    expect(hook.told[1]).toMatchObject({ condition: { key: 'backup', state: 'closed', repeated: 2 } });
+    expect(hook.told[1]?.summary).toContain('(2 more since the last message)');
+    await night((events) => events.emit('backup.finished', FINISHED));
+    expect(hook.tries).toBe(2);
+  });
+
+  test('that comes back is told again, in a process that lasts when the quiet time is over', async () => {
+    const hook = new InProcessHook();
+    const { events } = open([[hook, { severity: 'warning', quiet: 300 }]], { folder: temporaryFolder() });
+    events.start();
+    const flap = { host: 'db1', timeline: 1, lsn: '0/1' };
+    const cut = { code: 'SERVER_UNREACHABLE', message: 'connection refused' };
+    for (let round = 0; round < 20; round += 1) {
+      events.emit('receive.disconnected', cut);
+      events.emit('receive.connected', flap);
+    }
+    events.emit('receive.disconnected', cut);
+    await vi.waitFor(() => expect(hook.tries).toBeGreaterThanOrEqual(3));
+    events.emit('receive.connected', flap);
+    await events.close();
+    expect(hook.names).toEqual([
+      'receive.disconnected',
+      'receive.connected',
+      'receive.disconnected',
+      'receive.connected',
+    ]);
+  });
+});

@@ -1,0 +1,91 @@
+import { readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { exampleEvent } from '../../src/contracts/event-table.ts';
+import type { ArchiveEvent, EventName } from '../../src/contracts/hook.ts';
+import { WaitingEvents, type WaitingEventsOptions } from '../../src/hooks/waiting-events.ts';
+import { temporaryFolder } from './support.ts';
+
+const event = (name: EventName): ArchiveEvent => exampleEvent(name, { id: crypto.randomUUID() });
+
+function open(options: Partial<WaitingEventsOptions> = {}): WaitingEvents {
+  const onUnkept = (error: unknown): void => {
+    throw error;
+  };
+  return new WaitingEvents({ folder: temporaryFolder(), bytes: 1024 * 1024, count: 100, onUnkept, ...options });
+}
+
+/** All that wait, which are removed. */
+function drain(waiting: WaitingEvents): readonly ArchiveEvent[] {
+  const all: ArchiveEvent[] = [];
+  for (let next = waiting.next(); next !== undefined; next = waiting.next()) {
+    all.push(next.event);
+    waiting.remove(next);
+  }
+  return all;
+}
+
+describe('events that wait', () => {
+  test.each([true, false])('are given in the order in which they came, folder %s', (isKept) => {
+    const waiting = open(isKept ? {} : { folder: undefined });
+    const names: readonly EventName[] = ['wal.gap', 'wal.shipped', 'backup.failed', 'wal.shipped', 'receive.stopped'];
+    const events = names.map(event);
+    for (const one of events) waiting.add(one);
+    expect(waiting.size).toBe(5);
+    expect(drain(waiting)).toEqual(events);
+    expect(waiting.isEmpty).toBe(true);
+  });
+
+  test('of several processes are one line', () => {
+    const folder = temporaryFolder();
+    const [one, other] = [open({ folder }), open({ folder })];
+    const events = (['wal.gap', 'backup.failed', 'receive.stopped', 'wal.conflict'] as const).map(event);
+    for (const [at, given] of events.entries()) (at % 2 === 0 ? one : other).add(given);
+    expect(drain(one)).toEqual(events);
+    expect(other.isEmpty).toBe(true);
+  });
+
+  test.each([
+    ['in number', { count: 20 }],
+    ['in bytes', { bytes: 20 * 600 }],
+  ])(
+    'are bounded %s: the least severe and oldest go, never the one that is being told, and their number is told',
+    (_, bounds) => {
+      const folder = temporaryFolder();
+      const waiting = open({ folder, ...bounds });
+      const first = event('receive.stopped');
+      waiting.add(first);
+      expect(waiting.next()?.event).toEqual(first);
+      const gaps = Array.from({ length: 5 }, () => event('wal.gap'));
+      const news = Array.from({ length: 500 }, () => event('receive.stopped'));
+      const failures = Array.from({ length: 5 }, () => event('backup.failed'));
+      for (const one of [...gaps, ...failures, ...news]) waiting.add(one);
+      expect(readdirSync(folder).length).toBeLessThan(60);
+      let dropped = 0;
+      waiting.tellDropped(({ count }) => {
+        dropped = count;
+        return event('hook.dropped');
+      });
+      waiting.tellDropped(() => expect.unreachable('it was told'));
+      const left = drain(waiting);
+      expect(left.slice(0, 11)).toEqual([first, ...gaps, ...failures]);
+      expect(left.at(-1)?.name).toBe('hook.dropped');
+      // The newest of the news are there.
+      expect(left.at(-2)).toEqual(news.at(-1));
+      expect(dropped + left.length - 1).toBe(511);
+    },
+  );
+
+  test('in memory are bounded too', () => {
+    const waiting = open({ folder: undefined });
+    for (let count = 0; count < 5000; count += 1) waiting.add(event(count % 2 === 0 ? 'wal.gap' : 'wal.shipped'));
+    expect(waiting.size).toBeLessThanOrEqual(500);
+  });
+
+  test('that are fleeting are not written', () => {
+    const folder = temporaryFolder();
+    const waiting = open({ folder });
+    for (let count = 0; count < 10; count += 1) waiting.add(event('wal.shipped'));
+    expect(readdirSync(folder)).toEqual([]);
+    expect(waiting.size).toBe(10);
+  });
+});
