@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { EVENT_NAMES, EVENTS } from '../../core/src/contracts/event-table.ts';
+import type { ArchiveEvent } from '../../core/src/contracts/hook.ts';
 import { ERRORS } from '../../core/src/contracts/errors.ts';
 import { keyTree, leaves, variableOf } from '../../core/src/config/keys.ts';
 import { sectionSchema } from '../../core/src/config/schema.ts';
@@ -23,6 +25,20 @@ describe('docs/reference', () => {
     expect(documented).toEqual(Object.keys(ERRORS));
     const inTable = new Set(page('exit-codes.md').match(/`[A-Z]+(?:_[A-Z]+)*`/g));
     for (const code of Object.keys(ERRORS)) expect(inTable).toContain(`\`${code}\``);
+  });
+
+  test('every event is documented with an example that has all that an event has', () => {
+    const text = page('events.md');
+    const examples = [...text.matchAll(/^```json\n([^]*?)```/gm)].map(
+      ([, json]) => JSON.parse(json ?? '') as ArchiveEvent,
+    );
+    expect(examples.map(({ name }) => name)).toEqual(EVENT_NAMES);
+    for (const { name, id, time, cluster, host, severity, summary, data } of examples) {
+      expect({ id, time, cluster, host, severity, data }, name).not.toContain(undefined);
+      expect(summary, name).toMatch(/^\S.*\S$/);
+      expect(summary, name).not.toMatch(/undefined|NaN|\[object/);
+      expect(text).toContain(EVENTS[name].meaning);
+    }
   });
 
   test('every key has a description and every variable is documented', () => {

@@ -13,6 +13,7 @@ import {
 } from '../../core/src/config/keys.ts';
 import { jsonSchema } from '../../core/src/config/schema.ts';
 import { cliPage } from './cli-page.ts';
+import { eventsPage } from './events-page.ts';
 import { code, MADE, table } from './page.ts';
 
 /** The pages by their name in docs/reference. */
@@ -22,6 +23,7 @@ export async function referencePages(): Promise<ReadonlyMap<string, string>> {
     ['cli.md', cliPage()],
     ['config.md', configPage()],
     ['errors.md', errorsPage()],
+    ['events.md', await format(eventsPage(), { parser: 'markdown', printWidth: 160 })],
     ['exit-codes.md', exitCodesPage()],
     ['pgark.schema.json', schema],
   ]);
