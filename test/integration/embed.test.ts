@@ -170,11 +170,17 @@ async function start(restores: string, configs: readonly string[]): Promise<Runn
     call,
     post: async (path, body) => (await call('POST', path, body)) as Job,
     job: async (id, wanted) => {
-      let job: Job | undefined;
-      const look = async (): Promise<boolean> => wanted((job = (await call('GET', `/jobs/${id}`)) as Job));
-      await until('the job', look, () => JSON.stringify(job) + output);
-      if (job === undefined) throw new Error(`there is no job ${id}`);
-      return job;
+      for (let before = ''; ;) {
+        let job: Job | undefined;
+        // It may take its time, but not stand still.
+        const moves = async (): Promise<boolean> => {
+          job = (await call('GET', `/jobs/${id}`)) as Job;
+          return wanted(job) || JSON.stringify(job) !== before;
+        };
+        await until('the job goes on', moves, () => before + output);
+        if (job !== undefined && wanted(job)) return job;
+        before = JSON.stringify(job);
+      }
     },
     stop: async () => {
       child.kill('SIGTERM');
