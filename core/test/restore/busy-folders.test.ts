@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { withFolders } from '../../src/restore/busy-folders.ts';
 
 test('of two pieces of work in one process one has the folder, however it is written, until it has ended', async () => {
-  let fail = (_: Error): void => undefined;
+  let fail: (error: Error) => void = () => undefined;
   const ending = new Promise<string>((_, reject) => (fail = reject));
   const first = withFolders(['/srv/data', '/srv/tablespace'], () => ending);
   const second = withFolders(['/srv/other', '/srv/./tablespace/'], async () => 'done');
