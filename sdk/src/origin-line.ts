@@ -3,6 +3,5 @@ import type { ArchiveEvent } from 'pgark/contracts';
 /** How bad it is, where and when: the small line below the summary of an event, for messages to people. */
 export function originLine({ severity, host, time, condition }: ArchiveEvent): string {
   const state = condition?.state === 'closed' ? 'recovered' : severity;
-  const repeated = condition?.repeated === undefined ? '' : ` · ${condition.repeated} more of the kind were not told`;
-  return `${state} · ${host} · ${new Date(time).toISOString()}${repeated}`;
+  return `${state} · ${host} · ${new Date(time).toISOString()}`;
 }

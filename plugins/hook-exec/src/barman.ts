@@ -18,7 +18,8 @@ export function barmanRuns(event: ArchiveEvent): readonly Variables[] {
     case 'backup.started':
       return backup('pre', 'EMPTY');
     case 'backup.finished':
-      return backup('post', 'DONE');
+      // A backup with damaged pages is one, but no script should take it for a good one.
+      return backup('post', 'DONE', event.severity === 'critical' ? variable(event.summary) : '');
     case 'backup.failed':
       return backup('post', 'FAILED', variable(data['message'] ?? event.summary));
     case 'wal.shipped':

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import plugin from '@pgark/hook-exec';
-import { EVENT_NAMES, exampleEvent, type ArchiveEvent } from '@pgark/sdk';
+import { EVENT_NAMES, exampleEvent, makeEvent, type ArchiveEvent } from '@pgark/sdk';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { configuredHook } from '../../../test/support/configured-hook.ts';
 
@@ -54,6 +54,13 @@ test('before a backup, after it, and after one that failed', async () => {
   expect(await runs({ ...exampleEvent('backup.failed'), data: failed })).toEqual([
     { ...backup, BARMAN_PHASE: 'post', BARMAN_STATUS: 'FAILED', BARMAN_ERROR: 'no space left' },
   ]);
+});
+
+test('a backup that is suspect is told with an error', async () => {
+  const { data, ...rest } = exampleEvent('backup.finished');
+  const suspect = makeEvent('backup.finished', { ...data, suspect: true }, rest);
+  expect(await runs(suspect)).toMatchObject([{ BARMAN_STATUS: 'DONE', BARMAN_ERROR: suspect.summary }]);
+  expect(suspect.summary).toContain('SUSPECT');
 });
 
 test('after a WAL file was archived, or was not', async () => {

@@ -36,7 +36,7 @@ export class HealthchecksHook implements Hook {
   }
 
   async handle(event: ArchiveEvent, { signal }: HookContext): Promise<void> {
-    const path = this.#pathOf(event.name);
+    const path = this.#pathOf(event);
     if (path === undefined) return;
     const url = new URL(this.#options.url.reveal());
     url.pathname = url.pathname.replace(/\/+$/, '') + path;
@@ -54,9 +54,10 @@ export class HealthchecksHook implements Hook {
     return this.#delivery.close();
   }
 
-  #pathOf(name: string): string | undefined {
+  #pathOf({ name, severity }: ArchiveEvent): string | undefined {
     const { start, success, fail, log } = this.#options;
-    if (success.includes(name)) return '';
+    // A backup is complete also when the server found damaged pages in it: that must not look like all is well.
+    if (success.includes(name)) return severity === 'critical' ? '/fail' : '';
     if (fail.includes(name)) return '/fail';
     if (start.includes(name)) return '/start';
     return log.includes(name) ? '/log' : undefined;

@@ -1,5 +1,5 @@
 import plugin from '@pgark/hook-healthchecks';
-import { EVENT_NAMES, exampleEvent, Secret, type ArchiveEvent } from '@pgark/sdk';
+import { EVENT_NAMES, exampleEvent, makeEvent, Secret, type ArchiveEvent } from '@pgark/sdk';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { configuredHook, optionFaults } from '../../../test/support/configured-hook.ts';
 import { NASTY_TEXTS } from '../../../test/support/nasty-text.ts';
@@ -32,6 +32,12 @@ test('start, success and failure of backups, and of two at once each its own', a
   await tell([started('one'), started('two'), failed('two'), finished('one'), started('three')]);
   expect(healthchecks.runs()).toEqual(['success', 'fail', undefined]);
   expect(new Set(healthchecks.pings.map(({ run }) => run)).size).toBe(3);
+});
+
+test('a backup that is suspect is no success', async () => {
+  const { data, ...rest } = exampleEvent('backup.finished');
+  await tell([started(data.id), makeEvent('backup.finished', { ...data, suspect: true }, rest)]);
+  expect(healthchecks.runs()).toEqual(['fail']);
 });
 
 test('a run of the same id in another cluster is another run', async () => {

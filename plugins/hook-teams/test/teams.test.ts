@@ -54,11 +54,6 @@ test('colours tell what is over from what is bad', async () => {
   expect(seen).toEqual(['attention', 'good']);
 });
 
-test('events that were not told are counted', async () => {
-  const event = { ...exampleEvent('wal.gap'), condition: { key: 'gap', state: 'open', repeated: 3 } } as const;
-  expect((await posted(event))[2]?.inlines[0]?.text).toMatch(/ · 3 more of the kind were not told$/);
-});
-
 test('a workflow that is gone is a refusal, without the URL', async () => {
   const hook = await configuredHook(plugin, { url: new Secret(teams.url('/workflows/1?sig=SIGNATUREsignature')) });
   await expect(hook.handle(exampleEvent('backup.failed'), { signal })).rejects.toMatchObject({
