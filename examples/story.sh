@@ -12,14 +12,17 @@ export PGHOST PGPORT PGUSER PGDATABASE=postgres
 
 receiver=
 restored=
+# An example that started something else says here how it ends.
+stop_own() { :; }
 stop_all() {
   [ -z "$restored" ] || pg_ctl -D "$restored" -m immediate stop >/dev/null || true
   [ -z "$receiver" ] || { kill "$receiver" && wait "$receiver"; } || true
   psql -qAtc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$SLOT'" >/dev/null || true
+  stop_own
 }
+trap stop_all EXIT
 
 story() {
-  trap stop_all EXIT
   PATH="$(psql -Atc "SELECT setting FROM pg_config WHERE name = 'BINDIR'"):$PATH" # pg_ctl of this very server
 
   pgark receive >receive.log 2>&1 &

@@ -2,9 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { formatPath, keyTree, leaves, variableOf } from '../../core/src/config/keys.ts';
-import { sectionSchema } from '../../core/src/config/schema.ts';
 import { ERRORS } from '../../core/src/contracts/errors.ts';
 import { commandLines, refusal, words } from './command-lines.ts';
 import { PROJECT, readPages } from './pages.ts';
@@ -32,7 +30,7 @@ describe.each(pages)('$path', (page) => {
   test('pgark takes the command lines in it', () => {
     const refused: string[] = [];
     for (const { text, language, line } of page.blocks) {
-      if (!['sh', 'ini', 'conf', ''].includes(language)) continue;
+      if (!['sh', 'ini', 'conf', 'cron'].includes(language)) continue;
       for (const args of commandLines(text)) {
         const error = refusal(args);
         if (error !== undefined) refused.push(`block of line ${line}: pgark ${args.join(' ')}: ${error.message}`);
@@ -48,17 +46,6 @@ describe.each(pages)('$path', (page) => {
       refused.push(`line ${line}: ${text}: ${error.message}`);
     }
     expect(refused).toEqual([]);
-  });
-
-  test('its configs are valid', () => {
-    for (const { text, line } of page.blocks.filter(({ language }) => language === 'yaml')) {
-      if (!text.startsWith('# pgark.yaml') && !text.includes('repositories:')) continue;
-      const config = parse(text) as Readonly<Record<string, unknown>>;
-      const sections = 'clusters' in config ? Object.values(config['clusters'] as object) : [config];
-      for (const section of sections) {
-        expect(sectionSchema().safeParse(section).error, `block of line ${line}`).toBeUndefined();
-      }
-    }
   });
 
   test('the error codes, keys and variables in it exist', () => {

@@ -1,5 +1,5 @@
 /** The pages of the project that people write, and what is in them. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -33,11 +33,13 @@ export interface Page {
   readonly anchors: ReadonlySet<string>;
 }
 
-/** README.md, CHANGELOG.md and all of docs. */
+/** README.md, CHANGELOG.md, all of docs, and the README.md of each example. */
 export function readPages(): readonly Page[] {
   const below = readdirSync(join(PROJECT, 'docs'), { recursive: true, encoding: 'utf8' });
   const paths = below.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`);
-  return ['README.md', 'CHANGELOG.md', ...paths.sort()].map(readPage);
+  const examples = readdirSync(join(PROJECT, 'examples')).map((name) => `examples/${name}/README.md`);
+  const written = examples.filter((path) => existsSync(join(PROJECT, path)));
+  return ['README.md', 'CHANGELOG.md', ...paths.sort(), ...written.sort()].map(readPage);
 }
 
 export function readPage(path: string): Page {

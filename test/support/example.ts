@@ -45,6 +45,8 @@ export async function runExample(
       LC_ALL: 'C',
       TZ: 'UTC',
       NODE_NO_WARNINGS: '1',
+      // An example starts pgark a dozen times.
+      NODE_COMPILE_CACHE: join(home, 'compiled'),
       NODE_OPTIONS: '--conditions=@pgark/source',
       PGHOST: server.folder,
       PGPORT: String(server.port),

@@ -14,7 +14,7 @@ const IS_BACK = 'the table is back, row for row';
 describe.skipIf(tool('psql') === undefined)(`examples (${MISSING})`, () => {
   let server: PostgresServer;
   beforeAll(async () => {
-    server = await PostgresServer.start({ major: 17 });
+    server = await PostgresServer.start({ major: 17, settings: { fsync: 'on' } });
   });
   afterAll(() => server.destroy());
 
