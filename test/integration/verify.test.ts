@@ -121,6 +121,7 @@ describe.each(CHAIN_NAMES)('%s', (chain) => {
       const missed: string[] = [];
       const closed: string[] = [];
       for (let number = 0; number < DAMAGES; number++) {
+        if (number % 20 === 0 && number > 0) console.log(`${chain}: ${number} damages, missed ${missed.length}`);
         const kind = number < kinds.length ? (kinds[number] as string) : pick(kinds);
         const key = pick(keys.filter((one) => kindOf(one) === kind));
         const path = join(folder, key);
