@@ -78,12 +78,6 @@ test('H-33 a restore whose WAL creates a tablespace in a living folder is refuse
 
   const earlier = await planOf('earlier', ['--target-lsn', before]);
   expect(earlier).toMatchObject({ reachable: true, problems: [] });
-  const clone = await restored(archive, MAJOR, 'earlier-data', ['--target-lsn', before, ...elsewhere('earlier-space')]);
-  cleanup.push(() => clone.destroy());
-  await startAndPromote(clone);
-  expect(await clone.value('SELECT count(*) FROM kept')).toBe('1');
-  // The living cluster has never noticed.
-  expect(await server.value('SELECT count(*) FROM living')).toBe('1000');
 
   await archive.backup();
   // What the newer backup has is mapped; without that the restore would find the folder in use by itself.
@@ -95,7 +89,7 @@ test('H-33 a restore whose WAL creates a tablespace in a living folder is refuse
   expect(await planOf('allowed', ['--backup', first, '--allow-new-tablespaces'])).toMatchObject({ problems: [] });
 });
 
-test('a folder that is not there is a warning, an empty one too; with the flag the recovery writes to the old place, as it is told', async () => {
+test('a folder that is not there is a warning, and so is an empty one, into which the recovery writes', async () => {
   const moved = join(space, 'moved');
   await server.stop();
   cleanup.push(async () => {
