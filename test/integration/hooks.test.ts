@@ -78,7 +78,7 @@ test('H-09 hooks: a gate refuses a backup, a receiver of WAL waits for no hook, 
     () => output,
   );
   await archive.run(['verify', '--full']);
-  await archive.run(['check']);
+  await archive.run(['check', '--no-server']);
   await streaming.stop();
   const names = namesOf(receiver);
   expect(names.filter((name) => name.startsWith('backup.'))).toEqual([
@@ -92,11 +92,10 @@ test('H-09 hooks: a gate refuses a backup, a receiver of WAL waits for no hook, 
     name === 'wal.shipped' ? [(data as { file: string }).file] : [],
   );
   for (const name of files) expect(shipped).toContain(name);
-  const ends = told(receiver, '/all').slice(-4);
+  const ends = told(receiver, '/all').filter(({ name }) => /^(?:verify|key)\.|stopped$/.test(name));
   expect(ends.map(({ name, condition }) => `${name} ${condition?.state} ${condition?.key}`)).toEqual([
     'verify.finished closed verify:primary',
     'key.readable closed keys:primary:newest',
-    'wal.state undefined undefined',
     'receive.stopped undefined undefined',
   ]);
 });

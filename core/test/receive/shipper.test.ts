@@ -113,6 +113,10 @@ describe('Shipper', () => {
     expect(await names(second)).toEqual([name]);
     expect(readdirSync(spool.folderOf(SYSTEM))).toEqual([]);
     expect(events.at(-1)).toMatchObject({ name: 'wal.shipped', data: { file: name, bytes: SIZE } });
+    expect(events.map(({ name }) => name).filter((name) => name.startsWith('storage.'))).toEqual([
+      'storage.degraded',
+      'storage.recovered',
+    ]);
   });
 
   test.each([
