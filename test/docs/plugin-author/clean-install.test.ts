@@ -24,7 +24,8 @@ const LINES = [22, 24, 26] as const;
 const cleanup: (() => unknown)[] = [];
 afterAll(async () => {
   for (const undo of cleanup.splice(0).toReversed()) await undo();
-});
+  // Three folders with all packages in them.
+}, 600_000);
 
 const folder = temporaryFolder('clean-install');
 cleanup.push(() => removeFolder(folder));
