@@ -22,7 +22,8 @@ stop_all() {
 }
 trap stop_all EXIT
 
-story() {
+# Streams, in the background.
+stream() {
   PATH="$(psql -Atc "SELECT setting FROM pg_config WHERE name = 'BINDIR'"):$PATH" # pg_ctl of this very server
 
   pgark receive >receive.log 2>&1 &
@@ -31,7 +32,10 @@ story() {
     kill -0 "$receiver" || { cat receive.log >&2; return 1; }
     sleep 0.2
   done
+}
 
+story() {
+  stream
   pgark backup --label example
   psql -qc "CREATE TABLE precious AS SELECT n, md5(n::text) AS value FROM generate_series(1, 1000) n"
   before=$(psql -Atc "SELECT md5(string_agg(value, '' ORDER BY n)) FROM precious")

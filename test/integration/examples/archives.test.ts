@@ -1,4 +1,4 @@
-/** The examples that hold a real backup and restore it, each run by its own script. */
+/** The examples that hold a real backup, each run by its own script. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -54,6 +54,12 @@ describe.skipIf(tool('psql') === undefined)(`examples (${MISSING})`, () => {
     const { folder, output } = await runExample('codec-plugin', server);
     expect(output).toContain(IS_BACK);
     expect(filesIn(join(folder, 'repository')).filter((name) => name.endsWith('.tar.zz'))).not.toEqual([]);
+    await untouched();
+  });
+
+  test('hook-plugin', async () => {
+    const { output } = await runExample('hook-plugin', server);
+    expect(output).toMatch(/"topic":"backups".*pgark main: info.*backup \S+ is complete/);
     await untouched();
   });
 

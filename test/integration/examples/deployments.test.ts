@@ -6,6 +6,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLines } from '../../docs/command-lines.ts';
 import { Receiver } from '../../support/archive.ts';
@@ -64,7 +65,7 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
       PGHOST: server.folder,
       PGPORT: String(server.port),
     });
-    expect(made.stderr).toBe('');
+    if (made.status !== 0) throw new Error(`role.sh failed: ${made.stderr}`);
     await server.query('SELECT pg_reload_conf()');
 
     const [, script = ''] = ['', ...(compose.services['s3']?.command ?? [])];
@@ -87,7 +88,7 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     removeFolder(folder);
   });
 
-  test('examples/compose', { timeout: 200_000 }, async () => {
+  test('examples/compose', async () => {
     spool = join(folder, 'compose');
     const config = configOf('compose/pgark.yaml');
     const receiver = await receiving(config, compose.services['receive']?.command ?? []);
@@ -111,16 +112,14 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     for (const stream of [restored.stdout, restored.stderr])
       stream.on('data', (text: Buffer) => (output += text.toString()));
     const ended = once(restored, 'exit');
+    later(restored, (child) => child.kill('SIGKILL'));
     const clone = new PostgresServer(18, server.folder, join(folder, 'restored'), restoredPort);
     try {
-      await until(
-        'the restored server is out of recovery',
-        async () => {
-          if (restored.exitCode !== null) throw new Error(`the restored server ended:\n${output}`);
-          return (await clone.value('SELECT pg_is_in_recovery()').catch(() => 'true')) === 'false';
-        },
-        () => output,
-      );
+      // The time of the test is the limit: a restore of a busy machine may take a minute.
+      while ((await clone.value('SELECT pg_is_in_recovery()').catch(() => 'true')) === 'true') {
+        if (restored.exitCode !== null) throw new Error(`the restored server ended:\n${output}`);
+        await sleep(100);
+      }
       expect(await clone.value('SELECT answer FROM before')).toBe('42');
     } finally {
       restored.kill('SIGINT');
@@ -129,7 +128,7 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     expect(await receiver.stop()).toBe(0);
   });
 
-  test('examples/kubernetes', { timeout: 200_000 }, async () => {
+  test('examples/kubernetes', async () => {
     spool = join(folder, 'kubernetes');
     const pods = podsOf(readManifests());
     const argsOf = (role: string): readonly string[] =>
