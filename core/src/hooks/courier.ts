@@ -100,6 +100,8 @@ export class Courier {
     }
     const { key } = condition;
     this.#apply(key, fold(this.#told.get(key), event, { wanted, quiet }));
+    // It looks again when it is due. Not from within the loop, which would wake itself for ever.
+    if (this.#pending.has(key)) this.#go();
   }
 
   /** Tells of an event at once, with all tries, if the hook asks for it. Errors: those of the hook. */
@@ -144,7 +146,6 @@ export class Courier {
     if (state?.pending === undefined) this.#pending.delete(key);
     else this.#pending.add(key);
     if (send !== undefined) this.#keep(send);
-    else if (state?.pending !== undefined) this.#go();
   }
 
   #tellDue(end: boolean): void {
