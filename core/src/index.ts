@@ -27,6 +27,7 @@ export type {
 export type { ServeCall, ServedWal } from './archive/serve.ts';
 export type { ShowCall, ShownBackup } from './archive/show.ts';
 export type { StatusCall, StatusDone } from './archive/status.ts';
+export type { HooksTried, TriedHook, TryHooksCall } from './archive/try-hooks.ts';
 export type { Verification, VerifyCall, VerifyDone } from './archive/verify.ts';
 export type { WalFetchCall } from './archive/wal-fetch.ts';
 export type { WalPushCall } from './archive/wal-push.ts';

@@ -2,7 +2,8 @@
  * Each block of code on a page is checked by something: a kind that nothing checks, and one that is marked for another reader without saying
  * for whom, fail here.
  *
- * A comment before a block says what is special about it: `run by PATH`, `of PROGRAM` (not pgark's), `not run: WHY`, `not compiled: WHY`.
+ * A comment before a block says what is special about it: `run by PATH`, `of PROGRAM` (not pgark's), `not run: WHY`, `not compiled: WHY`,
+ * `is: PATH` (a file of the plugin that test/docs/plugin-author makes, compares and compiles).
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import type { Config } from '../../core/src/config/config.ts';
 import { loadConfigs } from '../../core/src/config/load.ts';
 import { keyTree } from '../../core/src/config/keys.ts';
 import { checkPlugins } from '../../core/src/plugins/check.ts';
@@ -68,7 +70,7 @@ async function checkYaml({ text, mark }: Block): Promise<void> {
   // The files, variables and programs of its secrets are not here.
   writeFileSync(path, stringify(withoutReferences(config)));
   for (const loaded of await loadConfigs({ path, env, directory: folder }))
-    await checkPlugins(loaded.config, new Registry({ directory: PROJECT, env, logger: silentLogger }));
+    await checkPlugins(withoutOwn(loaded.config), new Registry({ directory: PROJECT, env, logger: silentLogger }));
 }
 
 const OF_REPOSITORY = ['storage', 'codecs', 'prefix', 'lock'];
@@ -82,17 +84,25 @@ function wholeConfig(content: Readonly<Record<string, unknown>>): object | undef
   return { repositories: [{ storage: { use: 'fs', path: '/backups' } }], ...content };
 }
 
-/** A secret that every plugin takes, 32 bytes in base64; another one for each reference. */
-const secretFor = (reference: object): string =>
-  createHash('sha256').update(JSON.stringify(reference)).digest('base64');
+/** Hooks that the readers have written themselves are not here. */
+function withoutOwn(config: Config): Config {
+  return { ...config, hooks: config.hooks.filter(({ hook }) => !hook.use.startsWith('./')) };
+}
 
-function withoutReferences(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutReferences);
+/** Secrets of which a plugin wants more than 32 bytes in base64. */
+const SHAPES: Readonly<Record<string, string>> = { url: 'https://example.org/secret', routingKey: 'a'.repeat(32) };
+
+/** A secret that every plugin takes; another one for each reference. */
+const secretFor = (name: string, reference: object): string =>
+  SHAPES[name] ?? createHash('sha256').update(JSON.stringify(reference)).digest('base64');
+
+function withoutReferences(value: unknown, name = ''): unknown {
+  if (Array.isArray(value)) return value.map((each) => withoutReferences(each, name));
   if (typeof value !== 'object' || value === null) return value;
   const [only, ...others] = Object.entries(value);
   if (only !== undefined && others.length === 0 && ['file', 'env', 'command'].includes(only[0]))
-    return secretFor(value);
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, withoutReferences(each)]));
+    return secretFor(name, value);
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withoutReferences(each, key)]));
 }
 
 /** Files of systemd, sshd, PostgreSQL: comments, sections, and what is set. */
@@ -110,7 +120,7 @@ function runs(program: string, args: readonly string[], input: string): void {
 test('every block of TypeScript compiles, each as a module of its own', { timeout: 120_000 }, () => {
   const files = pages.flatMap((page) =>
     page.blocks
-      .filter(({ language, mark }) => language === 'ts' && !/^not compiled: \S/.test(mark ?? ''))
+      .filter(({ language, mark }) => language === 'ts' && !/^(?:not compiled|is): \S/.test(mark ?? ''))
       .map(({ text, line }) => {
         const name = `${page.path.replaceAll(/[/.]/g, '-')}-${line}.ts`;
         // Paths are meant from the page.

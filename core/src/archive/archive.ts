@@ -14,6 +14,7 @@ import type { GarbageCall, GarbageDone, PlannedGarbage } from './garbage.ts';
 import type { KeysCall, KeysDone } from './keys.ts';
 import type { BackupList, BackupsCall } from './list.ts';
 import type { DrawnMap, MapCall } from './map.ts';
+import type { HooksTried, TryHooksCall } from './try-hooks.ts';
 import type { PinCall, PinDone, UnpinCall } from './pin.ts';
 import type { ReceiveCall } from './receive.ts';
 import type { PlannedRestore, PlanRestoreCall, RestoreCall, RestoreDone } from './restore.ts';
@@ -49,8 +50,8 @@ export interface Archive {
    * Takes a base backup of the server into the repositories, and extends the locks of what the kept backups need. It is there when this
    * returns, with the WAL that makes it consistent; what fails or is cancelled leaves objects that no listing takes for a backup, and that `gc` finds.
    *
-   * `failure`: `REPOSITORY_BEHIND` when a repository does not have it, `BACKUP_SUSPECT` when the server found damaged pages, `HOOK_FAILED`, that
-   * of a lock. Errors: `SERVER_*`, `STREAM_PROTOCOL`, `REPOSITORY_NOT_FOUND` without `create`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`,
+   * `failure`: `REPOSITORY_BEHIND` when a repository does not have it, `BACKUP_SUSPECT` when the server found damaged pages, that of a
+   * lock. Errors: that of a hook that refuses it (`HOOK_FAILED`, `HOOK_REJECTED`), `SERVER_*`, `STREAM_PROTOCOL`, `REPOSITORY_NOT_FOUND` without `create`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`,
    * those of the storage and its codecs.
    */
   backup(call?: BackupCall): Promise<BackupDone>;
@@ -67,7 +68,7 @@ export interface Archive {
    * Plans, and restores a data directory: the server that is started from it replays the WAL up to the target by itself. Until this returns no
    * server starts from the folder; after an interruption the same call resumes.
    *
-   * `failure`: `HOOK_FAILED`. Errors: those of `planRestore`, its `failure`, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`.
+   * Errors: those of `planRestore`, its `failure`, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`.
    */
   restore(call: RestoreCall): Promise<RestoreDone>;
 
@@ -167,6 +168,12 @@ export interface Archive {
 
   /** Says for which keys the objects of the archive were written, and which of them open here. `failure`: `CODEC_KEY`, that of a repository. */
   keys(call?: KeysCall): Promise<KeysDone>;
+
+  /**
+   * Tells hooks of an example, each by itself and once, to see that the message arrives. `failure`: `HOOK_FAILED`, which names those that were not
+   * told. Errors: `USAGE` without hooks, and for an unknown name.
+   */
+  tryHooks(call?: TryHooksCall): Promise<HooksTried>;
 
   /** Gives WAL over HTTP to hosts without access to the storage, until it is closed. Errors: `CONFIG_INVALID`, `SECRET_UNAVAILABLE`. */
   serve(call?: ServeCall): Promise<ServedWal>;

@@ -109,6 +109,7 @@ export async function openArchive(options: OpenArchiveOptions): Promise<Archive>
     drill: (call = {}) => run(call, async (at) => (await import('./drill.ts')).drill(at, call)),
     check: (call = {}) => run(call, async (at) => (await import('./check.ts')).check(at, call)),
     keys: (call = {}) => run(call, async (at) => (await import('./keys.ts')).keys(at, call)),
+    tryHooks: (call = {}) => run(call, async (at) => (await import('./try-hooks.ts')).tryHooks(at, call)),
     serve: (call = {}) => run(call, async (at) => (await import('./serve.ts')).serve(at, call)),
     clientCommand: (call) => run(call, async (at) => (await import('./client-command.ts')).clientCommand(at, call)),
     close: () => (closed ??= close()),

@@ -45,5 +45,5 @@ test.for([['--help'], ['backup', '--help']])(
 
 test('H-84 what a command does load is seen', async () => {
   const { own } = await loaded('plugins', 'list', '--json');
-  expect(own).toContain('core/src/plugins/registry.ts');
+  expect(own).toContain('core/src/plugins/listing.ts');
 });

@@ -8,6 +8,7 @@ import { register as copy } from './copy.ts';
 import { register as expire } from './expire.ts';
 import { register as gc } from './gc.ts';
 import { register as drill } from './drill.ts';
+import { register as hooks } from './hooks.ts';
 import { register as init } from './init.ts';
 import { register as keys } from './keys.ts';
 import { register as list } from './list.ts';
@@ -46,4 +47,5 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   serve,
   config,
   plugins,
+  hooks,
 ];
