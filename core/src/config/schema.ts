@@ -239,8 +239,7 @@ const agent = z.strictObject({
   prefetch: size({ least: '0B', most: '1TiB' })
     .prefault('256MiB')
     .describe('Bytes of segments that it fetches ahead for a recovery; 0 fetches none.'),
-  script: z
-    .boolean()
+  script: flag()
     .default(false)
     .describe(
       'Whether the `restore_command` that `pgark restore` writes asks it by `pgark-wal`, a shell script that wants curl and starts faster than Node; needs `socket`.',

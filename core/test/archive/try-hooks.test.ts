@@ -3,6 +3,7 @@ import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, onTestFinished, test } from 'vitest';
 import { openArchive } from '../../src/archive/open.ts';
 import type { Archive } from '../../src/archive/archive.ts';
+import type { PluginValue } from '../../src/config/load.ts';
 import type { ArchiveEvent, Hook } from '../../src/contracts/hook.ts';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 
@@ -22,7 +23,7 @@ const storage: Plugin<'storage'> = {
 };
 
 async function withHooks(
-  hooks: readonly object[],
+  hooks: readonly PluginValue[],
 ): Promise<{ readonly archive: Archive; readonly told: ArchiveEvent[]; readonly closed: string[] }> {
   const told: ArchiveEvent[] = [];
   const closed: string[] = [];
