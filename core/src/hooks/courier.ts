@@ -171,6 +171,8 @@ export class Courier {
   async #run(): Promise<void> {
     const { pace } = this.#options;
     const { signal } = this.#end;
+    // What is kept below asks for this loop: it must be known by then, or there would be two.
+    await Promise.resolve();
     while (!signal.aborted) {
       this.#wake = new AbortController();
       this.#tellDue(false);

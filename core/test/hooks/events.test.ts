@@ -118,6 +118,27 @@ describe('what cannot be told', () => {
     await events.close();
   });
 
+  test('what an earlier process had to tell later is told once, also where no lock can be had', async () => {
+    const folder = temporaryFolder();
+    const first = new InProcessHook();
+    const { events } = open([[first, {}]], { folder });
+    events.emit('backup.failed', FAILED);
+    events.emit('backup.finished', FINISHED);
+    events.emit('backup.failed', FAILED);
+    await vi.waitFor(() => expect(first.names).toEqual(['backup.failed', 'backup.finished']));
+    // It is killed, and the lock cannot be read by the next one, as if it were of another user.
+    const lock = join(folder, 'fake0', 'hook.lock');
+    await vi.waitFor(() => mkdirSync(lock));
+    const second = new InProcessHook();
+    second.before = () => new Promise((resolve) => setTimeout(resolve, 50));
+    const next = open([[second, { quiet: 0 }]], { folder });
+    next.events.start();
+    await vi.waitFor(() => expect(second.names).toEqual(['backup.failed']));
+    await next.events.close();
+    expect(second.tries).toBe(1);
+    await events.close();
+  });
+
   test('because the receiver refuses it is said in the log, and does not hold up the next', async () => {
     const hook = new InProcessHook();
     hook.before = ({ name }) => {
