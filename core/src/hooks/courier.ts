@@ -142,10 +142,11 @@ export class Courier {
   }
 
   #apply(key: string, { state, send }: Folded): void {
+    // In this order: a process that is killed in between tells twice, rather than never.
+    if (send !== undefined) this.#keep(send);
     this.#told.set(key, state);
     if (state?.pending === undefined) this.#pending.delete(key);
     else this.#pending.add(key);
-    if (send !== undefined) this.#keep(send);
   }
 
   #tellDue(end: boolean): void {
