@@ -9,15 +9,17 @@ import type { ToldCondition } from './fold.ts';
  */
 export class ToldConditions {
   readonly #folder: string | undefined;
-  readonly #memory = new Map<string, ToldCondition>();
+  /** What could not be written, or removed, and is right all the same: the file is older. */
+  readonly #memory = new Map<string, ToldCondition | undefined>();
 
   constructor(folder: string | undefined) {
     this.#folder = folder;
   }
 
   get(key: string): ToldCondition | undefined {
+    if (this.#memory.has(key)) return this.#memory.get(key);
     const path = this.#path(key);
-    return (path === undefined ? undefined : read(path)) ?? this.#memory.get(key);
+    return path === undefined ? undefined : read(path);
   }
 
   set(key: string, state: ToldCondition | undefined): void {
@@ -29,14 +31,14 @@ export class ToldConditions {
       else write(path, state);
     } catch {
       // The event itself says what is the matter with the folder, when it is to be kept.
-      if (state !== undefined) this.#memory.set(key, state);
+      this.#memory.set(key, state);
     }
   }
 
   /** Keys of those that are to be told later. */
   pending(): readonly string[] {
-    const all = [...this.#memory.values(), ...this.#files()];
-    return all.filter(({ pending }) => pending !== undefined).map(({ key }) => key);
+    const keys = new Set([...this.#memory.keys(), ...this.#files().map(({ key }) => key)]);
+    return [...keys].filter((key) => this.get(key)?.pending !== undefined);
   }
 
   #files(): readonly ToldCondition[] {
