@@ -38,7 +38,7 @@ export interface BackupDone extends BackupResult, Outcome {
 export async function backup(at: Workplace, call: BackupCall): Promise<BackupDone> {
   const { config, logger, signal } = at;
   const { events, writable } = await at.open();
-  const { emit, gate } = tellingOf(events, call.onEvent);
+  const { emit, gate } = tellingOf(events, { onEvent: call.onEvent, signal });
   const maxRate = call.maxRate ?? config.backup.maxRate;
   const label = call.label ?? config.backup.label;
   const advise = walAdvice(logger);

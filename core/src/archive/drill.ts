@@ -82,7 +82,7 @@ export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> 
   };
   const result = await runDrill(options);
   const recorded = section?.readOnly === true ? readOnly(name, warn) : await record(result, options, warn);
-  tell(result, tellingOf(events, call.onEvent).emit);
+  tell(result, tellingOf(events, { onEvent: call.onEvent, signal }).emit);
   return { ...result, recorded, warnings, failure: failureOf(result) };
 }
 

@@ -62,7 +62,7 @@ export async function expire(at: Workplace, call: ExpireCall): Promise<ExpireDon
   const { logger, signal } = at;
   const { events, writable } = await opened(at, call);
   const { onProgress } = call;
-  const { emit, gate } = tellingOf(events, call.onEvent);
+  const { emit, gate } = tellingOf(events, { onEvent: call.onEvent, signal });
   const options = optionsOf(at, call);
   const results: ExpireResult[] = [];
   const { failures, failure } = await each(

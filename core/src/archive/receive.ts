@@ -24,7 +24,7 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
   const section = { ...config.receive, ...(call.slot !== undefined && { slot: call.slot }) };
   // Shipping waits in its own way, so that one outage is one message and the operator sees the state.
   const { events, writable } = await at.open({ retry: { deadline: 0 } });
-  const telling = tellingOf(events, call.onEvent);
+  const { onEvent } = call;
   events.start();
   const result = await receiveWal({
     cluster: config.cluster,
@@ -35,11 +35,11 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
     ...(acceptTimeline !== undefined && { acceptTimeline }),
     takeBackup: async (own) => {
       const { unattendedBackup } = await import('./unattended-backup.ts');
-      return unattendedBackup(at, { signal: own, telling });
+      return unattendedBackup(at, { signal: own, telling: tellingOf(events, { onEvent, signal: own }) });
     },
     logger,
     signal,
-    onEvent: telling.emit,
+    onEvent: tellingOf(events, { onEvent, signal }).emit,
   });
   const { unshipped } = result;
   if (unshipped > 0) logger.warn({ unshipped }, 'files stay in the spool; the next run ships them');

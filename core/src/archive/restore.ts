@@ -104,7 +104,7 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
     ...(call.primaryConninfo === undefined ? {} : { primaryConninfo: call.primaryConninfo }),
     ...(call.onProgress === undefined ? {} : { onProgress: call.onProgress }),
     onWarning: (warning) => logger.warn({}, warning),
-    onEvent: tellingOf(opened.events, call.onEvent).emit,
+    onEvent: tellingOf(opened.events, { onEvent: call.onEvent, signal }).emit,
   });
   const milliseconds = Math.round(performance.now() - begun);
   return { ...result, plan, milliseconds, failure: undefined };

@@ -1,5 +1,6 @@
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { EventGate, EventSink } from '../contracts/hook.ts';
+import type { Events } from '../hooks/events.ts';
 import { repositoryFailure } from '../repository/repository-failure.ts';
 
 /** Whom a call tells what happens: the caller at once, the hooks beside the work. */
@@ -9,8 +10,11 @@ export interface Telling {
   readonly gate: EventGate;
 }
 
-/** The hooks of the archive, and who has called it. */
-export function tellingOf(events: Telling, onEvent?: EventSink): Telling {
+/** The hooks of the archive, and who has called it. The signal is that of the call: it ends the wait for a gate. */
+export function tellingOf(
+  events: Pick<Events, 'emit' | 'gate'>,
+  { onEvent, signal }: { readonly onEvent?: EventSink | undefined; readonly signal: AbortSignal },
+): Telling {
   return {
     emit: (name, data) => {
       onEvent?.(name, data);
@@ -18,7 +22,7 @@ export function tellingOf(events: Telling, onEvent?: EventSink): Telling {
     },
     gate: async (name, data) => {
       onEvent?.(name, data);
-      await events.gate(name, data);
+      await events.gate(name, data, { signal });
     },
   };
 }

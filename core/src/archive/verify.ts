@@ -88,7 +88,7 @@ export async function verify(at: Workplace, call: VerifyCall): Promise<VerifyDon
         `the result is not on record in repository ${one.repository}: ${one.unrecorded.message}`,
       );
   const isWhole = level === 'full' && options.backups === 'all' && options.wal === true;
-  for (const one of verified) tell(tellingOf(events, call.onEvent).emit, one, { level, isWhole });
+  for (const one of verified) tell(tellingOf(events, { onEvent: call.onEvent, signal }).emit, one, { level, isWhole });
   const failure = verifyFailure(verified, { wantsBackups: backups === 'all' });
   if (failure === undefined || failure.code === 'VERIFY_DAMAGED') journal?.remove();
   return { repositories: verified, failure };

@@ -30,7 +30,7 @@ export async function walPush(at: Workplace, call: WalPushCall): Promise<WalPush
     logger,
     policy: config.push,
     dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
-    onGap: (gap) => tellingOf(events, onEvent).gate('wal.gap', gap),
+    onGap: (gap) => tellingOf(events, { onEvent, signal }).gate('wal.gap', gap),
     ...(timeout !== undefined && { timeout }),
     ...(systemId !== undefined && { systemId }),
   });

@@ -104,10 +104,11 @@ export class Courier {
     if (this.#pending.has(key)) this.#go();
   }
 
-  /** Tells of an event at once, with all tries, if the hook asks for it. Errors: those of the hook. */
+  /** Tells of an event at once, with all tries, if the hook asks for it. Errors: those of the hook; `HOOK_FAILED` when the signal fires. */
   async tellNow(event: ArchiveEvent, signal?: AbortSignal): Promise<void> {
     if (!this.#wants(event)) return;
-    await this.#try(event, signal);
+    // Somebody waits for it: the process must not end meanwhile because nothing else is left to do.
+    await this.#try(event, { signal: signal ?? this.#end.signal, wait: pause });
     const { condition, time: since, severity } = event;
     if (condition?.state !== 'open') return;
     this.#told.set(condition.key, { key: condition.key, told: 'open', since, severity, folded: 0 });
@@ -247,7 +248,7 @@ export class Courier {
   async #tell(waiting: WaitingEvent, signal: AbortSignal): Promise<unknown> {
     const { event } = waiting;
     try {
-      await this.#try(event, signal);
+      await this.#try(event, { signal, wait: pauseUnref });
     } catch (error) {
       if (isArchiveError(error) ? error.retriable : true) return error;
       this.#options.logger.error(
@@ -259,7 +260,10 @@ export class Courier {
     return undefined;
   }
 
-  async #try(event: ArchiveEvent, signal: AbortSignal = this.#end.signal): Promise<void> {
+  async #try(
+    event: ArchiveEvent,
+    { signal, wait }: { readonly signal: AbortSignal; readonly wait: typeof pause },
+  ): Promise<void> {
     const { hook, config, pace } = this.#options;
     const { timeout, retries } = config;
     for (let attempt = 0; ; attempt += 1) {
@@ -270,7 +274,7 @@ export class Courier {
         const isFinal = isArchiveError(error) && !error.retriable;
         if (isFinal || attempt >= retries || signal.aborted) throw asHookError(error, this.#name, event);
       }
-      await pauseUnref(pace.retry * 2 ** attempt, signal);
+      await wait(pace.retry * 2 ** attempt, signal);
     }
   }
 }

@@ -4,7 +4,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { HookConfig } from '../config/config.ts';
 import { makeEvent } from '../contracts/event-table.ts';
-import type { ArchiveEvent, ArchiveEvents, EventGate, EventName, EventSink, Hook } from '../contracts/hook.ts';
+import { throwIfAborted } from '../contracts/errors.ts';
+import type { ArchiveEvent, ArchiveEvents, EventName, EventSink, GateName, Hook } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { Courier, PACE, type CourierPace } from './courier.ts';
 
@@ -14,7 +15,7 @@ export interface EventsOptions {
   readonly logger: Logger;
   /** Where events wait that could not be told: a folder of the cluster. Without it, they are lost with the process. */
   readonly folder?: string;
-  /** Ends the wait for a gate. */
+  /** Ends the wait for a gate that has no signal of its own. */
   readonly signal?: AbortSignal;
   /** How long is waited; for tests. */
   readonly pace?: Partial<CourierPace>;
@@ -51,16 +52,24 @@ export class Events {
 
   /**
    * Tells of an event before the work that it announces. Waits for the hooks with the policy `fail` that ask for it, and rejects with the first
-   * failure after all were told: then the work is not begun. The others are told as by {@link emit}.
+   * failure after all were told: then the work is not begun. The others are told as by {@link emit}. `ABORTED` when the signal, or that of
+   * all events, fires before the hooks have answered.
    */
-  readonly gate: EventGate = async (name, data) => {
+  readonly gate = async <Name extends GateName>(
+    name: Name,
+    data: ArchiveEvents[Name],
+    { signal = this.#signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> => {
     if (this.#couriers.length === 0) return;
     const event = this.#event(name, data);
     const gates = this.#couriers.filter(({ isGate }) => isGate);
     for (const { courier, isGate } of this.#couriers) if (!isGate) courier.take(event);
-    const results = await Promise.allSettled(gates.map(({ courier }) => courier.tellNow(event, this.#signal)));
+    const results = await Promise.allSettled(gates.map(({ courier }) => courier.tellNow(event, signal)));
     const refused = results.find((result) => result.status === 'rejected');
-    if (refused !== undefined) throw refused.reason;
+    if (refused === undefined) return;
+    // Whoever gave up has not been refused.
+    throwIfAborted(signal, `asking the hooks about ${name}`);
+    throw refused.reason;
   };
 
   /** For a process that goes on: it also tells what others have left. */

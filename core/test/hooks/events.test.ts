@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -230,8 +231,29 @@ describe('a gate', () => {
     const { events } = open([[hook, { policy: 'fail', timeout: 600_000 }]], { signal: abort.signal });
     const asked = events.gate('backup.started', { id: 'b1' });
     abort.abort();
-    await expect(asked).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    await expect(asked).rejects.toMatchObject({ code: 'ABORTED' });
+    const own = new AbortController();
+    const again = events.gate('backup.started', { id: 'b2' }, { signal: own.signal });
+    own.abort();
+    await expect(again).rejects.toMatchObject({ code: 'ABORTED' });
     await events.close();
+  });
+
+  test('keeps a process that has nothing else to do alive until its last try', () => {
+    const module = new URL('../../src/hooks/events.ts', import.meta.url).href;
+    const config = JSON.stringify(hookConfig({ policy: 'fail', retries: 1 }));
+    const script = `
+      import { Events } from ${JSON.stringify(module)};
+      const nothing = () => undefined;
+      let tries = 0;
+      const hook = { handle: async () => { if (tries++ === 0) throw new Error('down'); }, close: async () => undefined };
+      const logger = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+      const events = new Events({ cluster: 'c', hooks: [{ config: ${config}, hook }], logger });
+      await events.gate('expire.planned', { repository: 'primary', backups: [], bytes: 0 });
+      process.stdout.write('asked ' + tries);
+    `;
+    const ended = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
+    expect(ended).toMatchObject({ status: 0, stdout: 'asked 2' });
   });
 });
 
