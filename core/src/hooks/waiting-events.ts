@@ -73,7 +73,7 @@ export class WaitingEvents {
   /** Keeps an event. Never throws. */
   add(event: ArchiveEvent): void {
     const name = `${String(now()).padStart(17, '0')}-${LETTERS[event.severity]}-${event.id}.json`;
-    if (EVENTS[event.name]?.isFleeting === true || !this.#write(name, event)) this.#remember(name, event);
+    if (isFleeting(event) || !this.#write(name, event)) this.#remember(name, event);
   }
 
   /** The oldest; undefined when there is none. */
@@ -144,11 +144,14 @@ export class WaitingEvents {
   #remember(name: string, event: ArchiveEvent): void {
     this.#memory.set(name, { name, event });
     if (this.#memory.size <= IN_MEMORY) return;
-    const [, second] = this.#memory.values();
-    if (second === undefined) return;
-    this.#memory.delete(second.name);
+    const [, ...others] = this.#memory.values();
+    const gone =
+      others.find((other) => isFleeting(other.event)) ??
+      GOING.flatMap((letter) => others.find((other) => LETTERS[other.event.severity] === letter) ?? [])[0];
+    if (gone === undefined) return;
+    this.#memory.delete(gone.name);
     // Nobody waits for news that were out of date soon.
-    if (EVENTS[second.event.name]?.isFleeting !== true) this.#count(1);
+    if (!isFleeting(gone.event)) this.#count(1);
   }
 
   #write(name: string, event: ArchiveEvent): boolean {
@@ -275,6 +278,10 @@ export class WaitingEvents {
       return [];
     }
   }
+}
+
+function isFleeting({ name }: ArchiveEvent): boolean {
+  return EVENTS[name]?.isFleeting === true;
 }
 
 function sizeOf(path: string): number {

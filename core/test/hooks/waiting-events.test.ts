@@ -81,6 +81,18 @@ describe('events that wait', () => {
     expect(waiting.size).toBeLessThanOrEqual(500);
   });
 
+  test('in memory go as in the folder: files of WAL and news do not push out what somebody has to act on', () => {
+    const waiting = open({ folder: undefined });
+    const gap = event('wal.gap');
+    for (const one of [event('receive.stopped'), gap, event('backup.failed')]) waiting.add(one);
+    for (let count = 0; count < 2000; count += 1) {
+      waiting.add(event('wal.shipped'));
+      waiting.add(event(count % 2 === 0 ? 'receive.stopped' : 'receive.disconnected'));
+    }
+    expect(waiting.size).toBeLessThanOrEqual(500);
+    expect(drain(waiting)).toContainEqual(gap);
+  });
+
   test('that are fleeting are not written', () => {
     const folder = temporaryFolder();
     const waiting = open({ folder });
