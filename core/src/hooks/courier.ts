@@ -79,6 +79,11 @@ export class Courier {
           { hook: this.#name, error },
           `events for hook ${this.#name} are kept in memory only: ${reasonOf(error)}`,
         ),
+      onUnread: (error) =>
+        logger.warn(
+          { hook: this.#name, error },
+          `an event for hook ${this.#name} cannot be read and is left to whoever can: ${reasonOf(error)}`,
+        ),
     });
   }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { makeShared, writeShared } from '../receive/shared-file.ts';
 import type { ToldCondition } from './fold.ts';
 
 /**
@@ -69,8 +70,10 @@ function read(path: string): ToldCondition | undefined {
 }
 
 function write(path: string, state: ToldCondition): void {
-  mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
+  makeShared(dirname(path));
   const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  // Of a process that was killed and had the same id.
+  rmSync(temporary, { force: true });
+  writeShared(temporary, JSON.stringify(state));
   renameSync(temporary, path);
 }

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EVENTS } from '../contracts/event-table.ts';
+import { errnoOf } from '../contracts/errors.ts';
 import type { ArchiveEvent, Severity } from '../contracts/hook.ts';
+import { makeShared, writeShared } from '../receive/shared-file.ts';
 
 /** One event that waits. Its name sorts in the order in which events came. */
 export interface WaitingEvent {
@@ -25,6 +27,8 @@ export interface WaitingEventsOptions {
   readonly count: number;
   /** An event cannot be kept in the folder. Said once. */
   readonly onUnkept: (error: unknown) => void;
+  /** An event in the folder cannot be read, such as one of another user: it is left to whoever can. Said once each. */
+  readonly onUnread: (error: unknown) => void;
 }
 
 /** `<microseconds>-<severity>-<id>.json`. */
@@ -63,6 +67,8 @@ export class WaitingEvents {
   /** Names of the folder that are still to be given, in order. */
   #listed: string[] = [];
   #unkept = false;
+  /** Names of the folder that this process cannot read. */
+  readonly #unread = new Set<string>();
   /** Whether a process that was killed may have left a count that was not told. */
   #isFirstLook = true;
 
@@ -160,9 +166,9 @@ export class WaitingEvents {
     try {
       const bytes = Buffer.from(JSON.stringify(event));
       this.#held ??= this.#look();
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeShared(folder);
       const temporary = join(folder, `${name}.tmp`);
-      writeFileSync(temporary, bytes, { mode: 0o600 });
+      writeShared(temporary, bytes);
       renameSync(temporary, join(folder, name));
       this.#held.count += 1;
       this.#held.bytes += bytes.length;
@@ -205,25 +211,33 @@ export class WaitingEvents {
     if (folder === undefined) return [];
     try {
       return readdirSync(folder)
-        .filter((name) => NAME.test(name))
+        .filter((name) => NAME.test(name) && !this.#unread.has(name))
         .sort();
     } catch {
       return []; // not made yet, or of another user
     }
   }
 
-  /** Undefined when it is gone, or is nothing that can be told. */
+  /** Undefined when it is gone, cannot be read, or is nothing that can be told. */
   #read(name: string): ArchiveEvent | undefined {
+    let text: string;
     try {
-      const event = JSON.parse(readFileSync(this.#path(name), 'utf8')) as Partial<ArchiveEvent>;
+      text = readFileSync(this.#path(name), 'utf8');
+    } catch (error) {
+      // Told by another process.
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      this.#unread.add(name);
+      this.#options.onUnread(error);
+      return undefined;
+    }
+    try {
+      const event = JSON.parse(text) as Partial<ArchiveEvent>;
       if (typeof event.id === 'string' && typeof event.name === 'string') return event as ArchiveEvent;
     } catch {
-      // Emptied by a crash of the machine, or told by another process.
+      // Emptied by a crash of the machine.
     }
-    if (existsSync(this.#path(name))) {
-      this.#unlink(name);
-      this.#count(1);
-    }
+    this.#unlink(name);
+    this.#count(1);
     return undefined;
   }
 

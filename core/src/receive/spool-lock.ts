@@ -1,18 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { linkSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
+import { makeShared, writeShared } from './shared-file.ts';
 
 interface Owner {
   readonly pid: number;
@@ -57,9 +48,9 @@ export class SpoolLock {
     };
     const own = `${path}.${owner.id}`;
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeShared(folder);
       // Written beside and linked into place: nobody ever reads a lock that is half written.
-      writeFileSync(own, JSON.stringify(owner), { mode: 0o600 });
+      writeShared(own, JSON.stringify(owner));
       try {
         take(path, own, folder);
       } finally {

@@ -1,17 +1,21 @@
-import { readdirSync } from 'node:fs';
+import { chownSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { exampleEvent } from '../../src/contracts/event-table.ts';
 import type { ArchiveEvent, EventName } from '../../src/contracts/hook.ts';
 import { WaitingEvents, type WaitingEventsOptions } from '../../src/hooks/waiting-events.ts';
+import { ToldConditions } from '../../src/hooks/told-conditions.ts';
+import { SpoolLock } from '../../src/receive/spool-lock.ts';
 import { temporaryFolder } from './support.ts';
 
 const event = (name: EventName): ArchiveEvent => exampleEvent(name, { id: crypto.randomUUID() });
 
 function open(options: Partial<WaitingEventsOptions> = {}): WaitingEvents {
-  const onUnkept = (error: unknown): void => {
+  const fail = (error: unknown): void => {
     throw error;
   };
-  return new WaitingEvents({ folder: temporaryFolder(), bytes: 1024 * 1024, count: 100, onUnkept, ...options });
+  const folder = temporaryFolder();
+  return new WaitingEvents({ folder, bytes: 1024 * 1024, count: 100, onUnkept: fail, onUnread: fail, ...options });
 }
 
 /** All that wait, which are removed. */
@@ -91,6 +95,40 @@ describe('events that wait', () => {
     }
     expect(waiting.size).toBeLessThanOrEqual(500);
     expect(drain(waiting)).toContainEqual(gap);
+  });
+
+  test('and cannot be read are left to whoever can, and said once', () => {
+    const folder = temporaryFolder();
+    // Not even root can read a folder as a file.
+    const name = `00000000000000001-w-${crypto.randomUUID()}.json`;
+    mkdirSync(join(folder, name));
+    let said = 0;
+    const waiting = open({ folder, onUnread: () => (said += 1) });
+    waiting.add(event('backup.failed'));
+    expect(drain(waiting).map((one) => one.name)).toEqual(['backup.failed']);
+    expect(waiting.isEmpty).toBe(true);
+    expect(said).toBe(1);
+    expect(readdirSync(folder)).toEqual([name]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('belong to whom the folder belongs when root keeps them', () => {
+    const spool = temporaryFolder();
+    chownSync(spool, 12_345, 12_346);
+    const folder = join(spool, 'main', 'hooks', 'fake');
+    open({ folder }).add(event('backup.failed'));
+    new ToldConditions(join(folder, 'conditions')).set('backup', {
+      key: 'backup',
+      told: 'open',
+      since: 1,
+      severity: 'warning',
+      folded: 0,
+    });
+    const lock = SpoolLock.acquire(folder, 'hook.lock');
+    const made = readdirSync(spool, { recursive: true, encoding: 'utf8' });
+    const owners = made.map((path) => statSync(join(spool, path)));
+    lock.release();
+    expect(made.length).toBe(7);
+    expect(new Set(owners.map(({ uid, gid }) => `${uid}:${gid}`))).toEqual(new Set(['12345:12346']));
   });
 
   test('that are fleeting are not written', () => {
