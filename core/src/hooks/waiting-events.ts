@@ -52,6 +52,11 @@ function now(): number {
   return last;
 }
 
+/** Events that come from now on are behind this one, also when the clock was put back since. */
+function after(name: string | undefined): void {
+  last = Math.max(last, Number(NAME.exec(name ?? '')?.[1] ?? 0));
+}
+
 /**
  * The events that one hook is still to be told of, as files in a folder, which processes of one host may share. Each is written whole or not at
  * all; a killed process loses none. They are not synced to the disk: a host that loses its power may lose the last seconds.
@@ -78,6 +83,7 @@ export class WaitingEvents {
 
   /** Keeps an event. Never throws. */
   add(event: ArchiveEvent): void {
+    this.#held ??= this.#look();
     const name = `${String(now()).padStart(17, '0')}-${LETTERS[event.severity]}-${event.id}.json`;
     if (isFleeting(event) || !this.#write(name, event)) this.#remember(name, event);
   }
@@ -165,13 +171,14 @@ export class WaitingEvents {
     if (folder === undefined) return false;
     try {
       const bytes = Buffer.from(JSON.stringify(event));
-      this.#held ??= this.#look();
       makeShared(folder);
       const temporary = join(folder, `${name}.tmp`);
       writeShared(temporary, bytes);
       renameSync(temporary, join(folder, name));
-      this.#held.count += 1;
-      this.#held.bytes += bytes.length;
+      if (this.#held !== undefined) {
+        this.#held.count += 1;
+        this.#held.bytes += bytes.length;
+      }
       this.#unkept = false;
     } catch (error) {
       if (!this.#unkept) onUnkept(error);
@@ -202,7 +209,9 @@ export class WaitingEvents {
   }
 
   #look(): { count: number; bytes: number } {
-    const sizes = this.#names().map((name) => sizeOf(this.#path(name)));
+    const names = this.#names();
+    after(names.at(-1));
+    const sizes = names.map((name) => sizeOf(this.#path(name)));
     return { count: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
   }
 

@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { exampleEvent } from '../../src/contracts/event-table.ts';
@@ -46,6 +46,16 @@ describe('events that wait', () => {
     for (const [at, given] of events.entries()) (at % 2 === 0 ? one : other).add(given);
     expect(drain(one)).toEqual(events);
     expect(other.isEmpty).toBe(true);
+  });
+
+  test('are in order after the clock was put back while no process was there', () => {
+    const folder = temporaryFolder();
+    const [before, after] = [event('backup.failed'), event('backup.finished')];
+    const later = String((Date.now() + 3_600_000) * 1000).padStart(17, '0');
+    writeFileSync(join(folder, `${later}-w-${before.id}.json`), JSON.stringify(before));
+    const waiting = open({ folder });
+    waiting.add(after);
+    expect(drain(waiting)).toEqual([before, after]);
   });
 
   test.each([
