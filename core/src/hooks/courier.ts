@@ -193,7 +193,9 @@ export class Courier {
       else this.#lockedTries = 0;
       // A process that is not there for it looks when it has something to tell.
       const idle = this.#isLasting || this.#pending.size > 0 ? pace.look : NEVER;
-      await pauseUnref(this.#waiting.isEmpty ? idle : LOCKED, wake);
+      // Who has the lock for longer waits for the hook himself, and tells what is left to him.
+      const locked = this.#lockedTries > LOCKED_TRIES ? pace.look : LOCKED;
+      await pauseUnref(this.#waiting.isEmpty ? idle : locked, wake);
     }
   }
 
