@@ -230,6 +230,7 @@ export class Courier {
       if (waiting === undefined) return;
       if (Date.now() - waiting.event.time > TOO_OLD) {
         this.#waiting.drop(waiting);
+        this.#untold(waiting.event);
         continue;
       }
       const failure = await this.#tell(waiting, signal);
@@ -251,6 +252,13 @@ export class Courier {
     }
   }
 
+  /** A condition whose opening was not told after all is told by the next of its events, and its end to nobody who does not ask for it. */
+  #untold({ condition, time }: ArchiveEvent): void {
+    if (condition?.state !== 'open') return;
+    const state = this.#told.get(condition.key);
+    if (state?.told === 'open' && state.since === time) this.#told.set(condition.key, undefined);
+  }
+
   /** Gives what went wrong, when a further try may help. */
   async #tell(waiting: WaitingEvent, signal: AbortSignal): Promise<unknown> {
     const { event } = waiting;
@@ -262,6 +270,7 @@ export class Courier {
         { hook: this.#name, event: event.name, error },
         `hook ${this.#name} is not told of ${event.name}: ${reasonOf(error)}`,
       );
+      this.#untold(event);
     }
     this.#waiting.remove(waiting);
     return undefined;

@@ -154,6 +154,28 @@ describe('what cannot be told', () => {
     expect(lines).toEqual(['error: hook fake0 is not told of backup.failed: the token is not valid']);
   });
 
+  test('for good leaves its condition untold: the next of its events is told, and no end of what nobody has heard of', async () => {
+    const folder = temporaryFolder();
+    const hook = new InProcessHook();
+    hook.before = () => {
+      throw new ArchiveError('HOOK_REJECTED', 'the token is not valid');
+    };
+    const night = async (work: (events: Events) => void): Promise<void> => {
+      const { events } = open([[hook, { severity: 'warning' }]], { folder });
+      work(events);
+      await events.close();
+    };
+    await night((events) => events.emit('backup.failed', FAILED));
+    await night((events) => events.emit('backup.finished', FINISHED));
+    await night((events) => events.emit('backup.failed', FAILED));
+    expect(hook.tries).toBe(2);
+    hook.before = () => undefined;
+    await night((events) => events.emit('backup.failed', FAILED));
+    await night((events) => events.emit('backup.failed', FAILED));
+    await night((events) => events.emit('backup.finished', FINISHED));
+    expect(hook.names).toEqual(['backup.failed', 'backup.finished']);
+  });
+
   test('is kept in memory where there is no folder to write, and that is said once', async () => {
     const folder = join(temporaryFolder(), 'file');
     writeFileSync(folder, '');
