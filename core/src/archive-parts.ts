@@ -5,10 +5,12 @@ import type { Config, RepositoryConfig } from './config/config.ts';
 import type { LoadedConfig } from './config/load.ts';
 import { readSecret } from './config/secrets.ts';
 import type { Codec } from './contracts/codec.ts';
-import { ArchiveError } from './contracts/errors.ts';
+import { ArchiveError, isArchiveError } from './contracts/errors.ts';
+import type { Hook } from './contracts/hook.ts';
 import type { Logger, MetricSample, Plugin } from './contracts/plugin.ts';
 import type { Secret } from './contracts/secret.ts';
 import { Events } from './hooks/events.ts';
+import { LateHook } from './hooks/late-hook.ts';
 import { Registry } from './plugins/registry.ts';
 import { resolveTarget, type ConnectionTarget } from './postgres/target.ts';
 import { LateCodec } from './repository/late-parts.ts';
@@ -182,14 +184,27 @@ export async function openRepositories(
   }
 }
 
-/** Makes the hooks of a config. Errors: those of the plugins (`PLUGIN_*`, `SECRET_UNAVAILABLE`). */
+/**
+ * Makes the hooks of a config. One whose secret cannot be read is like one that is away: a restore on another host needs no token of a chat.
+ * Errors: those of the plugins (`PLUGIN_*`).
+ */
 export async function openEvents(
   { config }: LoadedConfig,
   registry: Registry,
   { logger, signal }: SharedOptions,
 ): Promise<Events> {
   const hooks = await Promise.all(
-    config.hooks.map(async (hook) => ({ config: hook, hook: await registry.createHook(hook.hook) })),
+    config.hooks.map(async (section) => {
+      const make = (): Promise<Hook> => registry.createHook(section.hook);
+      try {
+        return { config: section, hook: await make() };
+      } catch (error) {
+        if (!isArchiveError(error, 'SECRET_UNAVAILABLE')) throw error;
+        const { name } = section;
+        logger.warn({ hook: name, error }, `hook ${name} cannot be told of anything yet: ${error.message}`);
+        return { config: section, hook: new LateHook({ error, make }) };
+      }
+    }),
   );
   const folder = join(config.receive.spool, config.cluster, 'hooks');
   return new Events({ cluster: config.cluster, hooks, logger, folder, ...(signal === undefined ? {} : { signal }) });

@@ -13,7 +13,7 @@ export interface LateOptions<Part> {
 }
 
 /** Something that is made as soon as it can be. */
-class Late<Part> {
+export class Late<Part> {
   readonly #make: () => Promise<Part>;
   #error: unknown;
   #failed: number = performance.now();

@@ -1,4 +1,5 @@
 /** The door of programs that embed pgark. */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, onTestFinished, test } from 'vitest';
@@ -8,6 +9,7 @@ import { throwIfAborted } from '../../src/contracts/errors.ts';
 import type { ArchiveEvent } from '../../src/contracts/hook.ts';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 import type { ListOptions, ObjectInfo } from '../../src/contracts/storage.ts';
+import { folder } from '../config/support.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { putBackup, putWal, range, repositoryOn } from '../retention/small-archive.ts';
 
@@ -54,6 +56,8 @@ const config = (use: string, more: object = {}): OpenArchiveOptions['config'] =>
   cluster: 'main',
   repositories: [{ name: 'near', storage: { use } }],
   status: { cacheAge: 'off' },
+  // The default is a folder of the machine.
+  receive: { spool: join(folder(), 'spool') },
   ...more,
 });
 
@@ -122,6 +126,39 @@ test('a hook with the policy fail keeps what it vetoes from being removed', asyn
   const archive = await opened({ config: config('own', { retention: { keep: 1 }, hooks }), plugins });
   expect(await archive.expire()).toMatchObject({ results: [], failure: { code: 'HOOK_FAILED' } });
   expect((await archive.backups()).backups.map(({ id }) => id)).toEqual(ids);
+});
+
+test('a hook whose secret cannot be read keeps nothing from being done but what it guards, and is told when it can', async () => {
+  const { storage, ids } = await filled();
+  storage.close = async (): Promise<void> => undefined; // the same for several archives
+  const told: ArchiveEvent[] = [];
+  const plugins = [storagePlugin('own', () => storage), { ...hookPlugin(told), secrets: ['url'] }];
+  const secret = { url: { env: 'CHAT_URL' }, use: 'told', retries: 0 };
+  const spool = join(folder(), 'spool');
+  const withHook = (policy: string): OpenArchiveOptions['config'] =>
+    config('own', { retention: { keep: 1 }, receive: { spool }, hooks: [{ ...secret, policy }] });
+  const logger = recordingLogger();
+  const guarded = await openArchive({ config: withHook('fail'), plugins, logger });
+  expect((await guarded.backups()).backups.map(({ id }) => id)).toEqual(ids);
+  expect(await guarded.expire()).toMatchObject({ results: [], failure: { code: 'HOOK_FAILED' } });
+  expect(logger.lines).toContainEqual(expect.stringContaining('hook told cannot be told of anything yet'));
+  await guarded.close();
+  const informed = await openArchive({ config: withHook('warn'), plugins });
+  const { failure, results } = await informed.expire();
+  expect(failure).toBeUndefined();
+  expect(results).toMatchObject([{ removed: ids.slice(0, 2) }]);
+  await informed.close();
+  expect(told).toEqual([]);
+  const env = { CHAT_URL: 'https://chat.example' };
+  const later = await openArchive({ config: withHook('warn'), plugins, env });
+  await later.expire();
+  await later.close();
+  expect(told.map(({ name }) => name)).toEqual([
+    'expire.planned',
+    'expire.finished',
+    'expire.planned',
+    'expire.finished',
+  ]);
 });
 
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
