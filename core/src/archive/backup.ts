@@ -3,6 +3,7 @@ import { takeBackup } from '../backup/backup.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { backupFailure } from './backup-failure.ts';
+import { backupParts } from './backup-parts.ts';
 import type { LongCall, Outcome } from './call.ts';
 import { extendLocksOf, type LockProgress } from './extend-locks.ts';
 import { errorOf, tellingOf } from './telling.ts';
@@ -37,14 +38,14 @@ export interface BackupDone extends BackupResult, Outcome {
 /** See `Archive.backup`. */
 export async function backup(at: Workplace, call: BackupCall): Promise<BackupDone> {
   const { config, logger, signal } = at;
-  const { events, writable } = await at.open();
-  const { emit, gate } = tellingOf(events, { onEvent: call.onEvent, signal });
+  const telling = tellingOf(await at.hooks(), { onEvent: call.onEvent, signal });
+  const { writable, target } = await backupParts(at, telling);
   const maxRate = call.maxRate ?? config.backup.maxRate;
   const label = call.label ?? config.backup.label;
   const advise = walAdvice(logger);
   const begun = performance.now();
   const result = await takeBackup({
-    target: await at.target(),
+    target,
     repositories: writable,
     create: call.create === true,
     ...(label === undefined ? {} : { label }),
@@ -58,8 +59,8 @@ export async function backup(at: Workplace, call: BackupCall): Promise<BackupDon
       call.onProgress?.(progress);
       advise(progress);
     },
-    onEvent: emit,
-    gate,
+    onEvent: telling.emit,
+    gate: telling.gate,
   });
   const milliseconds = performance.now() - begun;
   const unlocked = await extended(at, writable, { result, call });

@@ -1,4 +1,5 @@
 import { takeBackup } from '../backup/backup.ts';
+import { backupParts } from './backup-parts.ts';
 import { extendLocksOf } from './extend-locks.ts';
 import type { Telling } from './telling.ts';
 import type { Workplace } from './workplace.ts';
@@ -16,9 +17,9 @@ export async function unattendedBackup(
 ): Promise<string> {
   const { config, logger } = at;
   const { checkpoint, partSize, walTimeout, maxRate, label } = config.backup;
-  const { writable } = await at.open();
+  const { writable, target } = await backupParts(at, telling);
   const { record } = await takeBackup({
-    target: await at.target(),
+    target,
     repositories: writable,
     checkpoint,
     partSize,

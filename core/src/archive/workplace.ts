@@ -45,6 +45,8 @@ export interface Workplace {
   readonly signal: AbortSignal;
   /** Repositories and hooks. They stay open for later calls, unless they are for this one alone, by a rate or a moment. */
   open(options?: OpeningOptions): Promise<Opened>;
+  /** Hooks alone, for work that tells of it when its repositories cannot be opened. */
+  hooks(): Promise<Events>;
   /** Where the server is. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */
   target(options?: TargetOptions): Promise<ConnectionTarget>;
   /** Closes this too when the archive is closed, and before its repositories. */
@@ -80,6 +82,7 @@ export class Holdings {
           const { repositories, writable } = await this.#repositories(options, own);
           return { repositories, writable, events: await this.#hooks() };
         },
+        hooks: () => this.#hooks(),
         target: (options = {}) => serverOf(loaded, { ...options, logger, signal }),
         onClose: (close) => void this.#closing.add(close),
       });

@@ -161,6 +161,32 @@ test('a hook whose secret cannot be read keeps nothing from being done but what 
   ]);
 });
 
+test('a backup that cannot be begun has failed, and hooks are told of it', async () => {
+  const { storage } = await filled();
+  const told: ArchiveEvent[] = [];
+  const plugins = [storagePlugin('own', () => storage), hookPlugin(told)];
+  const hooks = [{ use: 'told' }];
+  const events: string[] = [];
+  const onEvent = (name: string): void => void events.push(name);
+  const postgres = { url: { env: 'URL_OF_NO_SERVER' } };
+  const archive = await openArchive({ config: config('own', { hooks, postgres }), plugins });
+  await expect(archive.backup({ onEvent })).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+  await archive.close();
+  const sealed = { ...storagePlugin('own', () => storage), secrets: ['key'] };
+  const repositories = [{ name: 'near', storage: { use: 'own', key: { env: 'NO_KEY' } } }];
+  const without = await openArchive({
+    config: config('own', { hooks, repositories }),
+    plugins: [sealed, hookPlugin(told)],
+  });
+  await expect(without.backup({ onEvent })).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+  await without.close();
+  expect(told.map(({ name, data }) => [name, (data as { readonly code: string }).code])).toEqual([
+    ['backup.failed', 'SECRET_UNAVAILABLE'],
+    ['backup.failed', 'SECRET_UNAVAILABLE'],
+  ]);
+  expect(events).toEqual(['backup.failed', 'backup.failed']);
+});
+
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
   const { storage } = await filled();
   const hanging = new Hanging();
