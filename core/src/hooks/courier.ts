@@ -133,7 +133,12 @@ export class Courier {
       const left = this.#waiting.size;
       if (left > 0) logger.warn({ hook: this.#name, left }, `hook ${this.#name} has yet to be told of ${left} events`);
     }
-    await hook.close();
+    let isClosed = false;
+    await within(
+      pace.end,
+      hook.close().then(() => void (isClosed = true)),
+    );
+    if (!isClosed) logger.warn({ hook: this.#name }, `hook ${this.#name} does not close, and is left as it is`);
   }
 
   /** Waits until nothing waits, or there is no hope that it will soon be told. */

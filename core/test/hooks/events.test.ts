@@ -216,6 +216,14 @@ describe('what cannot be told', () => {
   });
 });
 
+test('a hook that does not close is left, and that is said', async () => {
+  const hook = new InProcessHook();
+  hook.close = () => new Promise(() => undefined);
+  const { events, lines } = open([[hook, {}]], { pace: { ...PACE, end: 20 } });
+  await events.close();
+  expect(lines).toEqual(['warn: hook fake0 does not close, and is left as it is']);
+});
+
 describe('a gate', () => {
   test('waits for the hooks with the policy "fail" alone, and is closed by one that fails', async () => {
     const [asked, other, unasked] = [new InProcessHook(), new InProcessHook(), new InProcessHook()];
