@@ -41,6 +41,8 @@ const ROOM = 0.9;
 /** Events that are kept in memory: those that are not worth a file, and all where files cannot be written. */
 const IN_MEMORY = 500;
 const DROPPED = 'dropped';
+/** The last moment that a `Date` can hold, and with it the most of a time that can be written. */
+const LAST_DATE = 8.64e15;
 /** Milliseconds after which a file that is not in place was left by a process that is dead. */
 const HALF_WRITTEN = 60_000;
 
@@ -240,8 +242,8 @@ export class WaitingEvents {
       return undefined;
     }
     try {
-      const event = JSON.parse(text) as Partial<ArchiveEvent>;
-      if (typeof event.id === 'string' && typeof event.name === 'string') return event as ArchiveEvent;
+      const event: unknown = JSON.parse(text);
+      if (isEvent(event)) return event;
     } catch {
       // Emptied by a crash of the machine.
     }
@@ -301,6 +303,15 @@ export class WaitingEvents {
       return [];
     }
   }
+}
+
+/** Whether it has what every hook builds upon: one that fails at it for ever would hold up all that come after. */
+function isEvent(value: unknown): value is ArchiveEvent {
+  if (typeof value !== 'object' || value === null) return false;
+  const { id, name, time, cluster, host, severity, summary, data } = value as Partial<Record<string, unknown>>;
+  const isText = [id, name, cluster, host, summary].every((text) => typeof text === 'string');
+  const isDated = typeof time === 'number' && Math.abs(time) <= LAST_DATE;
+  return isText && isDated && Object.hasOwn(LETTERS, String(severity)) && typeof data === 'object' && data !== null;
 }
 
 function isFleeting({ name }: ArchiveEvent): boolean {

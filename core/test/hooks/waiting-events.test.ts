@@ -48,6 +48,26 @@ describe('events that wait', () => {
     expect(other.isEmpty).toBe(true);
   });
 
+  test.each([
+    { time: undefined },
+    { time: 9e15 },
+    { severity: 'fatal' },
+    { summary: 7 },
+    { data: null },
+    { id: undefined },
+  ])('and are none that a hook could be told of are counted: %o', (broken) => {
+    const folder = temporaryFolder();
+    const name = `00000000000000001-w-${crypto.randomUUID()}.json`;
+    writeFileSync(join(folder, name), JSON.stringify({ ...event('backup.failed'), ...broken }));
+    const waiting = open({ folder });
+    expect(waiting.next()).toBeUndefined();
+    waiting.tellDropped(({ count }) => {
+      expect(count).toBe(1);
+      return event('hook.dropped');
+    });
+    expect(drain(waiting).map((one) => one.name)).toEqual(['hook.dropped']);
+  });
+
   test('are in order after the clock was put back while no process was there', () => {
     const folder = temporaryFolder();
     const [before, after] = [event('backup.failed'), event('backup.finished')];
