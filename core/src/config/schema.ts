@@ -3,13 +3,17 @@
  * (`keys.ts`), and is what `pgark config schema`, `pgark config explain` and the reference are made from.
  */
 import * as z from 'zod';
-import { EVENT_NAMES } from '../contracts/event-table.ts';
+import { EVENT_NAMES, exampleEvent, isGate } from '../contracts/event-table.ts';
 import type { EventName, Severity } from '../contracts/hook.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
 import { choice, count, duration, flag, size, text, typeNames } from './schema-types.ts';
 
 const EVENTS = EVENT_NAMES as readonly [EventName, ...EventName[]];
+/** From the least to the worst. */
+const SEVERITIES = ['info', 'warning', 'critical'] as const satisfies readonly Severity[];
+const GATES = EVENT_NAMES.filter(isGate).map((name) => exampleEvent(name));
+const namesOf = (events: readonly { readonly name: EventName }[]): string => events.map(({ name }) => name).join(', ');
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=@ -]+)*$/;
@@ -375,9 +379,7 @@ const hook = z.looseObject(
       .min(1)
       .optional()
       .describe('Events that it is told of; without it, all. The end of what it was told of is always told.'),
-    severity: choice(['info', 'warning', 'critical'])
-      .default('info')
-      .describe('The least severity that it is told of.'),
+    severity: choice(SEVERITIES).default('info').describe('The least severity that it is told of.'),
     quiet: duration({ least: '0s', most: '4w' })
       .prefault('1h')
       .describe(
@@ -398,6 +400,20 @@ const hook = z.looseObject(
   },
   { error: 'must be a section with "use"' },
 );
+
+/** A gate that is never asked would only seem to guard something. */
+function asksAll({ policy, events, severity }: z.infer<typeof hook>, context: z.RefinementCtx): void {
+  if (policy !== 'fail') return;
+  const asked = GATES.filter(({ name }) => events?.includes(name) ?? true);
+  const unasked = asked.filter((gate) => SEVERITIES.indexOf(gate.severity) < SEVERITIES.indexOf(severity));
+  if (asked.length === 0) {
+    const message = `has no event that a hook with "policy: fail" is asked about: ${namesOf(GATES)}`;
+    context.addIssue({ code: 'custom', path: ['events'], message });
+  } else if (unasked.length > 0) {
+    const message = `keeps a hook with "policy: fail" from being asked about ${namesOf(unasked)}`;
+    context.addIssue({ code: 'custom', path: ['severity'], message });
+  }
+}
 
 const section = z
   .strictObject({
@@ -442,7 +458,7 @@ const section = z
       ),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z
-      .array(hook)
+      .array(hook.superRefine(asksAll))
       .superRefine(uniqueNames('hooks'))
       .default([])
       .describe('Who is told of events: the plugin, when, and its options.'),

@@ -354,6 +354,11 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
 /** The names of the closed list. */
 export const EVENT_NAMES: readonly EventName[] = Object.keys(EVENTS) as EventName[];
 
+/** Whether an event comes before the work that it announces, which a hook may refuse. */
+export function isGate(name: EventName): boolean {
+  return EVENTS[name].isGate === true;
+}
+
 /** What is known of an event beside its name and data. */
 export type EventOrigin = Pick<ArchiveEvent, 'id' | 'time' | 'cluster' | 'host'>;
 

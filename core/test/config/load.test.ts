@@ -101,6 +101,22 @@ describe('loadConfig', () => {
     expect(config.hooks.map(({ name }) => name)).toEqual(['slack', 'tell', 'slack-2', 'slack-3', 'slack-4']);
   });
 
+  test('a hook that is to refuse work is asked about all that its events name', async () => {
+    const hook = (more: string): string => `${MINIMAL}hooks: [ { use: x, policy: fail${more} } ]\n`;
+    const place = 'pgark.yaml:2: hooks[0]';
+    const unasked = `${place}.severity: keeps a hook with "policy: fail" from being asked about`;
+    expect(await problems(hook(', severity: warning'))).toEqual([`${unasked} backup.started, expire.planned`]);
+    expect(await problems(hook(', severity: critical, events: [expire.planned, wal.gap]'))).toEqual([
+      `${unasked} expire.planned`,
+    ]);
+    expect(await problems(hook(', events: [backup.failed]'))).toEqual([
+      `${place}.events: has no event that a hook with "policy: fail" is asked about: wal.gap, backup.started, expire.planned`,
+    ]);
+    await load(hook(', severity: critical, events: [wal.gap, backup.failed]'));
+    await load(hook(', events: [backup.failed, backup.started]'));
+    await load(hook(''));
+  });
+
   test('the files of the server are beside the config; a listen address that is none is refused', async () => {
     const { config, directory } = await load(
       `${MINIMAL}serve: { folder: wal, token: { file: t }, tls: { certificate: c.crt, key: /etc/c.key } }`,
