@@ -42,6 +42,9 @@ export interface PackageJson {
   readonly pgark?: unknown;
 }
 
+/** Errors of the system that say that there is nothing which could be loaded: links in a circle and folders in the place of files are no plugins. */
+const NOTHING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR', 'ELOOP']);
+
 /** pgark's own folder, from which the plugins installed beside it are found. */
 export function ownFolder(): string {
   return dirname(fileURLToPath(import.meta.url));
@@ -95,7 +98,7 @@ async function entries(folder: string): Promise<readonly string[]> {
     return await readdir(folder);
   } catch (error) {
     // A folder that is not there or not ours to read holds no plugin that could be loaded.
-    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errnoOf(error) ?? '')) return [];
+    if (NOTHING.has(errnoOf(error) ?? '')) return [];
     throw error;
   }
 }
@@ -127,7 +130,7 @@ export async function readPackage(folder: string): Promise<PackageJson | undefin
   try {
     text = await readFile(join(folder, 'package.json'), 'utf8');
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errnoOf(error) ?? '')) return undefined;
+    if (NOTHING.has(errnoOf(error) ?? '')) return undefined;
     throw error;
   }
   try {

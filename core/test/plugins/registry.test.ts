@@ -254,9 +254,12 @@ describe('registry', () => {
       'node_modules/odd/package.json': '[]',
       'node_modules/strange/package.json': '{"pgark": {"kind": "toaster", "name": "t", "apiVersion": 1}}',
       'node_modules/file': 'not a folder',
+      'node_modules/folder/package.json/x': 'a folder in the place of a file',
       ...pluginPackage('pgark-codec-good', { name: 'good', suffix: 'good' }),
     });
     symlinkSync('/not/there', join(root, 'node_modules/dangling'));
+    symlinkSync('itself', join(root, 'node_modules/itself'));
+    symlinkSync('@self', join(root, 'node_modules/@self'));
     symlinkSync('.', join(root, 'node_modules/@loop'));
     const found = (await registry(root).list()).map(({ package: name }) => name);
     expect(found).toContain('pgark-codec-good');
