@@ -1,7 +1,8 @@
-import { ArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, type ErrorCode } from '../contracts/errors.ts';
+import type { EventSink } from '../contracts/hook.ts';
 import { receive as receiveWal, type ReceiveResult } from '../receive/receive.ts';
 import type { LongCall } from './call.ts';
-import { tellingOf } from './telling.ts';
+import { errorOf, tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface ReceiveCall extends Omit<LongCall<never>, 'onProgress'> {
@@ -15,6 +16,9 @@ export interface ReceiveCall extends Omit<LongCall<never>, 'onProgress'> {
   readonly acceptTimeline?: number;
 }
 
+/** Ends of a receiver that say nothing of what is received: somebody has asked for it, or another one is at work. */
+const NO_OUTAGE: ReadonlySet<ErrorCode> = new Set(['ABORTED', 'USAGE', 'SPOOL_LOCKED']);
+
 /** See `Archive.receive`. */
 export async function receive(at: Workplace, call: ReceiveCall): Promise<ReceiveResult> {
   const { config, logger, signal } = at;
@@ -22,25 +26,43 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
   if (acceptTimeline !== undefined && !(Number.isInteger(acceptTimeline) && acceptTimeline > 0))
     throw new ArchiveError('USAGE', `not a timeline: ${acceptTimeline}`);
   const section = { ...config.receive, ...(call.slot !== undefined && { slot: call.slot }) };
-  // Shipping waits in its own way, so that one outage is one message and the operator sees the state.
-  const { events, writable } = await at.open({ retry: { deadline: 0 } });
   const { onEvent } = call;
+  const events = await at.hooks();
+  const { emit } = tellingOf(events, { onEvent, signal });
   events.start();
-  const result = await receiveWal({
-    cluster: config.cluster,
-    target: await at.target({ applicationName: section.slot }),
-    repositories: call.ship === false ? [] : writable,
-    config: section,
-    ...(until !== undefined && { until }),
-    ...(acceptTimeline !== undefined && { acceptTimeline }),
-    takeBackup: async (own) => {
-      const { unattendedBackup } = await import('./unattended-backup.ts');
-      return unattendedBackup(at, { signal: own, telling: tellingOf(events, { onEvent, signal: own }) });
-    },
-    logger,
-    signal,
-    onEvent: tellingOf(events, { onEvent, signal }).emit,
-  });
+  // What ends a receiver is told, when it was not told as its state before.
+  let state: string | undefined;
+  const watched: EventSink = (name, data) => {
+    if (name === 'wal.state' && !('repository' in data) && 'state' in data) ({ state } = data);
+    emit(name, data);
+  };
+  const work = async (): Promise<ReceiveResult> => {
+    // Shipping waits in its own way, so that one outage is one message and the operator sees the state.
+    const { writable } = await at.open({ retry: { deadline: 0 } });
+    return receiveWal({
+      cluster: config.cluster,
+      target: await at.target({ applicationName: section.slot }),
+      repositories: call.ship === false ? [] : writable,
+      config: section,
+      ...(until !== undefined && { until }),
+      ...(acceptTimeline !== undefined && { acceptTimeline }),
+      takeBackup: async (own) => {
+        const { unattendedBackup } = await import('./unattended-backup.ts');
+        return unattendedBackup(at, { signal: own, telling: tellingOf(events, { onEvent, signal: own }) });
+      },
+      logger,
+      signal,
+      onEvent: watched,
+    });
+  };
+  let result: ReceiveResult;
+  try {
+    result = await work();
+  } catch (error) {
+    const { code, message } = errorOf(error);
+    if (code !== state && !NO_OUTAGE.has(code)) emit('wal.state', { state: code, message });
+    throw error;
+  }
   const { unshipped } = result;
   if (unshipped > 0) logger.warn({ unshipped }, 'files stay in the spool; the next run ships them');
   return result;

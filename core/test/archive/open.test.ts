@@ -10,6 +10,7 @@ import type { ArchiveEvent } from '../../src/contracts/hook.ts';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 import type { ListOptions, ObjectInfo } from '../../src/contracts/storage.ts';
 import { folder } from '../config/support.ts';
+import { SpoolLock } from '../../src/receive/spool-lock.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { putBackup, putWal, range, repositoryOn } from '../retention/small-archive.ts';
 
@@ -185,6 +186,28 @@ test('a backup that cannot be begun has failed, and hooks are told of it', async
     ['backup.failed', 'SECRET_UNAVAILABLE'],
   ]);
   expect(events).toEqual(['backup.failed', 'backup.failed']);
+});
+
+test('a receiver that ends by itself tells hooks why, but not that another one is at work', async () => {
+  const { storage } = await filled();
+  const told: ArchiveEvent[] = [];
+  const plugins = [storagePlugin('own', () => storage), hookPlugin(told)];
+  const hooks = [{ use: 'told' }];
+  const postgres = { url: { env: 'URL_OF_NO_SERVER' } };
+  const archive = await openArchive({ config: config('own', { hooks, postgres }), plugins });
+  await expect(archive.receive()).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+  await archive.close();
+  expect(told).toMatchObject([
+    { name: 'wal.state', data: { state: 'SECRET_UNAVAILABLE' }, condition: { key: 'receive', state: 'open' } },
+  ]);
+  const spool = join(folder(), 'spool');
+  const other = SpoolLock.acquire(join(spool, 'main'));
+  onTestFinished(() => other.release());
+  const settings = { hooks, receive: { spool }, postgres: { url: 'postgres://nobody@127.0.0.1:1/' } };
+  const second = await openArchive({ config: config('own', settings), plugins });
+  await expect(second.receive()).rejects.toMatchObject({ code: 'SPOOL_LOCKED' });
+  await second.close();
+  expect(told).toHaveLength(1);
 });
 
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
