@@ -53,6 +53,7 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
       logger,
       signal,
       onEvent: watched,
+      wasTroubled: (repository) => events.hasTold('storage.degraded', { repository, code: '', message: '' }),
     });
   };
   let result: ReceiveResult;

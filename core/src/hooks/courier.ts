@@ -94,6 +94,11 @@ export class Courier {
     this.#go();
   }
 
+  /** Whether the hook was told that a condition is open, and not that it is closed. */
+  hasTold(key: string): boolean {
+    return this.#told.get(key)?.told === 'open';
+  }
+
   /** Takes an event. Never throws and never waits. */
   take(event: ArchiveEvent): void {
     const { quiet } = this.#options.config;

@@ -72,6 +72,12 @@ export class Events {
     throw refused.reason;
   };
 
+  /** Whether a hook was told, by this process or an earlier one, of a condition that this event would open, and not of its end. */
+  hasTold<Name extends EventName>(name: Name, data: ArchiveEvents[Name]): boolean {
+    const { condition } = this.#event(name, data);
+    return condition !== undefined && this.#couriers.some(({ courier }) => courier.hasTold(condition.key));
+  }
+
   /** For a process that goes on: it also tells what others have left. */
   start(): void {
     for (const { courier } of this.#couriers) courier.start();

@@ -11,6 +11,8 @@ export interface OutletOptions {
   readonly known: KnownRepositories;
   readonly onEvent: EventSink;
   readonly logger: Logger;
+  /** Whether an earlier run has told that it does not work, and nobody has told its end. */
+  readonly wasTroubled?: boolean;
   /** Milliseconds before the second try of what may pass by itself, and the most between two. */
   readonly retry?: { readonly first: number; readonly most: number };
 }
@@ -49,12 +51,15 @@ export class Outlet {
   readonly #troubles = new Map<string, string>();
   /** Whether it was told that the storage itself does not work. */
   #degraded = false;
+  /** Whether the trouble of an earlier run is still to be told to be over. */
+  #wasTroubled: boolean;
   #opened: Promise<void> | undefined;
   #checkedAt = -Infinity;
 
   constructor(options: OutletOptions) {
     this.#options = options;
     this.repository = options.repository;
+    this.#wasTroubled = options.wasTroubled === true;
   }
 
   get name(): string {
@@ -105,6 +110,11 @@ export class Outlet {
   async check(signal: AbortSignal): Promise<void> {
     await this.#open(signal);
     await this.#check(signal);
+  }
+
+  /** All that waited is in the repository: what was wrong in an earlier run is so no more. */
+  caughtUp(): void {
+    if (this.#wasTroubled && this.#troubles.size === 0) this.#tellWorks();
   }
 
   /** The run ends: waits end, each operation that waits is tried once more. */
@@ -197,8 +207,12 @@ export class Outlet {
 
   #works(subject: string): void {
     const mended = [subject, GIVEN_UP].filter((trouble) => this.#troubles.delete(trouble));
-    if (mended.length === 0 || this.#troubles.size > 0) return;
+    if (mended.length > 0 && this.#troubles.size === 0) this.#tellWorks();
+  }
+
+  #tellWorks(): void {
     const { onEvent, logger } = this.#options;
+    this.#wasTroubled = false;
     const repository = this.repository.name;
     logger.info({ repository }, 'shipping goes on');
     if (this.#degraded) onEvent('storage.recovered', { repository });

@@ -47,6 +47,8 @@ export interface ReceiveOptions {
   /** How shipping is tried again; for tests. */
   readonly retry?: OutletOptions['retry'];
   readonly onEvent?: EventSink;
+  /** Whether an earlier run has told that a repository of this name does not work, and nobody has told its end. Default: none. */
+  readonly wasTroubled?: (repository: string) => boolean;
   readonly logger?: Logger;
   /** Stops in order: flush, report, end the stream, ship. */
   readonly signal?: AbortSignal;
@@ -129,6 +131,7 @@ class Reception {
           repository,
           known,
           onEvent: this.#onEvent,
+          wasTroubled: options.wasTroubled?.(repository.name) === true,
           logger: logger ?? SILENT,
           ...(retry !== undefined && { retry }),
         }),

@@ -164,7 +164,10 @@ export class Shipper {
         );
       },
       onShipped: (file) => this.#shipped(outlet, file),
-      onLeft: ({ file }) => onShipped?.(outlet, file),
+      onLeft: ({ file }) => {
+        onShipped?.(outlet, file);
+        if (this.left(outlet) === 0) outlet.caughtUp();
+      },
       onKept: ({ file }, error) => {
         this.#keep(outlet, file, error);
       },

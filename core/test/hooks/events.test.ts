@@ -298,7 +298,9 @@ describe('one outage', () => {
     };
     for (let round = 0; round < 3; round += 1) await night((events) => events.emit('backup.failed', FAILED));
     expect(hook.names).toEqual(['backup.failed']);
+    await night((events) => expect(events.hasTold('backup.failed', FAILED)).toBe(true));
     await night((events) => events.emit('backup.finished', FINISHED));
+    await night((events) => expect(events.hasTold('backup.failed', FAILED)).toBe(false));
     expect(hook.names).toEqual(['backup.failed', 'backup.finished']);
     expect(hook.told[1]).toMatchObject({ condition: { key: 'backup', state: 'closed', repeated: 2 } });
     expect(hook.told[1]?.summary).toContain('(2 more since the last message)');

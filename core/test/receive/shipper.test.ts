@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStorage } from '@pgark/storage-memory';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { withPut } from '../../../test/support/receiving.ts';
 import { silentLogger } from '../../../test/support/silent-logger.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
@@ -13,7 +13,7 @@ import { ancestry } from '../../src/postgres/timeline.ts';
 import { segmentName } from '../../src/postgres/wal-file.ts';
 import { archiveEnds } from '../../src/receive/archive-ends.ts';
 import { KnownRepositories } from '../../src/receive/known-repositories.ts';
-import { Outlet } from '../../src/receive/outlet.ts';
+import { Outlet, type OutletOptions } from '../../src/receive/outlet.ts';
 import { ConfirmedFiles } from '../../src/receive/confirmed-files.ts';
 import { Shipper } from '../../src/receive/shipper.ts';
 import { AHEAD } from '../../src/receive/shipping-lane.ts';
@@ -41,8 +41,9 @@ function repository(storage: Storage = new MemoryStorage()): Repository {
   return repositoryOf(`repository ${made}`, storage);
 }
 
-function outlet(made: Repository): Outlet {
+function outlet(made: Repository, options: Partial<OutletOptions> = {}): Outlet {
   return new Outlet({
+    ...options,
     repository: made,
     known: new KnownRepositories(root),
     onEvent,
@@ -117,6 +118,32 @@ describe('Shipper', () => {
       'storage.degraded',
       'storage.recovered',
     ]);
+  });
+
+  test('trouble that an earlier run has told is told to be over when all that waited is there, and once', async () => {
+    const target = repository();
+    const states = (): readonly unknown[] =>
+      events.filter(({ name }) => name === 'wal.state').map(({ data }) => (data as { readonly state: unknown }).state);
+    const to = outlet(target, { wasTroubled: true });
+    const { spool, made } = shipper([to]);
+    // One that cannot be shipped is the trouble that there was.
+    const stuck = put(spool, 3, segment(1, 3, { systemId: 5n }));
+    for (const number of [4, 5]) put(spool, number);
+    made.addLeftovers();
+    await vi.waitFor(async () => expect(await names(target)).toHaveLength(2));
+    to.finish();
+    expect(await made.finish(10_000)).toBe(1);
+    expect(states()).toEqual(['WAL_INVALID']);
+    rmSync(spool.path(SYSTEM, stuck));
+
+    const again = shipper([outlet(target, { wasTroubled: true })]);
+    for (const number of [6, 7]) put(again.spool, number);
+    again.made.addLeftovers();
+    await vi.waitFor(() => expect(states()).toEqual(['WAL_INVALID', 'shipping']));
+    again.made.add(put(again.spool, 8));
+    expect(await again.made.finish(10_000)).toBe(0);
+    expect(states()).toEqual(['WAL_INVALID', 'shipping']);
+    expect(events.filter(({ name }) => name.startsWith('storage.'))).toEqual([]);
   });
 
   test.each([
