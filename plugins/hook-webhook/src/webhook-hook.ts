@@ -28,7 +28,9 @@ export class WebhookHook implements Hook {
   async handle(event: ArchiveEvent, { signal }: HookContext): Promise<void> {
     const { url, secret, headers, preset = 'event', body: template } = this.#options;
     const { contentType, content } = template === undefined ? PRESETS[preset] : { contentType: 'application/json' };
-    const body = JSON.stringify(template === undefined ? content?.(event) : fillTemplate(template, event));
+    // A template may be nothing but a name that this event does not have.
+    const filled = (template === undefined ? content?.(event) : fillTemplate(template, event)) ?? null;
+    const body = JSON.stringify(filled);
     const secrets = secret === undefined ? [] : [secret].flat();
     const more = headers.map(({ name, value }) => [name.toLowerCase(), value.reveal()] as const);
     await this.#delivery.send(

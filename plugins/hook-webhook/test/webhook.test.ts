@@ -141,6 +141,8 @@ describe('templates', () => {
       plain: 'no names { } }}',
     });
     expect(json(await posted(event, { body: '{{event}}' }))).toEqual(event);
+    // An event without it is still to be delivered, and holds up no other.
+    expect(json(await posted(event, { body: '{{data.nothing}}' }))).toBeNull();
   });
 
   test('HOOK-06 text of an event adds nothing to the structure, and is no template', async () => {
