@@ -82,7 +82,10 @@ export interface PluginContext {
   readonly logger: Logger;
   /** The folder against which relative paths in options are resolved: that of the config file. */
   readonly directory: string;
-  /** Fires when all that the plugin was loaded for is cancelled. Each call has a signal of its own, which fires then too. */
+  /**
+   * Fires when all that the plugin was loaded for is cancelled. Each call has a signal of its own, which fires then too; but that of a hook does
+   * not, as it is still to be told of the end: a hook looks at the signal of its call alone.
+   */
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly metrics: Metrics;
