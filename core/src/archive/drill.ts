@@ -1,4 +1,4 @@
-import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import { DRILL_FACT } from '../drill/drill-result.ts';
 import { drill as runDrill, type DrillOptions, type DrillProgress, type DrillResult } from '../drill/drill.ts';
@@ -7,7 +7,7 @@ import { SharedLease } from '../repository/shared-lease.ts';
 import { parseTarget, type TargetInput, type TimelineChoice } from '../restore/target.ts';
 import type { LongCall, Outcome } from './call.ts';
 import { fetchCommandOf } from './fetch-command.ts';
-import { tellingOf } from './telling.ts';
+import { errorOf, tellingOf, type Telling } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface DrillCall extends LongCall<DrillProgress> {
@@ -37,8 +37,24 @@ export interface DrillDone extends DrillResult, Outcome {
   readonly warnings: readonly string[];
 }
 
-/** See `Archive.drill`. */
+/** Ends of a call that say nothing of the archive: somebody has asked for them. */
+const ASKED_FOR: ReadonlySet<ErrorCode> = new Set(['ABORTED', 'USAGE']);
+
+/** See `Archive.drill`. A drill that came to no result is told as one that is inconclusive: nobody sees a drill from cron but by its events. */
 export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> {
+  const telling = tellingOf(await at.hooks(), { onEvent: call.onEvent, signal: at.signal });
+  try {
+    return await attempt(at, call, telling);
+  } catch (error) {
+    const { code, message } = errorOf(error);
+    const repository = call.repository ?? at.config.repositories[0]?.name ?? '';
+    if (!ASKED_FOR.has(code))
+      telling.emit('drill.failed', { backup: call.backup ?? '', repository, outcome: 'inconclusive', message });
+    throw error;
+  }
+}
+
+async function attempt(at: Workplace, call: DrillCall, { emit }: Telling): Promise<DrillDone> {
   const { config, loaded, logger, signal } = at;
   const folder = call.folder ?? config.drill.folder;
   if (folder === undefined)
@@ -49,7 +65,7 @@ export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> 
   const section = config.repositories.find(({ name }) => call.repository === undefined || name === call.repository);
   // An unknown name is refused, with those that there are, when the repositories are opened.
   const name = section?.name ?? call.repository ?? '';
-  const { events, repositories } = await at.open({ repositories: [name] });
+  const { repositories } = await at.open({ repositories: [name] });
   const [repository] = repositories;
   const warnings: string[] = [];
   const warn = (warning: string): void => {
@@ -82,7 +98,7 @@ export async function drill(at: Workplace, call: DrillCall): Promise<DrillDone> 
   };
   const result = await runDrill(options);
   const recorded = section?.readOnly === true ? readOnly(name, warn) : await record(result, options, warn);
-  tell(result, tellingOf(events, { onEvent: call.onEvent, signal }).emit);
+  tell(result, emit);
   return { ...result, recorded, warnings, failure: failureOf(result) };
 }
 

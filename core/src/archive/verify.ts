@@ -10,7 +10,7 @@ import type { HealOutcome } from '../verify/replace.ts';
 import type { VerifyResult } from '../verify/result.ts';
 import { newSeed, verify as verifyRepository, type VerifyOptions, type VerifyProgress } from '../verify/verify.ts';
 import type { ChosenRepositories, LongCall, Outcome } from './call.ts';
-import { tellingOf } from './telling.ts';
+import { errorOf, tellingOf } from './telling.ts';
 import { verifyFailure } from './verify-failure.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -55,9 +55,18 @@ export async function verify(at: Workplace, call: VerifyCall): Promise<VerifyDon
   const { config, logger, signal } = at;
   const { repositories: names = [], rate, level = 'sample' } = call;
   // A good copy may be in any repository of the config.
-  const { events, repositories: all } = await at.open({
+  const { emit } = tellingOf(await at.hooks(), { onEvent: call.onEvent, signal });
+  const opening = {
     repositories: call.heal === true ? [] : names,
-    ...(rate === undefined ? {} : { maxDownloadRate: rate }),
+    ...(rate !== undefined && { maxDownloadRate: rate }),
+  };
+  const { repositories: all } = await at.open(opening).catch((error: unknown) => {
+    const { code, message } = errorOf(error);
+    const wanted = names.length === 0 ? config.repositories.map(({ name }) => name) : names;
+    // That a name is wrong says nothing of a repository.
+    if (code !== 'USAGE' && code !== 'ABORTED')
+      for (const repository of wanted) emit('verify.failed', { repository, level, outcome: 'incomplete', message });
+    throw error;
   });
   const repositories = names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
   const begun = { level, seed: call.seed ?? newSeed(), repositories: repositories.map(({ name }) => name) };
@@ -88,7 +97,7 @@ export async function verify(at: Workplace, call: VerifyCall): Promise<VerifyDon
         `the result is not on record in repository ${one.repository}: ${one.unrecorded.message}`,
       );
   const isWhole = level === 'full' && options.backups === 'all' && options.wal === true;
-  for (const one of verified) tell(tellingOf(events, { onEvent: call.onEvent, signal }).emit, one, { level, isWhole });
+  for (const one of verified) tell(emit, one, { level, isWhole });
   const failure = verifyFailure(verified, { wantsBackups: backups === 'all' });
   if (failure === undefined || failure.code === 'VERIFY_DAMAGED') journal?.remove();
   return { repositories: verified, failure };

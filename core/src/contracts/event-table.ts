@@ -314,7 +314,7 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
       'A drill did not prove its backup. `inconclusive`: the host of the drill is at fault, and nothing is known.',
     severity: ({ outcome }) => (outcome === 'failed' ? 'critical' : 'warning'),
     summary: ({ backup, repository, outcome, message }) =>
-      `backup ${backup} of repository ${repository} ${outcome === 'failed' ? 'is not proven' : 'could not be tried'}: ${message}`,
+      `${backup === '' ? 'a backup' : `backup ${backup}`} of repository ${repository} ${outcome === 'failed' ? 'is not proven' : 'could not be tried'}: ${message}`,
     condition: ({ repository }) => opens(`drill:${repository}`),
     example: {
       backup: '20261129T010203Z-3f9a',

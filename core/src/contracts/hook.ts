@@ -69,7 +69,7 @@ export interface ArchiveEvents {
     readonly lsn: string;
     readonly seconds: number;
   };
-  /** `inconclusive` says nothing about the backup: the host of the drill is at fault. */
+  /** `inconclusive` says nothing about the backup: the host of the drill is at fault. `backup` is empty where none could be chosen. */
   'drill.failed': {
     readonly backup: string;
     readonly repository: string;

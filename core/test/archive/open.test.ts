@@ -210,6 +210,25 @@ test('a receiver that ends by itself tells hooks why, but not that another one i
   expect(told).toHaveLength(1);
 });
 
+test('a drill and a verification that come to nothing are told; those that are used wrongly are not', async () => {
+  const told: ArchiveEvent[] = [];
+  const sealed = { ...storagePlugin('own', () => new MemoryStorage()), secrets: ['key'] };
+  const repositories = [{ name: 'near', storage: { use: 'own', key: { env: 'NO_KEY' } } }];
+  const settings = config('own', { hooks: [{ use: 'told' }], repositories });
+  const archive = await openArchive({ config: settings, plugins: [sealed, hookPlugin(told)] });
+  await expect(archive.drill({ folder: join(folder(), 'drill') })).rejects.toMatchObject({
+    code: 'SECRET_UNAVAILABLE',
+  });
+  await expect(archive.drill({ folder: '/nowhere', repository: 'far' })).rejects.toMatchObject({ code: 'USAGE' });
+  await expect(archive.verify()).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+  await expect(archive.verify({ repositories: ['far'] })).rejects.toMatchObject({ code: 'USAGE' });
+  await archive.close();
+  expect(told.map(({ name, summary }) => `${name} ${summary.split(':')[0]}`)).toEqual([
+    'drill.failed a backup of repository near could not be tried',
+    'verify.failed verifying repository near',
+  ]);
+});
+
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
   const { storage } = await filled();
   const hanging = new Hanging();
