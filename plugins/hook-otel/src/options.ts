@@ -15,6 +15,9 @@ export interface OtelHookOptions {
   readonly resource?: Readonly<Record<string, string>>;
 }
 
+/** What the request itself needs; another value would break it, with each event anew. */
+const RESERVED = /^(?:host|content-length|content-type|transfer-encoding|connection|expect|upgrade|te|trailer)$/i;
+
 export const optionsSchema: z.ZodType<OtelHookOptions> = z
   .strictObject({
     url: z
@@ -31,8 +34,13 @@ export const optionsSchema: z.ZodType<OtelHookOptions> = z
     headers: z
       .array(
         z.strictObject({
-          name: z.string().regex(/^[!#$%&'*+.^_`|~\w-]+$/, 'must be the name of a header'),
-          value: z.instanceof(Secret),
+          name: z
+            .string()
+            .regex(/^[!#$%&'*+.^_`|~\w-]+$/, 'must be the name of a header')
+            .refine((name) => !RESERVED.test(name), 'must not be a header that pgark sets itself'),
+          value: z
+            .instanceof(Secret)
+            .refine((value) => /^[\t\x20-\x7e]*$/.test(value.reveal()), 'must be one line of ASCII'),
         }),
       )
       .optional()

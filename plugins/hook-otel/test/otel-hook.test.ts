@@ -295,6 +295,10 @@ describe('the options', () => {
       { url: 'http://c', headers: [{ name: 'a b', value: new Secret('x') }] },
       ['headers.0.name: must be the name of a header'],
     ],
+    [
+      { url: 'http://c', headers: [{ name: 'Content-Length', value: new Secret('x\ny') }] },
+      ['headers.0.name: must not be a header that pgark sets itself', 'headers.0.value: must be one line of ASCII'],
+    ],
     [{ url: 'http://c', protocol: 'grpc' }, [': Unrecognized key: "protocol"']],
   ])('%j', async (options, expected) => {
     expect((await optionFaults(plugin, options)) ?? []).toEqual(expected);
