@@ -275,7 +275,7 @@ export class Courier {
     try {
       await this.#try(event, { signal, wait: pauseUnref });
     } catch (error) {
-      if (isArchiveError(error) ? error.retriable : true) return error;
+      if (!isRefusal(error)) return error;
       this.#options.logger.error(
         { hook: this.#name, event: event.name, error },
         `hook ${this.#name} is not told of ${event.name}: ${reasonOf(error)}`,
@@ -297,8 +297,7 @@ export class Courier {
         await deliver(hook, event, { timeout, signal });
         return;
       } catch (error) {
-        const isFinal = isArchiveError(error) && !error.retriable;
-        if (isFinal || attempt >= retries || signal.aborted) throw asHookError(error, this.#name, event);
+        if (isRefusal(error) || attempt >= retries || signal.aborted) throw asHookError(error, this.#name, event);
       }
       await wait(pace.retry * 2 ** attempt, signal);
     }
@@ -324,6 +323,11 @@ async function pauseUnref(milliseconds: number, signal: AbortSignal): Promise<vo
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether no further try can help. A delivery that a hook cancelled, as by a time limit of its own, was refused by nobody. */
+function isRefusal(error: unknown): boolean {
+  return isArchiveError(error) && !error.retriable && error.code !== 'ABORTED';
 }
 
 function asHookError(error: unknown, name: string, event: ArchiveEvent): ArchiveError {

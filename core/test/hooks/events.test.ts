@@ -154,6 +154,17 @@ describe('what cannot be told', () => {
     expect(lines).toEqual(['error: hook fake0 is not told of backup.failed: the token is not valid']);
   });
 
+  test('because the hook itself has cancelled it is tried again', async () => {
+    const hook = new InProcessHook();
+    hook.before = () => {
+      if (hook.tries === 1) throw new ArchiveError('ABORTED', 'it took too long');
+    };
+    const { events } = open([[hook, {}]]);
+    events.emit('backup.failed', FAILED);
+    await vi.waitFor(() => expect(hook.names).toEqual(['backup.failed']));
+    await events.close();
+  });
+
   test('for good leaves its condition untold: the next of its events is told, and no end of what nobody has heard of', async () => {
     const folder = temporaryFolder();
     const hook = new InProcessHook();
