@@ -331,6 +331,7 @@ function isRefusal(error: unknown): boolean {
 }
 
 function asHookError(error: unknown, name: string, event: ArchiveEvent): ArchiveError {
-  if (isArchiveError(error)) return error;
+  // Nobody has cancelled the work that asks: that its hook did not answer is a failure.
+  if (isArchiveError(error) && error.code !== 'ABORTED') return error;
   return new ArchiveError('HOOK_FAILED', `hook ${name} failed at ${event.name}: ${reasonOf(error)}`, { cause: error });
 }

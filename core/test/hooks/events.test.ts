@@ -265,6 +265,17 @@ describe('a gate', () => {
     await events.close();
   });
 
+  test('whose hook has cancelled by itself is a failure of the hook, not cancelled work', async () => {
+    const hook = new InProcessHook();
+    hook.before = () => {
+      throw new ArchiveError('ABORTED', 'it took too long');
+    };
+    const { events } = open([[hook, { policy: 'fail', retries: 1 }]]);
+    await expect(events.gate('backup.started', { id: 'b1' })).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    expect(hook.tries).toBe(2);
+    await events.close();
+  });
+
   test('ends with the signal', async () => {
     const hook = new InProcessHook();
     hook.before = () => new Promise(() => undefined);
