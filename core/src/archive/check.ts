@@ -37,7 +37,8 @@ export async function check(at: Workplace, call: CheckCall): Promise<CheckDone> 
 
 async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, void, undefined> {
   const { config, logger, registry, signal } = at;
-  const { events, repositories } = await at.open({ retry: { deadline: 10_000 } });
+  const events = await at.hooks();
+  const { repositories } = await at.open({ retry: { deadline: 10_000 } });
   let facts: ServerFacts | undefined;
   if (call.server !== false) {
     const [{ readServerFacts }, { checkServer }] = await Promise.all([

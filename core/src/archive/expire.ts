@@ -60,7 +60,8 @@ export async function planExpire(at: Workplace, call: PlanExpireCall): Promise<P
 /** See `Archive.expire`. */
 export async function expire(at: Workplace, call: ExpireCall): Promise<ExpireDone> {
   const { logger, signal } = at;
-  const { events, writable } = await opened(at, call);
+  const events = await at.hooks();
+  const { writable } = await opened(at, call);
   const { onProgress } = call;
   const { emit, gate } = tellingOf(events, { onEvent: call.onEvent, signal });
   const options = optionsOf(at, call);

@@ -66,7 +66,8 @@ export type RepositoryKeys = {
 export async function keys(at: Workplace, call: KeysCall): Promise<KeysDone> {
   const { config, logger, signal } = at;
   const { all = false } = call;
-  const { events, repositories } = await at.open({ ...showingOptions(config), repositories: call.repositories ?? [] });
+  const events = await at.hooks();
+  const { repositories } = await at.open({ ...showingOptions(config), repositories: call.repositories ?? [] });
   const atHand = { identities: config.restore.identities.length > 0, signal };
   const unreadable: ArchiveError[] = [];
   const failed: ArchiveError[] = [];

@@ -10,7 +10,7 @@ import type { ChosenRepositories, LongCall, Outcome } from './call.ts';
 import { warnOfDropped } from './dropped-warning.ts';
 import { fetchCommandOf } from './fetch-command.ts';
 import { tellingOf } from './telling.ts';
-import type { Opened, Workplace } from './workplace.ts';
+import type { Workplace } from './workplace.ts';
 
 /** How far a restore is: before anything is written, `planning`. */
 export type RestoreCallProgress = { readonly stage: 'planning'; readonly text: string } | RestoreProgress;
@@ -89,7 +89,8 @@ export async function restore(at: Workplace, call: RestoreCall): Promise<Restore
 
 async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLease): Promise<RestoreDone> {
   const { config, logger, signal } = at;
-  const { plan, settings, failure, fetchCommand, opened } = await makePlan(at, call, lease);
+  const events = await at.hooks();
+  const { plan, settings, failure, fetchCommand } = await makePlan(at, call, lease);
   await call.onPlan?.({ plan, settings, failure });
   const begun = performance.now();
   const result = await carryOut(plan, {
@@ -104,7 +105,7 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
     ...(call.primaryConninfo === undefined ? {} : { primaryConninfo: call.primaryConninfo }),
     ...(call.onProgress === undefined ? {} : { onProgress: call.onProgress }),
     onWarning: (warning) => logger.warn({}, warning),
-    onEvent: tellingOf(opened.events, { onEvent: call.onEvent, signal }).emit,
+    onEvent: tellingOf(events, { onEvent: call.onEvent, signal }).emit,
   });
   const milliseconds = Math.round(performance.now() - begun);
   return { ...result, plan, milliseconds, failure: undefined };
@@ -112,7 +113,6 @@ async function planAndRestore(at: Workplace, call: RestoreCall, lease: SharedLea
 
 interface Made extends PlannedRestore {
   readonly fetchCommand: readonly string[];
-  readonly opened: Opened;
 }
 
 async function makePlan(at: Workplace, call: PlanRestoreCall, lease?: SharedLease): Promise<Made> {
@@ -146,7 +146,7 @@ async function makePlan(at: Workplace, call: PlanRestoreCall, lease?: SharedLeas
       );
   const [problem] = made.problems;
   const failure = problem && new ArchiveError(problem.code, problem.message, { hint: problem.hint });
-  return { plan: made, settings, failure, fetchCommand, opened };
+  return { plan: made, settings, failure, fetchCommand };
 }
 
 function planOptions(call: PlanRestoreCall): Omit<PlanOptions, 'repositories'> {

@@ -21,7 +21,7 @@ export interface WalPushCall extends Omit<LongCall<never>, 'onProgress'> {
 export async function walPush(at: Workplace, call: WalPushCall): Promise<WalPushResult | LetGoResult> {
   const { config, logger, signal } = at;
   const { path, name, systemId, timeout, onEvent } = call;
-  const { events, writable } = await at.open({ retry: { deadline: 0 } });
+  const { writable } = await at.open({ retry: { deadline: 0 } });
   const result = await pushOrLetGo({
     path,
     name,
@@ -30,7 +30,8 @@ export async function walPush(at: Workplace, call: WalPushCall): Promise<WalPush
     logger,
     policy: config.push,
     dropped: new DroppedSegments(config.receive.spool, config.cluster, config.push),
-    onGap: (gap) => tellingOf(events, { onEvent, signal }).gate('wal.gap', gap),
+    // Hooks are opened for it alone: PostgreSQL waits for each of its segments.
+    onGap: async (gap) => tellingOf(await at.hooks(), { onEvent, signal }).gate('wal.gap', gap),
     ...(timeout !== undefined && { timeout }),
     ...(systemId !== undefined && { systemId }),
   });

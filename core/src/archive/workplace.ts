@@ -30,9 +30,7 @@ export interface WorkplaceOptions extends Pick<RepositoriesOptions, 'onStorageCa
 export type OpeningOptions = Omit<RepositoriesOptions, 'logger' | 'onStorageCall'>;
 
 /** What an operation works with. */
-export interface Opened extends Pick<OpenRepositories, 'repositories' | 'writable'> {
-  readonly events: Events;
-}
+export type Opened = Pick<OpenRepositories, 'repositories' | 'writable'>;
 
 /** A call of an archive, for the operation that does it. */
 export interface Workplace {
@@ -43,9 +41,12 @@ export interface Workplace {
   readonly command: readonly string[] | undefined;
   /** Fires when the call is cancelled, when the archive is to stop, and when it is closed. */
   readonly signal: AbortSignal;
-  /** Repositories and hooks. They stay open for later calls, unless they are for this one alone, by a rate or a moment. */
+  /** Repositories. They stay open for later calls, unless they are for this one alone, by a rate or a moment. */
   open(options?: OpeningOptions): Promise<Opened>;
-  /** Hooks alone, for work that tells of it when its repositories cannot be opened. */
+  /**
+   * Hooks, for work that tells of events: whoever only reads needs neither their plugins nor their secrets. Asked for before {@link open}, they
+   * can be told that there is no repository.
+   */
   hooks(): Promise<Events>;
   /** Where the server is. Errors: `SECRET_UNAVAILABLE`, `CONFIG_INVALID`. */
   target(options?: TargetOptions): Promise<ConnectionTarget>;
@@ -80,7 +81,7 @@ export class Holdings {
         signal,
         open: async (options = {}) => {
           const { repositories, writable } = await this.#repositories(options, own);
-          return { repositories, writable, events: await this.#hooks() };
+          return { repositories, writable };
         },
         hooks: () => this.#hooks(),
         target: (options = {}) => serverOf(loaded, { ...options, logger, signal }),

@@ -1,4 +1,5 @@
 /** The door of programs that embed pgark. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStorage } from '@pgark/storage-memory';
@@ -13,6 +14,7 @@ import { folder } from '../config/support.ts';
 import { SpoolLock } from '../../src/receive/spool-lock.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { putBackup, putWal, range, repositoryOn } from '../retention/small-archive.ts';
+import { walSegment } from '../wal-command/segments.ts';
 
 const anything = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => ({ value }) } };
 
@@ -227,6 +229,18 @@ test('a drill and a verification that come to nothing are told; those that are u
     'drill.failed a backup of repository near could not be tried',
     'verify.failed verifying repository near',
   ]);
+});
+
+test('what only reads, and WAL that is archived, need no hook', async () => {
+  const { storage, ids } = await filled();
+  const plugins = [storagePlugin('own', () => storage)];
+  const archive = await opened({ config: config('own', { hooks: [{ use: 'not-installed' }] }), plugins });
+  expect((await archive.backups()).backups.map(({ id }) => id)).toEqual(ids);
+  const { name, bytes } = walSegment(500n);
+  const path = join(folder(), name);
+  writeFileSync(path, bytes);
+  await archive.walPush({ path, name });
+  await expect(archive.expire()).rejects.toMatchObject({ code: 'PLUGIN_NOT_FOUND' });
 });
 
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
