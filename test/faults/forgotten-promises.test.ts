@@ -25,7 +25,8 @@ function archive(forgets: 'create' | 'hook'): { readonly config: string; readonl
   const plugin = (name: string, kind: string, create: string): void =>
     writeFileSync(
       join(folder, `${name}.mjs`),
-      `const fail = async () => { throw Object.assign(new Error('the storage is down'), { code: 'STORAGE_UNAVAILABLE' }); };
+      `const fail = async () => { throw Object.assign(new Error('the storage is down'), {
+         [Symbol.for('pgark.ArchiveError')]: true, code: 'STORAGE_UNAVAILABLE', retriable: true, exitCode: 2, hint: '', details: {} }); };
        const forgotten = () => new Promise(() => undefined);
        export default { name: '${name}', kind: '${kind}', apiVersion: 1,
          options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } }, create: () => ${create} };\n`,
@@ -33,7 +34,7 @@ function archive(forgets: 'create' | 'hook'): { readonly config: string; readonl
   const down = `({ capabilities: { conditionalPut: true, retention: false, metadata: false }, put: fail, stat: fail, remove: fail,
     get: async function* () { await fail(); }, list: async function* () { await fail(); }, close: async () => undefined })`;
   plugin('storage', 'storage', forgets === 'create' ? 'forgotten()' : down);
-  plugin('hook', 'hook', `({ handle: async () => undefined, close: forgotten })`);
+  plugin('hook', 'hook', `({ handle: forgotten, close: forgotten })`);
   const config = join(folder, 'pgark.json');
   writeFileSync(
     config,
@@ -41,7 +42,11 @@ function archive(forgets: 'create' | 'hook'): { readonly config: string; readonl
       cluster: 'main',
       repositories: [{ storage: { use: './storage.mjs' } }],
       receive: { spool: join(folder, 'spool') },
-      ...(forgets === 'hook' && { hooks: [{ use: './hook.mjs' }] }),
+      // It is asked before a segment is let go for want of room.
+      ...(forgets === 'hook' && {
+        hooks: [{ use: './hook.mjs', policy: 'fail', timeout: '100ms', retries: 0 }],
+        push: { onFullDisk: 'drop', minFree: '1000TB' },
+      }),
       restore: { walRetry: '0s' },
     }),
   );
@@ -73,16 +78,17 @@ test.each(PROGRAMS)(
       const push = ['--config', config, 'wal-push', `pg_wal/${name}`, name];
       const fetch = ['--config', config, 'wal-fetch', '--system-id', '42', name, 'pg_wal/RECOVERYXLOG'];
       return [
-        { cwd, args: push, least: 1, most: 125 },
-        { cwd, args: fetch, least: 255, most: 255 },
+        { cwd, args: push, least: 1, most: 125, says: forgets === 'hook' ? 'no answer within 0.1 s' : '' },
+        { cwd, args: fetch, least: 255, most: 255, says: '' },
       ];
     });
     const ended = await Promise.all(cases.map(({ cwd, args }) => run(program, args, cwd)));
     for (const [at, { status, stderr }] of ended.entries()) {
-      const { args, least = 0, most = 0 } = cases[at] ?? {};
+      const { args, least = 0, most = 0, says = '' } = cases[at] ?? {};
       expect(status, `${args?.join(' ')}\n${stderr}`).toBeGreaterThanOrEqual(least);
       expect(status, `${args?.join(' ')}\n${stderr}`).toBeLessThanOrEqual(most);
       expect(stderr).toContain('error: ');
+      expect(stderr).toContain(says);
     }
   },
 );
