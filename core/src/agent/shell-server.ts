@@ -4,7 +4,9 @@
  */
 import { rmSync, realpathSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { resolve } from 'node:path';
 import { ArchiveError } from '../contracts/errors.ts';
+import { parseTimelineNumber } from '../wal-command/timeline-number.ts';
 import { HEARTBEAT, LONGEST_MESSAGE, parseRequest, PROTOCOL, type AgentRequest } from './protocol.ts';
 import type { Handler } from './server.ts';
 import { SocketServer } from './socket-server.ts';
@@ -113,16 +115,14 @@ async function bodyOf(message: IncomingMessage): Promise<string> {
 /** The form as the request that it means; undefined for what is none. */
 function readForm(text: string): AgentRequest | undefined {
   const form = new URLSearchParams(text);
-  const one = (name: string): string | undefined => form.get(name) || undefined;
-  const number = (name: string): number | undefined => {
-    const given = one(name);
-    return given === undefined ? undefined : Number(given);
-  };
+  // Of an option that is given twice the last one holds, as for the command itself.
+  const one = (name: string): string | undefined => form.getAll(name).at(-1) || undefined;
+  const timeline = one('timeline');
   return parseRequest(
     JSON.stringify({
       protocol: PROTOCOL,
       command: one('command'),
-      config: realPath(one('config')),
+      config: realPath(one('cwd'), one('config')),
       cluster: one('cluster') ?? '',
       cwd: one('cwd'),
       path: one('path'),
@@ -130,19 +130,19 @@ function readForm(text: string): AgentRequest | undefined {
       identity: one('identity'),
       json: false,
       systemId: one('system-id'),
-      timeout: form.has('timeout') ? (number('timeout') ?? Number.NaN) * 1000 : undefined,
+      timeout: form.has('timeout') ? Number(one('timeout')) * 1000 : undefined,
       mode: one('mode'),
       until: one('until'),
-      timeline: number('timeline'),
+      timeline: timeline === undefined ? undefined : (parseTimelineNumber(timeline) ?? Number.NaN),
       repositories: form.getAll('repository'),
     }),
   );
 }
 
-/** The script does not resolve links, which would cost it another process. */
-function realPath(path: string | undefined): string | undefined {
+/** The script does not resolve links, which would cost it another process. A relative path begins where the script is. */
+function realPath(cwd: string | undefined, path: string | undefined): string | undefined {
   try {
-    return path === undefined ? undefined : realpathSync(path);
+    return cwd === undefined || path === undefined ? undefined : realpathSync(resolve(cwd, path));
   } catch {
     return undefined; // not a config that this agent could work with
   }

@@ -275,6 +275,70 @@ test.skipIf(NO_CURL)('a curl that is set up otherwise changes nothing', async ()
   expect((await run([...options(), ...PUSH], env)).code).toBe(0);
 });
 
+test('without a command the script fails, and does not say that anything is archived', () => {
+  expect(spawnSync(SCRIPT, [], { cwd: data }).status).toBe(255);
+});
+
+/** Anybody but root, for whom there is no limit. */
+const STRANGER = process.getuid?.() === 0 ? { uid: 61_234, gid: 61_234 } : {};
+
+test.skipIf(spawnSync('prlimit', ['--version']).status !== 0).each([
+  { signal: 'recovery.signal', args: FETCH, code: 255 },
+  { signal: 'standby.signal', args: FETCH, code: 2 },
+  { signal: 'recovery.signal', args: PUSH, code: 1 },
+])('H-20 a shell that cannot start a process ends $args.0 with $code, with $signal', ({ signal, args, code }) => {
+  chmodSync(folder, 0o755);
+  rmSync(join(data, 'recovery.signal'));
+  writeFileSync(join(data, signal), '');
+  const script = ['--nproc=1', SCRIPT, join(folder, 'pgark'), ...options(), ...args];
+  const ran = spawnSync('prlimit', script, { cwd: data, encoding: 'utf8', ...STRANGER });
+  expect(ran.stderr).toMatch(/fork/i);
+  expect(ran.status).toBe(code);
+});
+
+test.skipIf(NO_CURL)('a claim that a later command removes while earlier ones are removed is lost', async () => {
+  const bin = join(folder, 'bin');
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'rm'), `#!/bin/sh\nPATH=/usr/bin:/bin exec rm -f pg_wal/*.pgark-*\n`);
+  chmodSync(join(bin, 'rm'), 0o755);
+  writeFileSync(`${place()}.pgark-1-earlier`, '');
+  const file = join(folder, 'fetched');
+  writeFileSync(file, 'whole');
+  await agent(end(0, file));
+  expect(await run([...options(), ...FETCH], { PATH: `${bin}:${process.env['PATH']}` })).toMatchObject({ code: 255 });
+  expect(existsSync(place())).toBe(false);
+});
+
+test.skipIf(NO_CURL)('what others could turn to a socket of their own is not asked', async () => {
+  await agent(end(0));
+  symlinkSync(socket + SHELL_SUFFIX, join(folder, `link${SHELL_SUFFIX}`));
+  expect((await run(['--config', config, '--agent-socket', join(folder, 'link'), ...PUSH])).code).toBe(ITSELF);
+  expect((await run([...options(), ...PUSH])).code).toBe(0);
+  chmodSync(folder, 0o1777); // nobody can take away what is another's there
+  expect((await run([...options(), ...PUSH])).code).toBe(0);
+  for (const permissions of [0o777, 0o770, 0o702]) {
+    chmodSync(folder, permissions);
+    expect((await run([...options(), ...PUSH])).code, permissions.toString(8)).toBe(ITSELF);
+  }
+});
+
+test.skipIf(NO_CURL)('the agent is told which config and which timeline the command itself would take', async () => {
+  const asked: AgentRequest[] = [];
+  await agent((request) => {
+    asked.push(request);
+    return Promise.resolve(end(1));
+  });
+  writeFileSync(join(data, 'own.yaml'), '');
+  const own = ['--config', 'own.yaml', '--agent-socket', '../agent.sock', ...FETCH];
+  expect(await run([...own, '--timeline', '3', '--timeline', '4'])).toMatchObject({ code: 1 });
+  expect(asked).toEqual([expect.objectContaining({ config: join(data, 'own.yaml'), timeline: 4 })]);
+  expect(await run([...own, '--timeline', '0x3'])).toMatchObject({ code: ITSELF });
+  expect(await run([...options(), ...PUSH, '--timeout', '08'])).toMatchObject({ code: ITSELF });
+  mkdirSync(place());
+  expect(await run([...options(), ...FETCH])).toMatchObject({ code: ITSELF });
+  expect(asked).toHaveLength(1);
+});
+
 /** Leaves a socket behind at which nobody answers. */
 async function abandoned(): Promise<void> {
   const listen = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
