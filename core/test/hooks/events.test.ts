@@ -236,6 +236,21 @@ test('a hook that does not close is left, and that is said', async () => {
 });
 
 describe('a gate', () => {
+  test('the process stays for the next try of a hook that has failed, with nothing else to do', () => {
+    const program = `
+      import { Events } from ${JSON.stringify(new URL('../../src/hooks/events.ts', import.meta.url).href)};
+      let tries = 0;
+      const hook = { handle: async () => { if (++tries < 3) throw new Error('away'); }, close: async () => {} };
+      const config = ${JSON.stringify(hookConfig({ name: 'asked', policy: 'fail', retries: 2 }))};
+      const logger = { debug() {}, info() {}, warn() {}, error() {} };
+      const events = new Events({ cluster: 'c', hooks: [{ hook, config }], logger, pace: { retry: 1 } });
+      events.gate('backup.started', { id: 'b1' }).then(() => console.log('asked', tries));`;
+    const run = spawnSync(process.execPath, ['--conditions=@pgark/source', '--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(run).toMatchObject({ status: 0, stdout: 'asked 3\n' });
+  });
+
   test('waits for the hooks with the policy "fail" alone, and is closed by one that fails', async () => {
     const [asked, other, unasked] = [new InProcessHook(), new InProcessHook(), new InProcessHook()];
     const { events } = open([
