@@ -51,8 +51,8 @@ export interface Archive {
    * returns, with the WAL that makes it consistent; what fails or is cancelled leaves objects that no listing takes for a backup, and that `gc` finds.
    *
    * `failure`: `REPOSITORY_BEHIND` when a repository does not have it, `BACKUP_SUSPECT` when the server found damaged pages, that of a
-   * lock. Errors: that of a hook that refuses it (`HOOK_FAILED`, `HOOK_REJECTED`), `SERVER_*`, `STREAM_PROTOCOL`, `REPOSITORY_NOT_FOUND` without `create`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`,
-   * those of the storage and its codecs.
+   * lock. Errors: `HOOK_FAILED` or `HOOK_REJECTED` when a hook refuses it at `backup.started`, `SERVER_*`, `STREAM_PROTOCOL`,
+   * `REPOSITORY_NOT_FOUND` without `create`, `BACKUP_CORRUPT`, `BACKUP_WAL_TIMEOUT`, `USAGE`, those of the storage and its codecs.
    */
   backup(call?: BackupCall): Promise<BackupDone>;
 
@@ -68,7 +68,7 @@ export interface Archive {
    * Plans, and restores a data directory: the server that is started from it replays the WAL up to the target by itself. Until this returns no
    * server starts from the folder; after an interruption the same call resumes.
    *
-   * Errors: those of `planRestore`, its `failure`, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`.
+   * `failure`: none. Errors: those of `planRestore`, its `failure`, `RESTORE_TARGET_IN_USE`, `RESTORE_FAILED`, `BACKUP_CORRUPT`.
    */
   restore(call: RestoreCall): Promise<RestoreDone>;
 
