@@ -86,7 +86,7 @@ export class ShellServer extends SocketServer {
   #keep(file: string): void {
     this.#given.set(
       file,
-      setTimeout(() => this.#forget(file), KEPT),
+      setTimeout(() => this.#forget(file), KEPT).unref(), // the agent takes its folder away at its end
     );
   }
 
