@@ -106,7 +106,7 @@ export async function outsideFolders(options: OutsideFoldersOptions): Promise<Ou
       });
     else if (state.kind === 'absent')
       warnings.push(`${what}, and ends there unless you make that folder for the user of the server before`);
-    else warnings.push(`${what}, which is empty`);
+    else warnings.push(`${what}, ${state.what}`);
   }
   return { problems, warnings };
 }
@@ -138,7 +138,7 @@ function isSame(one: BackupRecord, other: BackupRecord): boolean {
   return text(one) === text(other);
 }
 
-type FolderState = { readonly kind: 'absent' | 'free' } | { readonly kind: 'used'; readonly what: string };
+type FolderState = { readonly kind: 'absent' } | { readonly kind: 'free' | 'used'; readonly what: string };
 
 async function stateOf(location: string): Promise<FolderState> {
   let names: readonly string[];
@@ -152,5 +152,6 @@ async function stateOf(location: string): Promise<FolderState> {
   }
   // PostgreSQL gives each version a folder in a tablespace, `PG_15_202209061`.
   const held = names.filter((name) => /^PG_\d+_\d+$/.test(name));
-  return held.length === 0 ? { kind: 'free' } : { kind: 'used', what: `${held.join(', ')} of a cluster is` };
+  if (held.length > 0) return { kind: 'used', what: `${held.join(', ')} of a cluster is` };
+  return { kind: 'free', what: names.length === 0 ? 'which is empty' : 'which holds files, but none of a tablespace' };
 }
