@@ -7,6 +7,7 @@ import { Backoff, pause, within } from '../receive/backoff.ts';
 import { SpoolLock } from '../receive/spool-lock.ts';
 import { deliver } from './deliver.ts';
 import { due, fold, isAtLeast, type Folded } from './fold.ts';
+import { makeHookFolder } from './hook-folder.ts';
 import { ToldConditions } from './told-conditions.ts';
 import { WaitingEvents, type WaitingEvent } from './waiting-events.ts';
 
@@ -215,10 +216,13 @@ export class Courier {
     let lock: SpoolLock | undefined;
     this.#isLocked = false;
     try {
-      if (folder !== undefined) lock = SpoolLock.acquire(folder, 'hook.lock');
+      if (folder !== undefined) {
+        makeHookFolder(folder);
+        lock = SpoolLock.acquire(folder, 'hook.lock');
+      }
     } catch (error) {
       // What waits in memory is told without a folder too.
-      if (!isArchiveError(error, 'SPOOL_UNAVAILABLE')) {
+      if (isArchiveError(error, 'SPOOL_LOCKED')) {
         this.#isLocked = true;
         return;
       }

@@ -70,7 +70,9 @@ function read(path: string): ToldCondition | undefined {
 }
 
 function write(path: string, state: ToldCondition): void {
-  makeShared(dirname(path));
+  const folder = dirname(path);
+  makeShared(dirname(folder));
+  makeShared(folder);
   const temporary = `${path}.${process.pid}.tmp`;
   // Of a process that was killed and had the same id.
   rmSync(temporary, { force: true });

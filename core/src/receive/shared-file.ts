@@ -1,4 +1,14 @@
-import { closeSync, fchownSync, lchownSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fchownSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 
 /**
@@ -18,7 +28,11 @@ export function writeShared(path: string, content: string | Uint8Array): void {
   }
 }
 
-/** Makes a folder, and those that it lies in, for their user alone; by root, for whom the first folder belongs to that was there. */
+/**
+ * Makes a folder for its user alone; by root, for whom the first folder belongs to that was there. What has to be made above it is the place of
+ * the spool, where `wal-fetch` of another user looks for the last WAL: it must be able to see that there is none, or a recovery ends
+ * after root has told of the restore.
+ */
 export function makeShared(folder: string): void {
   const first = mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (first === undefined) return;
@@ -26,6 +40,8 @@ export function makeShared(folder: string): void {
   for (const name of relative(path, folder).split(sep)) {
     path = join(path, name);
     giveToOwner(path, (uid, gid) => lchownSync(path, uid, gid));
+    // Not by the mode that it is made with, of which the umask may take away.
+    if (path !== join(folder)) chmodSync(path, 0o755);
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import type { HookConfig } from '../../src/config/config.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
@@ -323,6 +323,23 @@ describe('a gate', () => {
     expect(ended).toMatchObject({ status: 0, stdout: 'asked 2' });
   });
 });
+
+test.each<[string, (events: Events) => void]>([
+  ['one of a condition', (events) => events.emit('backup.failed', FAILED)],
+  ['another one', (events) => events.emit('restore.finished', { backup: 'b1', directory: '/data' })],
+  ['one that is not kept', (events) => events.emit('wal.shipped', { file: 'f', bytes: 1 })],
+])(
+  'H-26 the folders of the spool that are made for %s hide nothing from a recovery of another user',
+  async (_, emit) => {
+    const spool = join(temporaryFolder(), 'spool', 'main');
+    const { events } = open([[new InProcessHook(), { name: 'own' }]], { folder: join(spool, 'hooks') });
+    emit(events);
+    await events.close();
+    const mode = (path: string): number => statSync(path).mode & 0o777;
+    expect([dirname(spool), spool, join(spool, 'hooks')].map(mode)).toEqual([0o755, 0o755, 0o755]);
+    expect(mode(join(spool, 'hooks', 'own'))).toBe(0o700);
+  },
+);
 
 describe('one outage', () => {
   test('is one message, and its end another, over any number of processes', async () => {
