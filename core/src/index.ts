@@ -11,7 +11,7 @@ export type { ListingProgress } from './archive/draw-map.ts';
 export type { DrillCall, DrillDone } from './archive/drill.ts';
 export type { ExpireCall, ExpireDone, PlanExpireCall, PlannedExpire, RemovalProgress } from './archive/expire.ts';
 export type { LockProgress } from './archive/extend-locks.ts';
-export type { GarbageCall, GarbageDone, PlannedGarbage } from './archive/garbage.ts';
+export type { GarbageCall, GarbageDone, GarbageRunCall, PlannedGarbage, RepositoryGarbage } from './archive/garbage.ts';
 export type { KeysCall, KeysDone, RepositoryKeys } from './archive/keys.ts';
 export type { BackupList, BackupsCall, ListedBackup } from './archive/list.ts';
 export type { DrawnMap, MapCall } from './archive/map.ts';

@@ -10,7 +10,7 @@ import type { ClientCommandCall } from './client-command.ts';
 import type { CopyCall, CopyDone, CopyRunCall, PlannedCopy } from './copy.ts';
 import type { DrillCall, DrillDone } from './drill.ts';
 import type { ExpireCall, ExpireDone, PlanExpireCall, PlannedExpire } from './expire.ts';
-import type { GarbageCall, GarbageDone, PlannedGarbage } from './garbage.ts';
+import type { GarbageCall, GarbageDone, GarbageRunCall, PlannedGarbage } from './garbage.ts';
 import type { KeysCall, KeysDone } from './keys.ts';
 import type { BackupList, BackupsCall } from './list.ts';
 import type { DrawnMap, MapCall } from './map.ts';
@@ -133,7 +133,7 @@ export interface Archive {
   planGc(call?: GarbageCall): Promise<PlannedGarbage>;
 
   /** Removes what `planGc` finds and is older than `grace`. `failure`: `RETENTION_BUSY`, that of a repository. */
-  gc(call?: GarbageCall): Promise<GarbageDone>;
+  gc(call?: GarbageRunCall): Promise<GarbageDone>;
 
   /**
    * Keeps a backup, by its id or `latest`, whatever the retention policy says, in every repository that has it.

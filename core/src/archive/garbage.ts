@@ -12,13 +12,21 @@ export interface GarbageCall extends Omit<LongCall<RemovalProgress>, 'onEvent'>,
   readonly grace?: number;
 }
 
+/** What was removed from a repository. */
+export type RepositoryGarbage = { readonly repository: string } & GarbageResult;
+
+export interface GarbageRunCall extends GarbageCall {
+  /** Told what was removed from a repository, and how many repositories there are. */
+  readonly onResult?: (result: RepositoryGarbage, among: number) => void;
+}
+
 export interface PlannedGarbage extends Outcome {
   readonly repositories: readonly { readonly repository: string; readonly found: readonly Garbage[] }[];
   readonly failures: readonly RepositoryFailure[];
 }
 
 export interface GarbageDone extends Outcome {
-  readonly repositories: readonly ({ readonly repository: string } & GarbageResult)[];
+  readonly repositories: readonly RepositoryGarbage[];
   readonly failures: readonly RepositoryFailure[];
 }
 
@@ -33,7 +41,7 @@ export async function planGc(at: Workplace, call: GarbageCall): Promise<PlannedG
 }
 
 /** See `Archive.gc`. */
-export async function gc(at: Workplace, call: GarbageCall): Promise<GarbageDone> {
+export async function gc(at: Workplace, call: GarbageRunCall): Promise<GarbageDone> {
   const { config, logger, signal } = at;
   const { writable } = await at.open({ ...showingOptions(config), repositories: call.repositories ?? [] });
   return each(writable, at, async (repository) => {
@@ -45,7 +53,9 @@ export async function gc(at: Workplace, call: GarbageCall): Promise<GarbageDone>
       onFailure: (error) => logger.warn({ error }, 'the lease of the run could not be renewed, it is tried again'),
     });
     await forgetListing(at, repository);
-    return { repository: name, ...result };
+    const done = { repository: name, ...result };
+    call.onResult?.(done, writable.length);
+    return done;
   });
 }
 

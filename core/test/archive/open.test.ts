@@ -243,6 +243,26 @@ test('what only reads, and WAL that is archived, need no hook', async () => {
   await expect(archive.expire()).rejects.toMatchObject({ code: 'PLUGIN_NOT_FOUND' });
 });
 
+test('what gc has removed from one repository is told, though it is cancelled in the next one', async () => {
+  const { storage } = await filled();
+  const far = new Hanging();
+  await repositoryOn(far, 'far').open({ create: true });
+  const plugins = [storagePlugin('own', () => storage), storagePlugin('hanging', () => far)];
+  const repositories = [
+    { name: 'near', storage: { use: 'own' } },
+    { name: 'far', storage: { use: 'hanging' } },
+  ];
+  const archive = await opened({ config: config('own', { repositories }), plugins });
+  const call = new AbortController();
+  const told: string[] = [];
+  const onResult = ({ repository }: { readonly repository: string }, among: number): void => {
+    told.push(`${repository} of ${among}`);
+    call.abort();
+  };
+  await expect(archive.gc({ onResult, signal: call.signal })).rejects.toMatchObject({ code: 'ABORTED' });
+  expect(told).toEqual(['near of 2']);
+});
+
 test('two archives know nothing of each other: the abort of one call, and the end of one archive, are no matter of the other', async () => {
   const { storage } = await filled();
   const hanging = new Hanging();

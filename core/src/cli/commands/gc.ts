@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { GarbageCall } from '../../archive/garbage.ts';
+import type { GarbageRunCall } from '../../archive/garbage.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand, type CommandContext } from '../run.ts';
@@ -29,18 +29,24 @@ async function run(flags: GarbageFlags, { output, archive }: CommandContext): Pr
     import('../retention-view.ts'),
     import('../../config/units.ts'),
   ]);
-  const call: GarbageCall = {
+  const call: GarbageRunCall = {
     repositories: flags.repository,
     ...(flags.grace === undefined ? {} : { grace: parseDuration(flags.grace) }),
     onProgress: ({ objects }) => output.progress(() => `gc: ${objects} objects removed`),
+    // At once: what is removed is told, whatever becomes of the next repository.
+    onResult: (one, among) => {
+      output.progressDone();
+      if (!output.isJson) printGarbage(output, one.repository, one, { named: among > 1 });
+    },
   };
   const opened = await archive();
   const { repositories, failures, failure } = await (flags.confirm === true ? opened.gc(call) : opened.planGc(call));
   output.progressDone();
   const named = repositories.length + failures.length > 1;
   if (output.isJson) output.json(repositories.map((one) => garbageDocument(one.repository, one)));
-  else for (const one of repositories) printGarbage(output, one.repository, one, { named });
-  if (!output.isJson && flags.confirm !== true)
+  else if (flags.confirm !== true) {
+    for (const one of repositories) printGarbage(output, one.repository, one, { named });
     output.line('nothing was removed: this was the plan; --confirm carries it out');
+  }
   if (failure !== undefined) throw failure;
 }
