@@ -166,11 +166,14 @@ async function bodyOf(request: IncomingMessage): Promise<Body> {
     text += String(chunk);
     if (text.length > 10_000) throw new ArchiveError('USAGE', 'the request is too long');
   }
+  let body: unknown = {};
   try {
-    return text === '' ? {} : (JSON.parse(text) as Body);
+    if (text !== '') body = JSON.parse(text);
   } catch {
     throw new ArchiveError('USAGE', 'the request is not JSON');
   }
+  if (typeof body !== 'object' || body === null) throw new ArchiveError('USAGE', 'the request is no JSON object');
+  return body as Body;
 }
 
 /** What the caller did wrong is his to mend (4xx); the rest is ours. */
