@@ -4,10 +4,10 @@ import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { ArchiveEvent, ArchiveEvents, Hook } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { Backoff, pause, within } from '../receive/backoff.ts';
+import { makeShared } from '../receive/shared-file.ts';
 import { SpoolLock } from '../receive/spool-lock.ts';
 import { deliver } from './deliver.ts';
 import { due, fold, isAtLeast, type Folded } from './fold.ts';
-import { makeHookFolder } from './hook-folder.ts';
 import { ToldConditions } from './told-conditions.ts';
 import { WaitingEvents, type WaitingEvent } from './waiting-events.ts';
 
@@ -217,7 +217,7 @@ export class Courier {
     this.#isLocked = false;
     try {
       if (folder !== undefined) {
-        makeHookFolder(folder);
+        makeShared(folder);
         lock = SpoolLock.acquire(folder, 'hook.lock');
       }
     } catch (error) {
