@@ -46,17 +46,17 @@ export async function tryHooks(at: Workplace, call: TryHooksCall): Promise<Hooks
     hooks.push(tried);
     call.onHook?.(tried);
   }
-  const failed = hooks.filter(({ error }) => error !== undefined);
+  return { hooks, failure: failureOf(hooks) };
+}
+
+function failureOf(hooks: readonly TriedHook[]): ArchiveError | undefined {
+  const failed = hooks.flatMap(({ name, error }) => (error === undefined ? [] : [{ name, error }]));
+  const [first] = failed;
+  if (first === undefined) return undefined;
   const names = failed.map(({ name }) => name).join(', ');
-  return {
-    hooks,
-    failure:
-      failed.length === 0
-        ? undefined
-        : new ArchiveError('HOOK_FAILED', `${failed.length} of ${hooks.length} hooks were not told (${names})`, {
-            ...(failed[0]?.error === undefined ? {} : { hint: failed[0].error.hint }),
-          }),
-  };
+  return new ArchiveError('HOOK_FAILED', `${failed.length} of ${hooks.length} hooks were not told (${names})`, {
+    hint: first.error.hint,
+  });
 }
 
 function wanted(sections: readonly HookConfig[], names: readonly string[]): readonly HookConfig[] {

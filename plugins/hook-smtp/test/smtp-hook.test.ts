@@ -313,7 +313,7 @@ describe('the options', () => {
 test('the page shows the mail of the example, and its configs are taken', async () => {
   const page = readPage('docs/how-to/notify-mail.md');
   const mail = await sent(await mailServer(), failed);
-  const shown = page.blocks.find(({ language }) => language === '')?.text;
+  const shown = page.blocks.find(({ language }) => language === 'text')?.text;
   expect(`${header(mail, 'Subject')}\n\n${mail.body.replaceAll('\r\n', '\n')}`).toBe(shown);
   const documented = await documentedHookOptions(page.path, 'smtp', plugin.secrets ?? []);
   expect(documented).not.toEqual([]);
