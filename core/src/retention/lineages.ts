@@ -7,7 +7,7 @@ export interface Lineage {
   readonly systemId: string;
   /** With which the line ends. */
   readonly timeline: number;
-  /** Those that belong to no newer line, oldest first. */
+  /** Those that belong to no livelier line, oldest first; none for a timeline that has only begun. */
   readonly own: readonly PlannedRecord[];
   /** These, and those of the line that newer ones share. */
   readonly onLine: readonly PlannedRecord[];
@@ -33,7 +33,10 @@ export function lineagesOf(system: SystemState, records: readonly PlannedRecord[
       .filter((record) => tree.isOn(timeline, { timeline: record.stopTimeline, lsn: parseLsn(record.stopLsn) }))
       .sort(byPosition);
     const own = onLine.filter((record) => left.delete(record));
-    if (own.length === 0) continue;
+    // One that went over into a line that is there already has nothing of its own. One that has just begun beside it has no backup yet, and
+    // needs the last ones from before its fork.
+    const went = lineages.some((other) => tree.ancestors(other.timeline)?.includes(timeline) === true);
+    if (onLine.length === 0 || (own.length === 0 && went)) continue;
     const end = Math.max(stored, ...own.map(stopOf));
     lineages.push({ systemId, timeline, own, onLine, end });
   }

@@ -113,6 +113,10 @@ describe('H-70', () => {
     await putBackup(repository, { time: clock.time, from: 20 });
     clock.time += DAY;
     await putWal(repository, 1, [31]);
+    // It may still be the one that lives.
+    await expire(repository, clock, { policy: { ...POLICY, keep: 1 } });
+    expect(await repository.wal(SYSTEM).timelines()).toEqual([1, 2]);
+    clock.time += 6 * DAY;
     await expire(repository, clock, { policy: { ...POLICY, keep: 1 } });
     expect(await segmentsIn(repository)).toEqual(range(20, 31));
     expect(await repository.wal(SYSTEM).timelines()).toEqual([1]);

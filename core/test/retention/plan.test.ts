@@ -240,6 +240,22 @@ describe('lineages', () => {
     expect(why(decisions, idOf(8))).toContain('the last backup of timeline 1');
   });
 
+  test('H-70 a timeline that has only begun keeps what leads to it, though the former primary goes on', () => {
+    const backups = [
+      backup({ age: 9, from: 10 }),
+      backup({ age: 3, from: 40 }),
+      // Of the former primary, behind the fork, and later than all that timeline 2 has: its history.
+      backup({ age: 1, from: 55 }),
+    ];
+    const begun = { ...forked, wal: { 1: 1, 2: 1.1 } };
+    const decisions = plan([system({ backups, ...begun })], { keep: 1 });
+    expect(kept(decisions)).toEqual([3, 1].map(idOf));
+    // After a week in which nothing came to it, and backups were taken beside it, it has ended.
+    const ended = { ...forked, wal: { 1: 0, 2: 8 } };
+    const more = [...backups, backup({ age: 0.5, from: 60 })];
+    expect(kept(plan([system({ backups: more, ...ended })], { keep: 2 }))).toEqual([1, 0.5].map(idOf));
+  });
+
   test('H-70 after pg_upgrade the backups of the new system are kept, and the old ones age out behind them', () => {
     const old = [30, 20, 11, 10].map((age) => backup({ age, from: 5000 - age }));
     const young = [9, 1].map((age) => backup({ age, from: 20 - age }));
