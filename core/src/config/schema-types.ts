@@ -1,5 +1,6 @@
 /** The types that keys of the config have, with the words for what is none. */
 import * as z from 'zod';
+import { Secret } from '../contracts/secret.ts';
 import { DURATION, parseDuration, parseSize, SIZE } from './units.ts';
 
 /** How the reference calls a type that JSON knows only as a text. */
@@ -50,3 +51,26 @@ function unit(
     });
   return schema.register(typeNames, { name });
 }
+
+/** Of clusters, repositories and hooks: part of keys and of paths. */
+export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+export const nameMessage: string =
+  'must be up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit';
+
+/** A secret, or where it is found. */
+export const secret: z.ZodType = z.union(
+  [
+    text().transform((value) => new Secret(value)),
+    z.strictObject({ env: text().describe('Environment variable that holds it.') }),
+    z.strictObject({ file: text().describe('File that holds it; relative to the config file.') }),
+    z.strictObject({
+      command: z.array(text()).min(1).describe('Program and arguments that print it; no shell.'),
+    }),
+  ],
+  { error: 'must be a text, {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT...]}' },
+);
+
+/** Which plugin. */
+export const use: z.ZodString = text('the name of a plugin').describe(
+  'Short name, full name of a package, or a path that begins with `./`, relative to the config file.',
+);
