@@ -101,7 +101,7 @@ export class ShellServer extends SocketServer {
   }
 }
 
-/** Undefined for one that is too long. */
+/** Nothing for one that is too long, which then is no request. */
 async function bodyOf(message: IncomingMessage): Promise<string> {
   let text = '';
   message.setEncoding('utf8');

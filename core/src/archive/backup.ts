@@ -4,6 +4,7 @@ import type { ArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { backupFailure } from './backup-failure.ts';
 import { backupParts } from './backup-parts.ts';
+import { backupSettings, type BackupSettings } from './backup-settings.ts';
 import type { LongCall, Outcome } from './call.ts';
 import { extendLocksOf, type LockProgress } from './extend-locks.ts';
 import { errorOf, tellingOf } from './telling.ts';
@@ -11,22 +12,10 @@ import type { Workplace } from './workplace.ts';
 
 /** Milliseconds of waiting for WAL after which the log says what to start. */
 const PATIENCE = 3000;
-/** The config and the call give bytes, the server takes units of this many. */
-const RATE_UNIT = 1024;
 
-export interface BackupCall extends LongCall<BackupProgress | LockProgress> {
+export interface BackupCall extends LongCall<BackupProgress | LockProgress>, BackupSettings {
   /** Makes the archive where there is none, for the first backup of a server with `archive_command`. Default false. */
   readonly create?: boolean;
-  /** For people, kept with the backup. Default: `backup.label` of the config, else `pgark` and the id. */
-  readonly label?: string;
-  /** `fast` begins at once, `spread` spares the disks of the server. Default: `backup.checkpoint` of the config. */
-  readonly checkpoint?: 'fast' | 'spread';
-  /** Bytes a second that the server may send. Default: `backup.maxRate` of the config, else without limit. */
-  readonly maxRate?: number;
-  /** Bytes of a part. Default: `backup.partSize` of the config. */
-  readonly partSize?: number;
-  /** Milliseconds to wait when no WAL is archived. Default: `backup.walTimeout` of the config. */
-  readonly walTimeout?: number;
 }
 
 /** A backup that is there, in one repository at least. */
@@ -40,19 +29,13 @@ export async function backup(at: Workplace, call: BackupCall): Promise<BackupDon
   const { config, logger, signal } = at;
   const telling = tellingOf(await at.hooks(), { onEvent: call.onEvent, signal });
   const { writable, target } = await backupParts(at, telling);
-  const maxRate = call.maxRate ?? config.backup.maxRate;
-  const label = call.label ?? config.backup.label;
   const advise = walAdvice(logger);
   const begun = performance.now();
   const result = await takeBackup({
     target,
     repositories: writable,
     create: call.create === true,
-    ...(label === undefined ? {} : { label }),
-    checkpoint: call.checkpoint ?? config.backup.checkpoint,
-    ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
-    partSize: call.partSize ?? config.backup.partSize,
-    walTimeout: call.walTimeout ?? config.backup.walTimeout,
+    ...backupSettings(config, call),
     signal,
     logger,
     onProgress: (progress) => {

@@ -1,11 +1,10 @@
 import { takeBackup } from '../backup/backup.ts';
+import { backupFailure } from './backup-failure.ts';
 import { backupParts } from './backup-parts.ts';
+import { backupSettings } from './backup-settings.ts';
 import { extendLocksOf } from './extend-locks.ts';
 import type { Telling } from './telling.ts';
 import type { Workplace } from './workplace.ts';
-
-/** The server takes rates in units of this many bytes. */
-const RATE_UNIT = 1024;
 
 /**
  * Takes a base backup as the config says, and gives its id. The repositories are opened for it: what receives waits for a storage in its own
@@ -16,22 +15,19 @@ export async function unattendedBackup(
   { signal, telling }: { readonly signal: AbortSignal; readonly telling: Telling },
 ): Promise<string> {
   const { config, logger } = at;
-  const { checkpoint, partSize, walTimeout, maxRate, label } = config.backup;
   const { writable, target } = await backupParts(at, telling);
-  const { record } = await takeBackup({
+  const result = await takeBackup({
     target,
     repositories: writable,
-    checkpoint,
-    partSize,
-    walTimeout,
-    ...(maxRate === undefined ? {} : { maxRate: Math.round(maxRate / RATE_UNIT) }),
-    ...(label === undefined ? {} : { label }),
+    ...backupSettings(config),
     signal,
     logger,
     onEvent: telling.emit,
     gate: telling.gate,
   });
-  const unlocked = await extendLocksOf(writable, { systemId: record.systemId, logger, signal });
-  if (unlocked !== undefined) logger.error({ code: unlocked.code }, unlocked.message);
-  return record.id;
+  const { id, systemId } = result.record;
+  const unlocked = await extendLocksOf(writable, { systemId, logger, signal });
+  for (const failure of [backupFailure(result), unlocked])
+    if (failure !== undefined) logger.error({ code: failure.code }, failure.message);
+  return id;
 }

@@ -115,7 +115,7 @@ export class Courier {
     if (this.#pending.has(key)) this.#go();
   }
 
-  /** Tells of an event at once, with all tries, if the hook asks for it. Errors: those of the hook; `HOOK_FAILED` when the signal fires. */
+  /** Tells of an event at once, with all tries, if the hook asks for it. Errors: those of the hook; `HOOK_FAILED` also when the signal fires, which the caller knows. */
   async tellNow(event: ArchiveEvent, signal?: AbortSignal): Promise<void> {
     if (!this.#wants(event)) return;
     // Somebody waits for it: the process must not end meanwhile because nothing else is left to do.
