@@ -13,17 +13,9 @@ import { runExpire } from '../../src/retention/expire.ts';
 import { GRACE, runGarbage } from '../../src/retention/gc.ts';
 import { changePin } from '../../src/retention/pin.ts';
 import type { RetentionPolicy } from '../../src/retention/policy.ts';
+import { heldBy, isAccounted, isOnLiving, type Held } from './held.ts';
 import { Died, dyingStorage } from './dying-storage.ts';
-import {
-  parentsOf,
-  segmentKey,
-  isFrom,
-  firstNeeded,
-  type Backup,
-  type Step,
-  type System,
-  type Timeline,
-} from './story.ts';
+import { parentsOf, segmentKey, firstNeeded, type Backup, type Step, type System, type Timeline } from './story.ts';
 import { Clock, DAY, HOUR, lsnIn, putBackup, repositoryOn, walName } from './small-archive.ts';
 
 const BASE = { minimum: 1, proven: 1, wal: 'all', labels: [] } as const;
@@ -37,13 +29,6 @@ const POLICIES: readonly (RetentionPolicy | undefined)[] = [
   { ...BASE, window: DAY, weekly: 3, wal: 'consistent' },
   undefined,
 ];
-
-/** What the repository holds, by its keys alone. */
-interface Held {
-  readonly keys: ReadonlySet<string>;
-  /** Ids of what a listing takes for a backup. */
-  readonly complete: ReadonlySet<string>;
-}
 
 export class RetentionModel {
   readonly counts = new Map<string, number>();
@@ -82,7 +67,7 @@ export class RetentionModel {
       case 'backup':
         return this.#backup(undefined);
       case 'incremental':
-        return this.#backup(await this.#pick(first, (one) => one.system === this.#system && this.#isOnLiving(one)));
+        return this.#backup(await this.#pick(first, (one) => one.system === this.#system && isOnLiving(one)));
       case 'abandon':
         await putBackup(this.#repository, { ...this.#place(), time: this.#clock.time, commit: false });
         return;
@@ -268,7 +253,7 @@ export class RetentionModel {
 
   /** One of the backups that are there. */
   async #pick(at: number, fits: (backup: Backup) => boolean = () => true): Promise<Backup | undefined> {
-    const { complete } = await this.#hold();
+    const { complete } = await heldBy(this.#storage);
     const there = this.#backups.filter((backup) => complete.has(backup.id) && fits(backup));
     return there[at % Math.max(there.length, 1)];
   }
@@ -277,11 +262,11 @@ export class RetentionModel {
     const policy = POLICIES[first % POLICIES.length];
     // The clock of the host that expires may be far ahead, or behind.
     const ahead = [0, 0, 0, 100 * DAY, -DAY][second % 5] ?? 0;
-    const before = await this.#hold();
+    const before = await heldBy(this.#storage);
     const must = this.#mustStay(policy, before);
     let chosen: Backup | undefined;
     const dying = this.#dying(third);
-    const begun = await this.#hold();
+    const begun = await heldBy(this.#storage);
     try {
       const result = await runExpire(repositoryOn(dying.storage), {
         policy,
@@ -299,13 +284,13 @@ export class RetentionModel {
       this.#count(
         'removedWal',
         [...begun.keys].filter((key) => key.includes('/wal/')).length -
-          [...(await this.#hold()).keys].filter((key) => key.includes('/wal/')).length,
+          [...(await heldBy(this.#storage)).keys].filter((key) => key.includes('/wal/')).length,
       );
     } catch (error) {
       if (!(error instanceof Died) && !isArchiveError(error, 'RETENTION_BUSY')) throw error;
       if (error instanceof Died) this.#count('crashed');
     }
-    const after = await this.#hold();
+    const after = await heldBy(this.#storage);
     this.#checkWhole(after);
     this.#checkStays(must, before, after);
     if (chosen === undefined) return;
@@ -315,7 +300,7 @@ export class RetentionModel {
   }
 
   async #gc({ second, third }: Step): Promise<void> {
-    const before = await this.#hold();
+    const before = await heldBy(this.#storage);
     const dying = this.#dying(third);
     try {
       const { objects } = await runGarbage(repositoryOn(dying.storage), {
@@ -326,7 +311,7 @@ export class RetentionModel {
       if (!(error instanceof Died) && !isArchiveError(error, 'RETENTION_BUSY')) throw error;
       if (error instanceof Died) this.#count('crashedGc');
     }
-    const after = await this.#hold();
+    const after = await heldBy(this.#storage);
     this.#checkWhole(after);
     for (const id of before.complete) if (!after.complete.has(id)) throw new Error(`gc removed backup ${id}`);
     for (const key of before.keys)
@@ -340,37 +325,13 @@ export class RetentionModel {
     return dyingStorage(this.#storage, 1 + ((at >> 1) % 60), kinds[at % 3]);
   }
 
-  async #hold(): Promise<Held> {
-    const keys = new Set<string>();
-    for await (const { key } of this.#storage.list('')) keys.add(key);
-    const marked = new Set([...keys].flatMap((key) => /\/facts\/([^/]+)\/[^/]+-expired\.json$/.exec(key)?.[1] ?? []));
-    const complete = new Set(
-      [...keys].flatMap((key) => {
-        const id = /\/backups\/([^/]+)\/backup\.json$/.exec(key)?.[1];
-        return id === undefined || marked.has(id) ? [] : [id];
-      }),
-    );
-    return { keys, complete };
-  }
-
-  /** Whether WAL of a backup leads on along the line that lives. */
-  #isOnLiving({ timeline, to, system }: Backup): boolean {
-    for (let at: Timeline | undefined = system.living, end = Infinity; at !== undefined;) {
-      // It stops in `to`, and the next timeline begins a little before the end of that.
-      if (at === timeline) return to < end || end === Infinity;
-      end = at.from?.segment ?? 0;
-      at = at.from?.timeline;
-    }
-    return false;
-  }
-
   /** What a policy promises of the present system, and what pins and leases hold anywhere. */
   #mustStay(policy: RetentionPolicy | undefined, { complete }: Held): MustStay {
     const now = this.#clock.time;
     const there = this.#backups.filter(({ id }) => complete.has(id));
     if (policy === undefined) return { backups: new Set(there), from: there };
     const line = there
-      .filter((backup) => backup.system === this.#system && this.#isOnLiving(backup))
+      .filter((backup) => backup.system === this.#system && isOnLiving(backup))
       .sort((one, other) => one.to - other.to);
     // A line that has been silent for a week, while backups were taken elsewhere, may look like one that has ended.
     const { touched } = this.#system.living;
@@ -438,34 +399,10 @@ export class RetentionModel {
     const now = this.#clock.now;
     await runExpire(this.#repository, { policy: POLICIES[0], now });
     await runGarbage(this.#repository, { now });
-    const held = await this.#hold();
+    const held = await heldBy(this.#storage);
+    const story = { backups: this.#backups, systems: this.#systems };
     this.#checkWhole(held);
-    for (const key of held.keys) if (!this.#isAccounted(key, held)) throw new Error(`nothing accounts for ${key}`);
-  }
-
-  #isAccounted(key: string, { keys, complete }: Held): boolean {
-    if (key === 'main/pgark.json') return true;
-    const [, systemId = '', room = '', subject = ''] = key.split('/');
-    if (room === 'backups' || room === 'facts') return complete.has(subject);
-    const there = this.#backups.filter(({ id, system }) => system.id === systemId && complete.has(id));
-    const system = this.#systems.find(({ id }) => id === systemId);
-    const name = key.split('/').at(-1) ?? '';
-    const tail = /\/([0-9A-F]{24})\.tail\//.exec(key)?.[1];
-    const file = parseWalFileName(tail ?? name.replace(/-[0-9a-f]{32}$/, ''));
-    const timeline = system?.timelines.find(({ number }) => number === file?.timeline);
-    if (room !== 'wal' || system === undefined || file === undefined || timeline === undefined) return false;
-    // Without a backup nobody can say what is needed.
-    if (there.length === 0) return true;
-    if (file.kind === 'history')
-      return system.timelines.some(
-        (other) => isFrom(other, timeline) && there.some((backup) => firstNeeded(backup, other) !== undefined),
-      );
-    const segment = file.log * 4096 + file.index;
-    if (tail !== undefined && keys.has(segmentKey(system, timeline, segment))) return false;
-    return there.some((backup) => {
-      const first = firstNeeded(backup, timeline);
-      return first !== undefined && segment >= first;
-    });
+    for (const key of held.keys) if (!isAccounted(key, held, story)) throw new Error(`nothing accounts for ${key}`);
   }
 }
 
