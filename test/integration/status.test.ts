@@ -45,9 +45,10 @@ test('the state of a receiver that runs, stopped, died or never was, and what ca
   await server.query('INSERT INTO numbers VALUES (2)');
   const after = BigInt(await server.value('SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text'));
 
-  // The slice of the open segment with the last commit comes a second later.
+  // The slice of the open segment with the last commit comes a second later, what the receiver says of itself up to two.
   let found = await status();
-  for (const deadline = Date.now() + 60_000; found.lag.bytes !== 0 && Date.now() < deadline; found = await status())
+  const settled = (): boolean => found.lag.bytes === 0 && found.receiver.status?.position !== undefined;
+  for (const deadline = Date.now() + 60_000; !settled() && Date.now() < deadline; found = await status())
     await sleep(200);
   expect(found).toMatchObject({
     level: 'ok',
