@@ -62,9 +62,12 @@ describe.skipIf(!FULL)('packed and installed (PGARK_TEST_FULL=1)', () => {
     const manifests = publishedFolders().map(
       (path) => JSON.parse(readFileSync(join(PROJECT, path, 'package.json'), 'utf8')) as Manifest,
     );
-    const listed = (JSON.parse(pgark('plugins', 'list', '--json')) as readonly { readonly package: string }[]).map(
-      (plugin) => plugin.package,
-    );
+    const found = JSON.parse(pgark('plugins', 'list', '--json')) as {
+      readonly plugins: readonly { readonly package: string }[];
+      readonly unreadable: readonly unknown[];
+    };
+    expect(found.unreadable).toEqual([]);
+    const listed = found.plugins.map((plugin) => plugin.package);
     const plugins = manifests.filter(({ pgark }) => pgark !== undefined).map(({ name }) => name);
     expect(plugins.length).toBeGreaterThan(10);
     expect(listed.toSorted()).toEqual(plugins.toSorted());
