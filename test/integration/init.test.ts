@@ -71,6 +71,7 @@ describe('pgark init', () => {
     const text = readFileSync(file(), 'utf8');
     for (const shown of [text, result.stdout]) expect(shown).not.toMatch(/pa'ss|pa%27ss|pa\\'ss/);
     expect(text).toContain('password of the given URL was left out');
+    expect(result.stdout).toContain('to do: the password of the URL is not in the file');
     const config = parse(text) as { postgres: { url: string } };
     const again = await runCli(
       ['init', '--storage', 'fs:/x', '--url', config.postgres.url, '--output', 'again.yaml', '--json'],

@@ -78,6 +78,15 @@ test('the state of a receiver that runs, stopped, died or never was, and what ca
   expect(good.code).toBe(0);
   expect(await archive.run(['map'])).toContain('1 (latest)');
 
+  // PostgreSQL shows such a role that there is a stream, and nothing else of it.
+  await server.query('CREATE ROLE looker LOGIN REPLICATION');
+  const url = `postgres://looker@127.0.0.1:${server.port}/postgres`;
+  const narrow = await runCli(['--config', archive.config, 'status'], {
+    ...serverUser(),
+    env: { PGARK_POSTGRES_URL: url },
+  });
+  expect(narrow.stdout).toContain('streams; where to and how far is shown to members of pg_monitor only');
+
   expect(await receiver.stop()).toBe(0);
   expect(await status()).toMatchObject({ receiver: { state: 'stopped' }, server: { slot: { active: false } } });
   const times = readdirSync(join(archive.systemFolder, 'times', '00000001'));

@@ -211,7 +211,9 @@ function serverLines(server: ServerState): readonly (readonly [string, string])[
       : [
           [
             '',
-            `streams to ${stream.client ?? 'this host'}: ${stream.state}, flushed ${stream.flushed ?? '-'}`,
+            stream.state === undefined
+              ? 'streams; where to and how far is shown to members of pg_monitor only'
+              : `streams to ${stream.client ?? 'this host'}: ${stream.state}, flushed ${stream.flushed ?? '-'}`,
           ] as const,
         ]),
   ];

@@ -26,7 +26,8 @@ export type ServerState =
       };
       /** Whoever streams under the name of the slot, as `pg_stat_replication` shows it. */
       readonly stream?: {
-        readonly state: string;
+        /** All but that it streams is shown to members of `pg_monitor` only. */
+        readonly state?: string;
         readonly client?: string;
         readonly since?: string;
         readonly sent?: string;
@@ -93,5 +94,5 @@ function streamOf(row: Readonly<Record<string, unknown>>): NonNullable<Answered[
     const value = row[name];
     return typeof value === 'string' ? { [name]: value } : {};
   };
-  return { state: String(row['state']), ...text('client'), ...text('since'), ...text('sent'), ...text('flushed') };
+  return { ...text('state'), ...text('client'), ...text('since'), ...text('sent'), ...text('flushed') };
 }

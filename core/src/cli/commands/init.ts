@@ -60,7 +60,12 @@ async function init(context: PlainContext, options: InitOptions): Promise<number
   signal.throwIfAborted();
   await writeNew(file, text);
 
-  const hints = facts === undefined ? [] : serverHints(facts);
+  const hints = [
+    ...(passwordLeftOut
+      ? ['the password of the URL is not in the file: put it into ~/.pgpass, or name its source as postgres.password']
+      : []),
+    ...(facts === undefined ? [] : serverHints(facts)),
+  ];
   if (output.isJson) {
     output.json({
       file,
