@@ -53,6 +53,8 @@ export class Outlet {
   #degraded = false;
   /** Whether the trouble of an earlier run is still to be told to be over. */
   #wasTroubled: boolean;
+  /** Fires when anything works again after the storage itself did not: whoever waits for that need not wait to the end. */
+  #worksAgain: AbortController | undefined;
   #opened: Promise<void> | undefined;
   #checkedAt = -Infinity;
 
@@ -98,7 +100,15 @@ export class Outlet {
           throw failure;
         }
         const wake = AbortSignal.any([signal, this.#finish.signal, last]);
-        await pause(failure.retriable ? backoff.next() : HARD_RETRY, wake);
+        const delay = failure.retriable ? backoff.next() : HARD_RETRY;
+        if (!OF_STORAGE.has(failure.code)) await pause(delay, wake);
+        else {
+          // Not at once, lest what fails for itself alone be tried with everything that works.
+          const soonest = (this.#options.retry ?? RETRY).first;
+          const { signal: worksAgain } = (this.#worksAgain ??= new AbortController());
+          await pause(Math.min(delay, soonest), wake);
+          await pause(delay - soonest, AbortSignal.any([wake, worksAgain]));
+        }
       }
     }
   }
@@ -206,6 +216,8 @@ export class Outlet {
   }
 
   #works(subject: string): void {
+    this.#worksAgain?.abort();
+    this.#worksAgain = undefined;
     const mended = [subject, GIVEN_UP].filter((trouble) => this.#troubles.delete(trouble));
     if (mended.length > 0 && this.#troubles.size === 0) this.#tellWorks();
   }
