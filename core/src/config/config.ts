@@ -153,6 +153,41 @@ export interface AgentConfig {
   readonly script: boolean;
 }
 
+/** Something that `pgark run` does by itself. Times in milliseconds. */
+export interface JobConfig {
+  readonly name: string;
+  readonly do: 'backup' | 'verify' | 'drill' | 'expire' | 'gc' | 'check';
+  /** A cron expression, by the clock of `timeZone`. */
+  readonly at: string;
+  readonly timeZone: string;
+  readonly jitter: number;
+  /** How late it may begin; absent: until it is due again. */
+  readonly window?: number;
+  readonly timeout?: number;
+  readonly label?: string;
+  readonly level?: 'chain' | 'sample' | 'full';
+}
+
+/** The daemon, for all clusters of the file. Times in milliseconds. */
+export interface DaemonConfig {
+  /** `host:port`; absent: it answers nobody. */
+  readonly listen?: string;
+  /** Absolute paths. */
+  readonly tls?: NonNullable<ServeConfig['tls']>;
+  readonly tokens: readonly { readonly name: string; readonly role: Role; readonly token: SecretSource }[];
+  /** Of those who show a certificate of `tls.clientCa`. */
+  readonly clientRole: Role;
+  /** Whether metrics are for anybody. */
+  readonly openMetrics: boolean;
+  readonly refresh: number;
+  readonly drain: number;
+  readonly serveWal: boolean;
+  readonly peers: readonly { readonly name: string; readonly url: string; readonly token?: SecretSource }[];
+}
+
+/** What somebody may do: an operator may all that a viewer may. */
+export type Role = 'viewer' | 'operator';
+
 /** Times in milliseconds; an absent one is never reached. */
 export interface StatusConfig {
   /** Absolute path; absent: below the user's folder for caches. */
@@ -222,6 +257,9 @@ export interface Config {
   readonly agent: AgentConfig;
   readonly serve: ServeConfig;
   readonly status: StatusConfig;
+  /** The jobs of `pgark run`; empty: it does nothing by itself but receive. */
+  readonly schedule: readonly JobConfig[];
+  readonly daemon: DaemonConfig;
   /** Absent: nothing is ever removed. */
   readonly retention?: RetentionConfig;
   /** Threads for codecs. */

@@ -119,6 +119,12 @@ async function readSource(options: LoadOptions): Promise<ConfigSource | undefine
   return source;
 }
 
+/** The section that is for all clusters of a file. */
+const DAEMON = 'daemon';
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** Where a config comes from, for messages. */
 function nameOf(source: ConfigSource | undefined, directory: string): string {
   if (source === undefined) return 'environment';
@@ -131,7 +137,7 @@ function clusterNames(source: ConfigSource | undefined, directory: string): read
   if (source === undefined || !('clusters' in tree)) return undefined;
   const file = nameOf(source, directory);
   const problems = Object.keys(tree)
-    .filter((key) => key !== 'clusters')
+    .filter((key) => key !== 'clusters' && key !== DAEMON)
     .map((key) => ({
       source: file,
       line: source.lineOf([key]),
@@ -139,8 +145,7 @@ function clusterNames(source: ConfigSource | undefined, directory: string): read
       message: 'not allowed beside "clusters": it belongs into the sections there',
     }));
   const { clusters } = tree;
-  const names =
-    typeof clusters === 'object' && clusters !== null && !Array.isArray(clusters) ? Object.keys(clusters) : [];
+  const names = isMap(clusters) ? Object.keys(clusters) : [];
   if (names.length === 0) {
     const message = 'must be a map from names to sections';
     problems.push({ source: file, line: source.lineOf(['clusters']), path: 'clusters', message });
@@ -203,10 +208,14 @@ function build(source: ConfigSource | undefined, name: string | undefined, optio
 }
 
 function merge(source: ConfigSource | undefined, name: string | undefined, options: LoadOptions): Merged {
-  const prefix = name === undefined ? [] : ['clusters', name];
+  // What is for all clusters of the file stands beside them.
+  const placeOf = (path: KeyPath): KeyPath =>
+    name === undefined || path[0] === DAEMON ? path : ['clusters', name, ...path];
   const whole = (source?.tree ?? {}) as Record<string, unknown>;
   const section = name === undefined ? whole : (whole['clusters'] as Record<string, unknown>)[name];
-  const expanded = expand(dropNulls(section ?? {}, keyTree()), options.env);
+  const shared = name === undefined || whole[DAEMON] === undefined ? {} : { [DAEMON]: whole[DAEMON] };
+  const written = isMap(section) ? { ...section, ...shared } : (section ?? shared);
+  const expanded = expand(dropNulls(written, keyTree()), options.env);
   const named = new Set([...expand(whole, options.env).names, ...environmentReferences(whole)]);
   const environment = environmentSettings(options.env, named);
   // In a file with several clusters PGARK_CLUSTER chooses one, as --cluster does.
@@ -219,17 +228,22 @@ function merge(source: ConfigSource | undefined, name: string | undefined, optio
       const setting = bySetting.get(formatPath(path.slice(0, length)));
       if (setting !== undefined) return { kind: 'env', name: setting.variable };
     }
-    const line = source?.lineOf([...prefix, ...path]);
+    const line = source?.lineOf(placeOf(path));
     return { kind: 'file', file, ...(line === undefined ? {} : { line }) };
   };
   const locate = (path: KeyPath): Pick<Problem, 'source' | 'line' | 'path'> => {
     const origin = originOf(path);
-    const shown = formatPath([...prefix, ...path]) || undefined;
+    const shown = formatPath(placeOf(path)) || undefined;
     if (origin.kind === 'env') return { source: origin.name, path: shown };
     return { source: file, line: origin.kind === 'file' ? origin.line : undefined, path: shown };
   };
 
   const problems: Problem[] = [...environment.problems];
+  if (name !== undefined && isMap(section) && DAEMON in section) {
+    const path: KeyPath = ['clusters', name, DAEMON];
+    const message = 'belongs beside "clusters": there is one daemon for all of them';
+    problems.push({ source: file, line: source?.lineOf(path), path: formatPath(path), message });
+  }
   for (const { path, message } of expanded.problems) {
     if (originOf(path).kind === 'file') problems.push({ ...locate(path), message });
   }
@@ -299,6 +313,7 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
   const { folder: drillFolder, bin, ...drill } = parsed.drill;
   const { tls, folder: serveFolder, ...serve } = parsed.serve;
   const { cache, ...status } = parsed.status;
+  const { tls: daemonTls, ...daemon } = parsed.daemon;
   const names = hookNames(parsed.hooks);
   return {
     ...parsed,
@@ -319,6 +334,11 @@ function complete(parsed: ParsedSection, texts: readonly KeyPath[], directory: s
       ...serve,
       ...(serveFolder === undefined ? {} : { folder: resolve(directory, serveFolder) }),
       ...(tls === undefined ? {} : { tls: mapValues(tls, (path) => resolve(directory, path)) }),
+    },
+    schedule: parsed.schedule.map((job) => ({ ...present(job), name: job.name ?? job.do })),
+    daemon: {
+      ...present(daemon),
+      ...(daemonTls === undefined ? {} : { tls: mapValues(daemonTls, (path) => resolve(directory, path)) }),
     },
     status: { ...present(status), ...(cache === undefined ? {} : { cache: resolve(directory, cache) }) },
     repositories: parsed.repositories.map(({ storage, codecs, ...rest }, at) => ({

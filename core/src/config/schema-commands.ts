@@ -5,7 +5,7 @@ import { choice, count, duration, flag, secret, size, text, typeNames } from './
 /** What a section gives is typed where the whole is: see `sectionSchema`. */
 type Section = z.ZodType<object, object>;
 
-const LISTEN = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/;
+export const LISTEN: RegExp = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/;
 
 const guardian = z.strictObject({
   interval: z
@@ -102,23 +102,22 @@ export const push: Section = z.strictObject({
     .describe('Free space of the disk of `pg_wal` below which it is about to fill.'),
 });
 
+export const tls: Section = z.strictObject({
+  certificate: text('a path').describe(
+    'Makes it HTTPS; without `tls` it is plain HTTP. File with the certificate of the server and those that lead to its CA.',
+  ),
+  key: text('a path').describe('File with the key of the certificate.'),
+  clientCa: text('a path')
+    .optional()
+    .describe('File with the CA of clients: a certificate that it signed is a credential, as good as the token.'),
+});
+
 export const serve: Section = z.strictObject({
   listen: text()
     .regex(LISTEN, 'must be an address and a port such as 127.0.0.1:8732, [::1]:8732 or 0.0.0.0:8732')
     .default('127.0.0.1:8732')
     .describe('Where it listens. Any but an address of this host alone needs `tls`, and `token` or `tls.clientCa`.'),
-  tls: z
-    .strictObject({
-      certificate: text('a path').describe(
-        'Makes it HTTPS; without `tls` it is plain HTTP. File with the certificate of the server and those that lead to its CA.',
-      ),
-      key: text('a path').describe('File with the key of the certificate.'),
-      clientCa: text('a path')
-        .optional()
-        .describe('File with the CA of clients: a certificate that it signed is a credential, as good as the token.'),
-    })
-    .optional()
-    .describe('HTTPS; without it, plain HTTP.'),
+  tls: tls.optional().describe('HTTPS; without it, plain HTTP.'),
   token: secret.optional().describe('What clients show as `Authorization: Bearer`; at least 16 characters.'),
   folder: text('a path')
     .optional()

@@ -4,8 +4,9 @@
  */
 import * as z from 'zod';
 import type { EventName, Severity } from '../contracts/hook.ts';
-import type { Config, GuardianConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
+import type { Config, GuardianConfig, JobConfig, ReceiveConfig, RepositoryConfig } from './config.ts';
 import { agent, backup, drill, push, receive, restore, retention, serve, status } from './schema-commands.ts';
+import { daemon, schedule } from './schema-daemon.ts';
 import { hook } from './schema-hook.ts';
 import {
   choice,
@@ -121,6 +122,10 @@ const section = z
       .describe(
         'What `pgark expire` keeps: whatever any of the rules keeps. Without it, and without a limit in it, nothing is removed.',
       ),
+    schedule: schedule.default([]).describe('What `pgark run` does by itself, and when.'),
+    daemon: daemon
+      .prefault({})
+      .describe('`pgark run`, for all clusters: with `clusters` it stands beside them, not in their sections.'),
     concurrency: count(1, 256).optional().describe('Threads for codecs; without it, as many as there are CPUs.'),
     hooks: z
       .array(hook)
@@ -144,7 +149,8 @@ const section = z
 type LooseSection = { readonly use: string } & Readonly<Record<string, unknown>>;
 
 /** What the schema makes of a section: a {@link Config} whose plugin sections are still as written. */
-export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency' | 'receive'> {
+export interface ParsedSection extends Omit<Config, 'repositories' | 'hooks' | 'concurrency' | 'receive' | 'schedule'> {
+  readonly schedule: readonly (Omit<JobConfig, 'name'> & { readonly name?: string })[];
   readonly receive: Omit<ReceiveConfig, 'guardian'> & {
     readonly guardian: Omit<GuardianConfig, 'interval'> & { readonly interval?: number };
   };
@@ -179,6 +185,9 @@ export function typeName(schema: z.core.$ZodType): string | undefined {
 /** The JSON Schema of a config file, for editors. */
 export function jsonSchema(): Record<string, unknown> {
   const cluster = section.meta({ id: 'cluster' });
-  const file = z.union([cluster, z.strictObject({ clusters: z.record(z.string().regex(NAME), cluster) })]);
+  const file = z.union([
+    cluster,
+    z.strictObject({ clusters: z.record(z.string().regex(NAME), cluster), daemon: daemon.optional() }),
+  ]);
   return { title: 'pgark.yaml', ...z.toJSONSchema(file, { io: 'input', target: 'draft-2020-12' }) };
 }

@@ -42,6 +42,17 @@ describe('loadConfig', () => {
       push: { onFullDisk: 'keep', minFree: 1024 ** 3 },
       agent: { concurrency: 2, prefetch: 268_435_456, script: false },
       restore: { identities: [], concurrency: 4, walRetry: 60_000 },
+      schedule: [],
+      daemon: {
+        listen: '127.0.0.1:8733',
+        tokens: [],
+        clientRole: 'viewer',
+        openMetrics: false,
+        refresh: 15_000,
+        drain: 60_000,
+        serveWal: false,
+        peers: [],
+      },
       serve: { listen: '127.0.0.1:8732', maxRequests: 100, maxFetches: 4, stallTimeout: 300_000 },
       drill: { role: 'postgres', preload: [], checks: [], amcheck: true, timeout: 900_000, keep: false },
       status: {
@@ -329,6 +340,23 @@ describe('clusters', () => {
     expect(await problems(`cluster: a\n${MINIMAL}`, { cluster: 'b' })).toEqual([
       'pgark.yaml:1: cluster: is "a", not "b" as --cluster says',
     ]);
+  });
+
+  test('one daemon is for all clusters: its section stands beside them', async () => {
+    const shared = `daemon: { listen: '[::1]:9', refresh: 1m }\n`;
+    const directory = folder();
+    writeFileSync(join(directory, 'pgark.yaml'), text + shared);
+    const both = await loadConfigs({ directory, env: {} });
+    expect(both.map(({ config }) => [config.daemon.listen, config.daemon.refresh])).toEqual([
+      ['[::1]:9', 60_000],
+      ['[::1]:9', 60_000],
+    ]);
+    expect(await problems(`${text}daemon: { refresh: soon }\n`, { cluster: 'a' })).toEqual([
+      'pgark.yaml:5: daemon.refresh: must be a duration such as 10s, 5m or 14d',
+    ]);
+    expect(
+      await problems(text.replace('{ repositories: *where', '{ daemon: {}, repositories: *where'), { cluster: 'b' }),
+    ).toEqual(['pgark.yaml:4: clusters.b.daemon: belongs beside "clusters": there is one daemon for all of them']);
   });
 
   test('loadConfigs checks every section and tells the problems of all', async () => {

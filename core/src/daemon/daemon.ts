@@ -1,0 +1,96 @@
+/** What `pgark run` is made of, for those who look at it: the API, the metrics, the page. */
+import type { Archive } from '../archive/archive.ts';
+import type { BackupList } from '../archive/list.ts';
+import type { StatusDone } from '../archive/status.ts';
+import type { DaemonConfig } from '../config/config.ts';
+import type { ArchiveError } from '../contracts/errors.ts';
+import type { ArchiveEvents, EventName } from '../contracts/hook.ts';
+import type { MetricSample } from '../contracts/plugin.ts';
+import type { Run, Scheduler } from '../schedule/run.ts';
+import type { StorageCall } from '../storage/observe.ts';
+
+/** All clusters of a config, under one supervisor. */
+export interface Daemon {
+  readonly version: string;
+  /** The host that it runs on. */
+  readonly host: string;
+  /** Epoch milliseconds. */
+  readonly started: number;
+  readonly config: DaemonConfig;
+  readonly state: 'starting' | 'running' | 'draining';
+  /** By name, in the order of the config. Another one after a reload. */
+  readonly clusters: ReadonlyMap<string, DaemonCluster>;
+  /** Tells everything that happens, until the function that it returns is called. */
+  observe(observer: DaemonObserver): () => void;
+}
+
+/** Everything of one cluster. */
+export interface DaemonCluster {
+  readonly name: string;
+  readonly archive: Archive;
+  readonly scheduler: Scheduler;
+  /** What runs for it, the receiver first. */
+  parts(): readonly PartReport[];
+  /** The last look at it; undefined before the first. Never waits. */
+  latest(): Look | undefined;
+  /** Looks now, or joins a look that goes on. It does not throw: what failed is in the look. */
+  look(): Promise<Look>;
+  /** How the stream went over the last hours, oldest first, at most one every `refresh`. */
+  samples(): readonly StreamSample[];
+  /** What happened lately, newest last. */
+  events(): readonly SeenEvent[];
+}
+
+/** Something that the supervisor keeps running. */
+export interface PartReport {
+  readonly name: 'receiver' | 'scheduler' | 'wal-server';
+  /** `failed`: it ended, and begins again at `nextTry`. */
+  readonly state: 'starting' | 'running' | 'failed' | 'stopped';
+  /** Epoch milliseconds. */
+  readonly since: number;
+  /** How often it was begun anew. */
+  readonly restarts: number;
+  /** Why it ended last. */
+  readonly error?: ArchiveError;
+  /** Epoch milliseconds. */
+  readonly nextTry?: number;
+}
+
+/** What was seen of a cluster at one moment. What could not be seen is absent, and has a failure. */
+export interface Look {
+  /** When it began and ended, epoch milliseconds. */
+  readonly began: number;
+  readonly ended: number;
+  readonly status?: StatusDone;
+  readonly backups?: BackupList;
+  readonly runs?: readonly Run[];
+  readonly failures: readonly ArchiveError[];
+}
+
+/** Positions of the stream at one moment; LSNs as bytes. What nobody knew is absent. */
+export interface StreamSample {
+  /** Epoch milliseconds. */
+  readonly time: number;
+  readonly server?: bigint;
+  readonly received?: bigint;
+  readonly flushed?: bigint;
+  /** What every repository has. */
+  readonly shipped?: bigint;
+}
+
+/** An event, and when it was told, epoch milliseconds. */
+export interface SeenEvent<Name extends EventName = EventName> {
+  readonly time: number;
+  readonly name: Name;
+  readonly data: ArchiveEvents[Name];
+}
+
+/** Told of what happens, by the name of the cluster. What it does must be short, and must not throw. */
+export interface DaemonObserver {
+  readonly event?: (cluster: string, seen: SeenEvent) => void;
+  readonly storageCall?: (cluster: string, repository: string, call: StorageCall) => void;
+  readonly metric?: (cluster: string, sample: MetricSample) => void;
+  readonly run?: (cluster: string, run: Run) => void;
+  readonly part?: (cluster: string, report: PartReport) => void;
+  readonly looked?: (cluster: string, look: Look) => void;
+}

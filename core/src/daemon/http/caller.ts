@@ -1,0 +1,13 @@
+import type { Role } from '../../config/config.ts';
+
+/** Who has sent a request, as its credentials say. */
+export interface Caller {
+  /** Of the token, or the common name of the certificate. */
+  readonly name: string;
+  readonly role: Role;
+}
+
+/** What the routes behind the credentials find in their context. */
+export interface HttpEnv {
+  readonly Variables: { readonly caller: Caller };
+}
