@@ -58,7 +58,7 @@ function two(options: ConstructorParameters<typeof Receiving>[0] = {}): Two {
       get repositories() {
         return places.map(({ repository }) => repository);
       },
-      stopTimeout: 5000,
+      stopTimeout: () => 5000,
     },
   });
   cleanup.push(async () => {

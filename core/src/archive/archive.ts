@@ -1,6 +1,8 @@
 /** What an open archive does: everything that the command line does, which is made of it. */
 import type { Config } from '../config/config.ts';
+import type { CallOptions } from '../contracts/storage.ts';
 import type { ReceiveResult } from '../receive/receive.ts';
+import type { ReceiverState } from '../status/receiver-state.ts';
 import type { WalFetchResult } from '../wal-command/fetch.ts';
 import type { LetGoResult } from '../wal-command/let-go.ts';
 import type { WalPushResult } from '../wal-command/push.ts';
@@ -106,6 +108,9 @@ export interface Archive {
 
   /** The state of the cluster: receiver, server, archive, and what it comes to by the thresholds of the config. Errors: as `map`. */
   status(call?: StatusCall): Promise<StatusDone>;
+
+  /** What the receiver of this host says of itself, from a small file beside the spool. It asks nobody. Errors: `ABORTED`. */
+  receiver(call?: CallOptions): Promise<ReceiverState>;
 
   /**
    * Looks whether the repositories hold what was stored, and puts the result on record.

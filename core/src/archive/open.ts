@@ -97,6 +97,7 @@ export async function openArchive(options: OpenArchiveOptions): Promise<Archive>
     show: (id, call = {}) => run(call, async (at) => (await import('./show.ts')).show(at, id, call)),
     map: (call = {}) => run(call, async (at) => (await import('./map.ts')).map(at, call)),
     status: (call = {}) => run(call, async (at) => (await import('./status.ts')).status(at, call)),
+    receiver: (call = {}) => run(call, async (at) => (await import('./status.ts')).receiver(at)),
     verify: (call = {}) => run(call, async (at) => (await import('./verify.ts')).verify(at, call)),
     planExpire: (call = {}) => run(call, async (at) => (await import('./expire.ts')).planExpire(at, call)),
     expire: (call = {}) => run(call, async (at) => (await import('./expire.ts')).expire(at, call)),

@@ -12,6 +12,10 @@ export interface ReceiveCall extends Omit<LongCall<never>, 'onProgress'> {
   readonly until?: bigint;
   /** Whether WAL is shipped into the repositories; else it stays in the spool. Default true. */
   readonly ship?: boolean;
+  /** Milliseconds that shipping gets to finish, asked for when the receiver ends. Default 30 s. */
+  readonly stopTimeout?: () => number;
+  /** Told every second that the receiving thread works: one that stands still says nothing. It must not throw. */
+  readonly onAlive?: () => void;
   /** Goes on although the history of the server, now on this timeline, has diverged. */
   readonly acceptTimeline?: number;
 }
@@ -53,6 +57,8 @@ export async function receive(at: Workplace, call: ReceiveCall): Promise<Receive
       logger,
       signal,
       onEvent: watched,
+      ...(call.stopTimeout !== undefined && { stopTimeout: call.stopTimeout }),
+      ...(call.onAlive !== undefined && { onAlive: call.onAlive }),
       wasTroubled: (repository) => events.hasTold('storage.degraded', { repository, code: '', message: '' }),
     });
   };

@@ -2,7 +2,7 @@ import { targetOf } from '../archive-parts.ts';
 import { durationText } from '../retention/plan.ts';
 import { clusterStatus, type ClusterStatus } from '../status/cluster-status.ts';
 import { judge, type Judgement } from '../status/judge.ts';
-import { readReceiverState } from '../status/receiver-state.ts';
+import { readReceiverState, type ReceiverState } from '../status/receiver-state.ts';
 import { readServerState } from '../status/server-state.ts';
 import { failureAmong } from './backups.ts';
 import type { Outcome } from './call.ts';
@@ -39,4 +39,9 @@ export async function status(at: Workplace, call: StatusCall): Promise<StatusDon
   const evidence = clusterStatus({ config, time: Date.now(), receiver, server, map });
   const judgement = judge(evidence, config.status, age);
   return { status: evidence, judgement, failure: failureAmong(map.failures) };
+}
+
+/** See `Archive.receiver`. */
+export async function receiver({ config }: Workplace): Promise<ReceiverState> {
+  return readReceiverState(config.receive.spool, config.cluster);
 }

@@ -2,6 +2,7 @@
 import { CommanderError, type Command } from 'commander';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
 import { collectLessOften } from './collector.ts';
+import { survived } from './faults.ts';
 import { Output } from './output.ts';
 import { createProgram } from './program.ts';
 import { exitCodeOf, toArchiveError } from './run.ts';
@@ -16,8 +17,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exit(exitCodeOf(program, args, error));
   };
   // Node's own exit code for a fault is 1, which PostgreSQL would take for an answer of the archive.
-  process.on('uncaughtException', (error) => fail(toArchiveError(error)));
-  process.on('unhandledRejection', (error) => fail(toArchiveError(error)));
+  const fault = (error: unknown): void => {
+    if (!survived(error)) fail(toArchiveError(error));
+  };
+  process.on('uncaughtException', fault);
+  process.on('unhandledRejection', fault);
   // Nothing is left that could go on, and the work has not ended: a promise was forgotten, by a plugin for instance. Node would exit with 0.
   process.on('beforeExit', () =>
     fail(new ArchiveError('INTERNAL', 'the command stopped before its end: what it waits for will never come')),

@@ -87,21 +87,36 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
 
 /** As {@link loadConfig}, for every cluster of the file unless `cluster` names one. */
 export async function loadConfigs(options: LoadOptions): Promise<readonly LoadedConfig[]> {
+  const sections = await loadSections(options);
+  const errors = sections.flatMap((section) => ('error' in section ? [section.error] : []));
+  const problems = errors.flatMap(({ details }) => (details['problems'] as readonly Problem[] | undefined) ?? []);
+  if (problems.length > 0) throw configInvalid(distinct(problems));
+  return sections.flatMap((section) => ('loaded' in section ? [section.loaded] : []));
+}
+
+/** A section of a file with several clusters, or why it cannot be used (`CONFIG_INVALID`). */
+export type LoadedSection =
+  { readonly name: string; readonly loaded: LoadedConfig } | { readonly name: string; readonly error: ArchiveError };
+
+/**
+ * As {@link loadConfigs}, but a section that is not valid does not hide the others. Errors: those of {@link loadConfig} when the file is one
+ * section, or not one at all.
+ */
+export async function loadSections(options: LoadOptions): Promise<readonly LoadedSection[]> {
   const source = await readSource(options);
   const names = options.cluster === undefined ? clusterNames(source, options.directory) : undefined;
-  if (names === undefined) return [build(source, pickCluster(source, options), options)];
-  const loaded: LoadedConfig[] = [];
-  const problems: Problem[] = [];
-  for (const name of names) {
+  if (names === undefined) {
+    const loaded = build(source, pickCluster(source, options), options);
+    return [{ name: loaded.config.cluster, loaded }];
+  }
+  return names.map((name): LoadedSection => {
     try {
-      loaded.push(build(source, name, options));
+      return { name, loaded: build(source, name, options) };
     } catch (error) {
       if (!(error instanceof ArchiveError) || error.code !== 'CONFIG_INVALID') throw error;
-      problems.push(...((error.details['problems'] as readonly Problem[] | undefined) ?? []));
+      return { name, error };
     }
-  }
-  if (problems.length > 0) throw configInvalid(distinct(problems));
-  return loaded;
+  });
 }
 
 async function readSource(options: LoadOptions): Promise<ConfigSource | undefined> {

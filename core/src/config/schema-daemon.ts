@@ -38,8 +38,7 @@ const job = z
     level: choice(['chain', 'sample', 'full']).optional().describe('Of a verification: its level.'),
   })
   .superRefine(({ do: kind, at, label, level }, context) => {
-    const complain = (key: string, message: string): void =>
-      context.addIssue({ code: 'custom', path: [key], message });
+    const complain = (key: string, message: string): void => context.addIssue({ code: 'custom', path: [key], message });
     const problem = cronProblem(at);
     if (problem !== undefined) complain('at', `is not a cron expression: ${problem}`);
     if (label !== undefined && kind !== 'backup') complain('label', 'belongs to a backup');

@@ -7,6 +7,7 @@ import type { ArchiveError } from '../contracts/errors.ts';
 import type { ArchiveEvents, EventName } from '../contracts/hook.ts';
 import type { MetricSample } from '../contracts/plugin.ts';
 import type { Run, Scheduler } from '../schedule/run.ts';
+import type { ReceiverState } from '../status/receiver-state.ts';
 import type { StorageCall } from '../storage/observe.ts';
 
 /** All clusters of a config, under one supervisor. */
@@ -20,6 +21,10 @@ export interface Daemon {
   readonly state: 'starting' | 'running' | 'draining';
   /** By name, in the order of the config. Another one after a reload. */
   readonly clusters: ReadonlyMap<string, DaemonCluster>;
+  /** Those that were not begun, and why: their section of the config is not valid. */
+  readonly broken: ReadonlyMap<string, ArchiveError>;
+  /** Clusters whose receiving thread stands still: it has given no sign of life for so many milliseconds, default 30 000. */
+  stuck(milliseconds?: number): readonly string[];
   /** Tells everything that happens, until the function that it returns is called. */
   observe(observer: DaemonObserver): () => void;
 }
@@ -31,13 +36,21 @@ export interface DaemonCluster {
   readonly scheduler: Scheduler;
   /** What runs for it, the receiver first. */
   parts(): readonly PartReport[];
-  /** The last look at it; undefined before the first. Never waits. */
+  /** What the receiver said of itself a moment ago, at most `refresh` or 15 s; undefined at the very start. It needs no storage and no server. */
+  receiver(): ReceiverState | undefined;
+  /**
+   * The last look at it; undefined before the first. Never waits. When nothing at all can be seen, it stays what was seen last, with the times
+   * of then, and `failures` says what is in the way since.
+   */
   latest(): Look | undefined;
-  /** Looks now, or joins a look that goes on. It does not throw: what failed is in the look. */
+  /** Looks now, or joins a look that goes on, and gives the latest. It does not throw: what failed is in the look. */
   look(): Promise<Look>;
-  /** How the stream went over the last hours, oldest first, at most one every `refresh`. */
+  /**
+   * How the stream went over the last six hours, oldest first: one every `refresh`, 15 s at most, and fewer the further back. While nobody knew,
+   * there is a time alone.
+   */
   samples(): readonly StreamSample[];
-  /** What happened lately, newest last. */
+  /** What happened lately, newest last; not each file that was shipped. */
   events(): readonly SeenEvent[];
 }
 
@@ -93,4 +106,6 @@ export interface DaemonObserver {
   readonly run?: (cluster: string, run: Run) => void;
   readonly part?: (cluster: string, report: PartReport) => void;
   readonly looked?: (cluster: string, look: Look) => void;
+  /** A fault of pgark or of a plugin, which ended nothing else. */
+  readonly fault?: (error: ArchiveError) => void;
 }

@@ -93,6 +93,8 @@ export type FromThread =
   | { readonly type: 'hurry' }
   | { readonly type: 'position'; readonly position: ReceiverPosition }
   | { readonly type: 'ask'; readonly id: number; readonly question: Question }
+  /** Said every second, whatever the stream does. */
+  | { readonly type: 'alive' }
   | { readonly type: 'note'; readonly level: 'info' | 'warn'; readonly message: string }
   | { readonly type: 'end'; readonly reason: 'stopped' | 'until'; readonly position: WalPosition | undefined }
   | { readonly type: 'failed'; readonly error: PlainError };

@@ -40,13 +40,15 @@ export interface ReceiveOptions {
   readonly until?: bigint;
   /** The server's timeline, whose fork from what is held is intended; see `TIMELINE_DIVERGED`. */
   readonly acceptTimeline?: number;
-  /** Milliseconds that shipping gets to finish when the receiver stops. Default 30 000. */
-  readonly stopTimeout?: number;
+  /** Milliseconds that shipping gets to finish, asked for when the receiver ends. Default 30 000. */
+  readonly stopTimeout?: () => number;
   /** Takes a base backup and gives its id, when the guardian wants one and the config lets it. */
   readonly takeBackup?: (signal: AbortSignal) => Promise<string>;
   /** How shipping is tried again; for tests. */
   readonly retry?: OutletOptions['retry'];
   readonly onEvent?: EventSink;
+  /** Told every second that the receiving thread works. */
+  readonly onAlive?: () => void;
   /** Whether an earlier run has told that a repository of this name does not work, and nobody has told its end. Default: none. */
   readonly wasTroubled?: (repository: string) => boolean;
   readonly logger?: Logger;
@@ -161,7 +163,7 @@ class Reception {
   }
 
   async run(): Promise<ReceiveResult> {
-    const { signal, stopTimeout = STOP_TIMEOUT } = this.#options;
+    const { signal, stopTimeout = (): number => STOP_TIMEOUT } = this.#options;
     const stop = (): void => {
       this.#logger.info({}, 'stopping');
       this.#cancel.abort();
@@ -177,7 +179,7 @@ class Reception {
       this.#gaps.resume();
       for (const systemId of this.#spool.systemIds()) this.#shipper(systemId).addLeftovers();
       const { reason, position } = await ended;
-      const left = await this.#finish(position, stopTimeout);
+      const left = await this.#finish(position, stopTimeout());
       this.#onEvent('wal.state', { state: 'stopped', message: 'the receiver was stopped' });
       if (position !== undefined) this.#onEvent('receive.stopped', { lsn: formatLsn(position.lsn) });
       this.#logger.info(
@@ -189,7 +191,7 @@ class Reception {
       );
       return { reason, position, ...left };
     } catch (error) {
-      await this.#finish(undefined, stopTimeout);
+      await this.#finish(undefined, stopTimeout());
       throw error;
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -249,6 +251,9 @@ class Reception {
         break;
       case 'position':
         this.#status.position(message.position);
+        break;
+      case 'alive':
+        this.#options.onAlive?.();
         break;
       case 'note':
         this.#logger[message.level]({}, message.message);

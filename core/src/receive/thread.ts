@@ -52,6 +52,14 @@ port.on('message', (message: ToThread) => {
   }
 });
 
+/** Milliseconds between two signs of life. */
+const ALIVE_EVERY = 1000;
+const tellAlive = (): void => {
+  post({ type: 'alive' });
+};
+tellAlive();
+setInterval(tellAlive, ALIVE_EVERY).unref();
+
 const finish = (message: FromThread): void => {
   post(message);
   port.close();

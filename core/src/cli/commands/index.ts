@@ -17,6 +17,7 @@ import { register as pin } from './pin.ts';
 import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
 import { register as restore } from './restore.ts';
+import { register as run } from './run.ts';
 import { register as serve } from './serve.ts';
 import { register as show } from './show.ts';
 import { register as status } from './status.ts';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   init,
   check,
   receive,
+  run,
   backup,
   list,
   show,

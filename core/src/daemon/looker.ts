@@ -1,0 +1,144 @@
+/** Looks at one cluster from time to time: never two at once, few clusters at once, and nobody waits for it. */
+import type { Archive } from '../archive/archive.ts';
+import { errorOf } from '../archive/telling.ts';
+import { ArchiveError } from '../contracts/errors.ts';
+import type { Logger } from '../contracts/plugin.ts';
+import { pause } from '../receive/backoff.ts';
+import type { Line } from '../storage/line.ts';
+import type { Look } from './daemon.ts';
+
+export interface LookerOptions {
+  readonly cluster: string;
+  readonly archive: Archive;
+  /** So many clusters are looked at at once. */
+  readonly line: Line;
+  /** Milliseconds between two looks. */
+  readonly refresh: () => number;
+  /** Milliseconds that one may take. */
+  readonly deadline: number;
+  readonly onLook: (look: Look) => void;
+  readonly logger: Logger;
+}
+
+/** What is seen, and how. */
+type Seen = Omit<Look, 'began' | 'ended' | 'failures'>;
+type Views = { readonly [Name in keyof Seen]-?: (signal: AbortSignal) => Promise<NonNullable<Seen[Name]>> };
+
+export class Looker {
+  readonly #options: LookerOptions;
+  readonly #stop = new AbortController();
+  #latest: Look | undefined;
+  #looking: Promise<Look> | undefined;
+  /** Ends the look that goes on. */
+  #now = new AbortController();
+  /** Work of a look that did not end in time: a storage that hangs must not be asked again and again. */
+  #late: Promise<void> | undefined;
+  #problem = '';
+
+  constructor(options: LookerOptions) {
+    this.#options = options;
+  }
+
+  get latest(): Look | undefined {
+    return this.#latest;
+  }
+
+  /** Looks now, or joins a look that goes on. Never throws. */
+  look(): Promise<Look> {
+    return (this.#looking ??= this.#look().finally(() => (this.#looking = undefined)));
+  }
+
+  begin(): void {
+    void this.#keep();
+  }
+
+  stop(): void {
+    const reason = new ArchiveError('ABORTED', 'the daemon stops');
+    this.#stop.abort(reason);
+    this.#now.abort(reason);
+  }
+
+  async #keep(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.look();
+      await pause(this.#options.refresh(), this.#stop.signal);
+    }
+  }
+
+  async #look(): Promise<Look> {
+    const { line, cluster, deadline } = this.#options;
+    const began = Date.now();
+    const failures: ArchiveError[] = [];
+    const seen: Seen = {};
+    try {
+      await line.enter(this.#stop.signal);
+    } catch (error) {
+      return this.#finish({ began, ended: Date.now(), failures: [errorOf(error)] });
+    }
+    const tooLong = new ArchiveError('ABORTED', `looking at cluster "${cluster}" took more than ${deadline / 1000} s`, {
+      hint: 'Look in the log for what its storage or its server does; the look is tried again.',
+    });
+    this.#now = new AbortController();
+    const { signal } = this.#now;
+    const timer = setTimeout(() => this.#now.abort(tooLong), deadline);
+    try {
+      if (this.#late !== undefined) await unlessAborted(this.#late, signal);
+      if (!signal.aborted && !this.#stop.signal.aborted) {
+        this.#late = this.#see(seen, failures, signal).finally(() => (this.#late = undefined));
+        await unlessAborted(this.#late, signal);
+      }
+    } finally {
+      clearTimeout(timer);
+      line.leave();
+    }
+    const own = signal.aborted
+      ? [...failures.filter(({ code }) => code !== 'ABORTED'), errorOf(signal.reason)]
+      : failures;
+    return this.#finish({ ...seen, began, ended: Date.now(), failures: own });
+  }
+
+  async #see(seen: Seen, failures: ArchiveError[], signal: AbortSignal): Promise<void> {
+    const views = viewsOf(this.#options.archive);
+    await Promise.all(
+      Object.entries(views).map(async ([name, view]) => {
+        try {
+          Object.assign(seen, { [name]: await view(signal) });
+        } catch (error) {
+          failures.push(errorOf(error));
+        }
+      }),
+    );
+  }
+
+  #finish(look: Look): Look {
+    const { onLook, logger } = this.#options;
+    const sawNothing = look.status === undefined && look.backups === undefined && look.runs === undefined;
+    const latest = sawNothing && this.#latest !== undefined ? { ...this.#latest, failures: look.failures } : look;
+    this.#latest = latest;
+    if (this.#stop.signal.aborted) return latest;
+    const problem = [...new Set(look.failures.map(({ message }) => message))].join('; ');
+    if (problem !== this.#problem) {
+      if (problem === '') logger.info({}, 'the cluster can be looked at again');
+      else logger.warn({ code: look.failures[0]?.code }, `not all of the cluster can be looked at: ${problem}`);
+    }
+    this.#problem = problem;
+    onLook(latest);
+    return latest;
+  }
+}
+
+function viewsOf(archive: Archive): Omit<Views, 'runs'> {
+  return {
+    status: (signal) => archive.status({ signal }),
+    backups: (signal) => archive.backups({ signal }),
+  };
+}
+
+/** Waits for work that never fails, unless the signal fires first. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let stop = (): void => undefined;
+  const aborted = new Promise<void>((resolve) => (stop = resolve));
+  signal.addEventListener('abort', stop);
+  if (!signal.aborted) await Promise.race([work, aborted]);
+  signal.removeEventListener('abort', stop);
+}
