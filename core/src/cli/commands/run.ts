@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import type { Config } from '../../config/config.ts';
 import type { Logger } from '../../contracts/plugin.ts';
+import type { RunningDaemon } from '../../daemon/open.ts';
+import type { Service } from '../../daemon/service.ts';
 import { surviveFaults } from '../faults.ts';
 import { examples } from '../help.ts';
 import { createLogger } from '../log.ts';
 import { ownCommand } from '../own-command.ts';
-import { runPlain, type PlainContext } from '../run.ts';
+import { runPlain, toArchiveError, type PlainContext } from '../run.ts';
 
 export function register(program: Command): void {
   const command = program
@@ -26,9 +28,19 @@ export function register(program: Command): void {
   ]);
 }
 
+/** Milliseconds that the end may take beside shipping: runs that are cancelled, and closing. */
+const REST = 60_000;
+
 async function run({ globals, output, env, directory, signal }: PlainContext): Promise<void> {
-  const [{ openDaemon }, { loadSections }] = await Promise.all([
+  // Both from the first moment: without them the one signal, and a log that nobody reads any more, would end the process.
+  let isStale = false;
+  let reload = (): void => void (isStale = true);
+  process.on('SIGHUP', () => reload());
+  process.stderr.on('error', () => undefined);
+  const [{ openDaemon }, { Service, statusLine }, { ServiceManager }, { loadSections }] = await Promise.all([
     import('../../daemon/open.ts'),
+    import('../../daemon/service.ts'),
+    import('../../daemon/service-manager.ts'),
     import('../../config/load.ts'),
   ]);
   const cluster = globals.cluster ?? (env['PGARK_CLUSTER'] || undefined);
@@ -50,13 +62,34 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
     loggerOf: async (config) => (sections.length === 1 ? loggerOf(config) : named(await loggerOf(config), config)),
   });
   surviveFaults((error) => daemon.fault(error));
-  // Whoever reads the log may go away; that must not end what receives.
-  process.stderr.on('error', () => undefined);
+  const manager = ServiceManager.of(env, logger);
+  const service = manager && new Service({ daemon, manager, logger });
+  service?.begin();
+  reload = () => void reloadNow(daemon, service, logger);
+  if (isStale) reload();
+  void daemon.ready.then(() => logger.info({}, statusLine(daemon)));
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+  const { drain } = daemon.config;
+  logger.info({}, `stopping: WAL that was received is shipped within ${drain / 1000} s`);
+  service?.stopping(drain + REST);
   await daemon.close();
+  await service?.close();
+}
+
+async function reloadNow(daemon: RunningDaemon, service: Service | undefined, logger: Logger): Promise<void> {
+  service?.reloading();
+  try {
+    const { begun, ended, restarted, unchanged } = await daemon.reload();
+    logger.info({ begun, ended, restarted, unchanged: unchanged.length }, 'the config was read anew');
+    service?.reloaded();
+  } catch (error) {
+    const { code, message } = toArchiveError(error);
+    logger.error({ code }, `the config stays as it was: ${message}`);
+    service?.reloaded(message);
+  }
 }
 
 /** A log whose every line names the cluster. */
