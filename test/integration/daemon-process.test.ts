@@ -1,9 +1,16 @@
 /** `pgark run` as a process: signals, what it tells systemd, and how it ends. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConfigValue } from '../../core/src/config/load.ts';
 import { spawnCli, type CliChild } from '../support/cli.ts';
+import { TestArchive } from '../support/archive.ts';
+import { ledger, Writers } from '../support/load.ts';
+import { restoredAlone } from '../support/restoring.ts';
+import { until } from '../support/until.ts';
 import { sectionFor } from '../support/daemon.ts';
 import { later } from '../support/later.ts';
 import { missingForNotify, notifySocket } from '../support/notify-socket.ts';
@@ -21,6 +28,7 @@ const noNotify = missingForNotify();
 function runDaemon(
   sections: (folder: string) => Readonly<Record<string, ConfigValue>>,
   env: Readonly<Record<string, string>> = {},
+  before: (folder: string) => void = () => undefined,
 ): {
   readonly child: CliChild;
   readonly write: (clusters: object, daemon?: object) => void;
@@ -33,6 +41,7 @@ function runDaemon(
     writeFileSync(file, JSON.stringify({ clusters, daemon: { listen: 'off', ...daemon } }));
   const clusters = sections(folder);
   write(clusters);
+  before(folder);
   const child = later(spawnCli(['--config', file, 'run'], { env }), async ({ kill, ended }) => {
     kill('SIGKILL');
     await ended;
@@ -74,3 +83,103 @@ test.skipIf(noNotify !== undefined)(
     await socket.waitFor(/^EXTEND_TIMEOUT_USEC=\d+$/, before);
   },
 );
+
+const noStrace = spawnSync('strace', ['-V']).status === 0 ? undefined : 'strace is not installed';
+
+test.skipIf(noNotify !== undefined || noStrace !== undefined)(
+  `a receiving thread that stands still stops the signs of life (${noNotify ?? noStrace ?? 'all there'})`,
+  async () => {
+    const socket = await notifySocket();
+    const { child } = runDaemon((folder) => ({ main: sectionFor(folder, 'main', server.url()) }), {
+      NOTIFY_SOCKET: socket.path,
+      WATCHDOG_USEC: '6000000',
+    });
+    await socket.waitFor(/^READY=1/);
+    await socket.waitFor(/^WATCHDOG=1$/);
+    // Its disk hangs: the next flush takes a minute.
+    const hang = spawn('strace', [
+      '-f',
+      '-q',
+      '-o',
+      '/dev/null',
+      '-e',
+      'inject=fdatasync:delay_enter=60000000',
+      '-p',
+      String(child.pid),
+    ]);
+    later(hang, (one) => one.kill('SIGKILL'));
+    let told = '';
+    hang.stderr.on('data', (text: Buffer) => (told += text.toString()));
+    await until(
+      'strace is there',
+      () => readFileSync(`/proc/${child.pid}/status`, 'utf8').includes(`TracerPid:\t${hang.pid}`),
+      () => told,
+    );
+    await server.query("SELECT pg_logical_emit_message(true, 'test', 'something to flush')");
+    await child.waitFor(/the receiver of main stands still/);
+    const before = socket.messages.length;
+    await sleep(4000); // two turns of the watchdog
+    expect(socket.messages.slice(before)).toEqual([]);
+    hang.kill('SIGINT'); // it lets the process go
+    await once(hang, 'exit');
+    await socket.waitFor(/^WATCHDOG=1$/, before);
+  },
+);
+
+test('asked to stop under load, it has shipped every commit that was acknowledged', async () => {
+  const own = later(await PostgresServer.start({ major: 17, segmentMegabytes: 1 }), (one) => one.destroy());
+  const archive = later(new TestArchive(own, { config: { daemon: { listen: 'off' } } }), (one) => one.destroy());
+  const child = archive.start(['run']);
+  await child.waitFor(/1 of 1 cluster streaming/);
+  await archive.backup();
+  await own.query(`ALTER SYSTEM SET synchronous_standby_names = 'pgark'`);
+  await own.query('SELECT pg_reload_conf()');
+  const writers = await Writers.start(own);
+  await until('commits', () => writers.total > 500);
+  child.kill('SIGTERM');
+  const result = await child.ended;
+  expect(result.code, result.stderr).toBe(0);
+  expect(result.stderr).not.toMatch(/unshipped=[1-9]|files stay in the spool/);
+  // Nobody acknowledges any more: sessions hang in their commit, and what they were told is final.
+  const acknowledged = writers.acknowledged;
+  await own.kill();
+  await writers.stop();
+  const clone = await restoredAlone(archive, own);
+  const found = await ledger(clone);
+  expect(found.holes).toBe(0);
+  found.last.forEach((last, session) => expect(last).toBeGreaterThanOrEqual(acknowledged[session] ?? 0));
+});
+
+test('a storage that is away at the start, and at the end: WAL stays in the spool, a second signal ends at once', async () => {
+  const { child, folder } = runDaemon(
+    (at) => ({ main: sectionFor(at, 'main', server.url()) }),
+    {},
+    (at) => rmSync(join(at, 'main.repository'), { recursive: true }),
+  );
+  await child.waitFor(/1 of 1 cluster streaming/);
+  await child.waitFor(/STORAGE_MISCONFIGURED/);
+  mkdirSync(join(folder, 'main.repository'));
+  await server.query('SELECT pg_switch_wal()');
+  const spool = join(folder, 'spool', 'main');
+  const waiting = (): readonly string[] =>
+    readdirSync(spool, { recursive: true, encoding: 'utf8' }).filter((name) => /[0-9A-F]{24}$/.test(name));
+  await server.query("SELECT pg_logical_emit_message(true, 'test', 'something to ship')");
+  await server.query('SELECT pg_switch_wal()');
+  await until(
+    'it is shipped',
+    () => existsSync(join(folder, 'main.repository', 'main')) && waiting().length === 0,
+    child.stderr,
+  );
+
+  rmSync(join(folder, 'main.repository'), { recursive: true });
+  await server.query("SELECT pg_logical_emit_message(true, 'test', 'something that stays')");
+  await server.query('SELECT pg_switch_wal()');
+  await until('a file waits', () => waiting().length > 0);
+  child.kill('SIGTERM');
+  await child.waitFor(/stopping: WAL that was received is shipped within 60 s/);
+  await sleep(1000);
+  expect(child.child.exitCode).toBe(null);
+  child.kill('SIGTERM');
+  expect((await child.ended).code).toBe(143);
+  expect(waiting().length).toBeGreaterThan(0);
+});

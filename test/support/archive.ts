@@ -83,6 +83,11 @@ export class TestArchive {
     return this.json<BackupFacts>(['backup', '--create', ...args]);
   }
 
+  /** Starts a command, as the user of the server. */
+  start(args: readonly string[]): CliChild {
+    return spawnCli(['--config', this.config, ...args], { ...serverUser() });
+  }
+
   /** Starts `pgark receive` and waits until it streams. */
   async receive(server: PostgresServer, args: readonly string[] = []): Promise<Receiver> {
     const receiver = new Receiver(spawnCli(['--config', this.config, 'receive', ...args], { ...serverUser() }));
