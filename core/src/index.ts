@@ -24,6 +24,8 @@ export type {
   RestoreCallProgress,
   RestoreDone,
 } from './archive/restore.ts';
+export type { RunList, RunsCall } from './archive/runs.ts';
+export type { SchedulerCall } from './archive/schedule.ts';
 export type { ServeCall, ServedWal } from './archive/serve.ts';
 export type { ShowCall, ShownBackup } from './archive/show.ts';
 export type { StatusCall, StatusDone } from './archive/status.ts';
@@ -77,6 +79,20 @@ export type { RepositoryFailure } from './repository/repository-failure.ts';
 export type { PlanFolder, PlanProblem, PlanTablespace, PlanWal, RestorePlan } from './restore/plan-types.ts';
 export type { Setting } from './restore/recovery-settings.ts';
 export type { RestoreProgress, RestoreResult } from './restore/restore.ts';
+export type { ScheduleClock } from './schedule/clock.ts';
+export type {
+  ActiveRun,
+  JobKind,
+  PlannedRun,
+  Run,
+  RunLine,
+  RunRequest,
+  RunSink,
+  RunState,
+  Scheduler,
+  SchedulerState,
+  Trigger,
+} from './schedule/run.ts';
 export type { TargetAction, TargetInput, TimelineChoice } from './restore/target.ts';
 export type { ExpirePlan, ExpireResult } from './retention/expire.ts';
 export type { Garbage, GarbageResult } from './retention/gc.ts';

@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { ReceiveResult } from '../receive/receive.ts';
+import type { Scheduler } from '../schedule/run.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { WalFetchResult } from '../wal-command/fetch.ts';
 import type { LetGoResult } from '../wal-command/let-go.ts';
@@ -20,6 +21,8 @@ import type { HooksTried, TryHooksCall } from './try-hooks.ts';
 import type { PinCall, PinDone, UnpinCall } from './pin.ts';
 import type { ReceiveCall } from './receive.ts';
 import type { PlannedRestore, PlanRestoreCall, RestoreCall, RestoreDone } from './restore.ts';
+import type { RunList, RunsCall } from './runs.ts';
+import type { SchedulerCall } from './schedule.ts';
 import type { ServeCall, ServedWal } from './serve.ts';
 import type { ShowCall, ShownBackup } from './show.ts';
 import type { StatusCall, StatusDone } from './status.ts';
@@ -182,6 +185,22 @@ export interface Archive {
 
   /** Gives WAL over HTTP to hosts without access to the storage, until it is closed. Errors: `CONFIG_INVALID`, `SECRET_UNAVAILABLE`. */
   serve(call?: ServeCall): Promise<ServedWal>;
+
+  /**
+   * Runs the jobs of `schedule` of the config, until it is closed: while this is the one among all daemons of the cluster that has its lock, and
+   * each moment of a job once. Its runs tell hooks and log as the calls of this archive do, with `run` in the fields of each line. What it cannot
+   * do yet, as while the server cannot be asked, its `state` says; it goes on by itself. `call.signal` ends what runs, as the end of the archive does.
+   *
+   * Errors: those of opening what it needs.
+   */
+  openScheduler(call?: SchedulerCall): Promise<Scheduler>;
+
+  /**
+   * Lists the runs of jobs that are on record, newest first, as one over all repositories. `running`: no end is on record.
+   *
+   * `failure`: of a repository that could not be read, or of a record. Errors: when no repository can be read, theirs; `USAGE`.
+   */
+  runs(call?: RunsCall): Promise<RunList>;
 
   /** The `restore_command` for a host that asks such a server. Errors: `USAGE`. */
   clientCommand(call: ClientCommandCall): Promise<string>;

@@ -112,6 +112,8 @@ export async function openArchive(options: OpenArchiveOptions): Promise<Archive>
     keys: (call = {}) => run(call, async (at) => (await import('./keys.ts')).keys(at, call)),
     tryHooks: (call = {}) => run(call, async (at) => (await import('./try-hooks.ts')).tryHooks(at, call)),
     serve: (call = {}) => run(call, async (at) => (await import('./serve.ts')).serve(at, call)),
+    openScheduler: (call = {}) => run(call, async (at) => (await import('./schedule.ts')).openScheduler(at, call)),
+    runs: (call = {}) => run(call, async (at) => (await import('./runs.ts')).runs(at, call)),
     clientCommand: (call) => run(call, async (at) => (await import('./client-command.ts')).clientCommand(at, call)),
     close: () => (closed ??= close()),
   };

@@ -60,6 +60,14 @@ function conditionOfWatch(key: string, state: string): EventCondition | undefine
 /** A failure, unless somebody has asked for it. */
 const severityOfFailure = ({ code }: { readonly code: string }): Severity => (code === 'ABORTED' ? 'info' : 'warning');
 
+/** Commands whose failures have events of their own, which a run of them need not tell again. */
+const TOLD_BY_THEMSELVES: ReadonlySet<string> = new Set(['backup', 'verify', 'drill']);
+
+/** What failed is told by its own event where it has one: one failure is one message. A timeout is none of theirs. */
+function severityOfRun({ kind, state, code }: ArchiveEvents['run.failed']): Severity {
+  return state === 'failed' && TOLD_BY_THEMSELVES.has(kind) && code !== 'ABORTED' ? 'info' : 'warning';
+}
+
 /** Powers of 1000, as people read sizes of backups. */
 function size(bytes: number): string {
   const power = Math.min(5, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
@@ -340,6 +348,35 @@ export const EVENTS: { readonly [Name in EventName]: EventRow<Name> } = {
     summary: ({ repository }) => `the keys at hand open what repository ${repository} holds`,
     condition: ({ repository, scope }) => closes(`keys:${repository}:${scope}`),
     example: { repository: 'primary', scope: 'newest' },
+  },
+  'run.finished': {
+    meaning: 'A run of a job of `pgark run` has done what it is there for.',
+    severity: INFO,
+    summary: ({ run, message }) => `run ${run} is done: ${message}`,
+    condition: ({ job }) => closes(`run:${job}`),
+    example: {
+      run: 'nightly-20261129T010000000Z',
+      job: 'nightly',
+      kind: 'backup',
+      message: 'backup 20261129T010203Z-3f9a, 4.2 GB',
+    },
+  },
+  'run.failed': {
+    meaning:
+      'A run of a job of `pgark run` has failed, was interrupted by the end of its daemon, or did not begin although it was due. ' +
+      'A failed backup, verification or drill is told by its own event, and this one is `info` then.',
+    severity: severityOfRun,
+    summary: ({ run, state, message }) =>
+      `run ${run} ${state === 'failed' ? 'failed' : state === 'skipped' ? 'did not begin' : 'was interrupted'}: ${message}`,
+    condition: ({ job }) => opens(`run:${job}`),
+    example: {
+      run: 'weekly-check-20261129T010000000Z',
+      job: 'weekly-check',
+      kind: 'check',
+      state: 'failed',
+      code: 'CHECK_FAILED',
+      message: '1 of 21 checks failed (server: slot)',
+    },
   },
   'hook.dropped': {
     meaning:

@@ -79,6 +79,20 @@ export interface ArchiveEvents {
   /** `newest`: of the newest objects, as `pgark check` looks; `survey`: of all backups, as `pgark keys` does. */
   'key.unreadable': { readonly repository: string; readonly scope: 'newest' | 'survey'; readonly message: string };
   'key.readable': { readonly repository: string; readonly scope: 'newest' | 'survey' };
+  /** `run` is its id, `job` the name of the job, `kind` the command that it is like. */
+  'run.finished': {
+    readonly run: string;
+    readonly job: string;
+    readonly kind: string;
+    readonly message: string;
+  };
+  /** `interrupted`: its daemon ended meanwhile; `skipped`: it was due and did not begin. `code` is empty but for those that failed. */
+  'run.failed': Failure & {
+    readonly run: string;
+    readonly job: string;
+    readonly kind: string;
+    readonly state: 'failed' | 'interrupted' | 'skipped';
+  };
   /** Times are epoch milliseconds. */
   'hook.dropped': { readonly count: number; readonly since: number; readonly until: number };
 }

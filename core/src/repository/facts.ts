@@ -1,7 +1,7 @@
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { factsPrefix, formatStamp, parseFactKey } from './layout.ts';
-import { putBytes, readSmall, signalOf } from './objects.ts';
+import { behindRuns, factsPrefix, formatStamp, parseFactKey, runsPrefix } from './layout.ts';
+import { childNames, putBytes, readSmall, signalOf } from './objects.ts';
 import type { RepositoryContext } from './repository.ts';
 import { checkSeal, sealed, withoutSeal } from './seal.ts';
 
@@ -26,7 +26,7 @@ export const EXPIRED = 'expired';
 /** A fact by its name alone. */
 export interface FactName {
   readonly key: string;
-  /** A backup's id, or `wal`. */
+  /** A backup's id, `wal`, `locks`, or `job-` and the name of a job. */
   readonly subject: string;
   readonly kind: string;
   /** Epoch milliseconds. */
@@ -37,7 +37,7 @@ export interface FactName {
   readonly modified: number;
 }
 
-/** The facts of one system identifier: pins, results of drills and verifications, recorded gaps. */
+/** The facts of one system identifier: pins, results of drills and verifications, recorded gaps, runs of jobs. */
 export class Facts {
   readonly #context: RepositoryContext;
   readonly #systemId: string;
@@ -49,8 +49,12 @@ export class Facts {
 
   /** Adds a fact. Two of one kind in the same millisecond are `STORAGE_EXISTS`. */
   async add(subject: string, fact: Fact, options: CallOptions = {}): Promise<void> {
-    const key = `${this.#prefix(subject)}${formatStamp(fact.time)}-${fact.kind}.json`;
-    await putBytes(this.#context.storage, key, sealed(fact), options);
+    await putBytes(this.#context.storage, this.keyOf(subject, fact), sealed(fact), options);
+  }
+
+  /** Where a fact is. */
+  keyOf(subject: string, { kind, time }: Pick<Fact, 'kind' | 'time'>): string {
+    return `${this.#prefix(subject)}${formatStamp(time)}-${kind}.json`;
   }
 
   /**
@@ -64,20 +68,39 @@ export class Facts {
   }
 
   /**
-   * The names of all facts, or of those of a subject, each subject's oldest first; of a subject also those only that were added since a moment
-   * (epoch milliseconds). What is no fact is skipped.
+   * The names of all facts but those about runs, or of those of a subject, each subject's oldest first; of a subject also those only that
+   * were added since a moment (epoch milliseconds). What is no fact is skipped.
    */
   async *names(
     options: CallOptions & { readonly subject?: string; readonly since?: number } = {},
   ): AsyncGenerator<FactName> {
     const { subject, since } = options;
-    const all = factsPrefix(this.#context.cluster, this.#systemId);
+    const { storage, cluster } = this.#context;
+    const all = factsPrefix(cluster, this.#systemId);
+    const runs = runsPrefix(cluster, this.#systemId);
     const below = subject === undefined ? all : this.#prefix(subject);
-    const from = subject === undefined || since === undefined ? {} : { startAfter: below + formatStamp(since) };
-    for await (const { key, size, modified } of this.#context.storage.list(below, { ...signalOf(options), ...from })) {
-      const parsed = parseFactKey(key.slice(all.length));
-      if (parsed !== undefined) yield { ...parsed, key, size, modified };
+    let after = subject === undefined || since === undefined ? undefined : below + formatStamp(since);
+    for (;;) {
+      let jump = false;
+      const from = after === undefined ? {} : { startAfter: after };
+      for await (const { key, size, modified } of storage.list(below, { ...signalOf(options), ...from })) {
+        // There may be more of them than of all others, and who asks for all is not after them.
+        jump = subject === undefined && key.startsWith(runs);
+        if (jump) break;
+        const parsed = parseFactKey(key.slice(all.length));
+        if (parsed !== undefined) yield { ...parsed, key, size, modified };
+      }
+      if (!jump) return;
+      after = behindRuns(cluster, this.#systemId);
     }
+  }
+
+  /** The names of the jobs of which runs are on record. Errors: those of the storage. */
+  async jobs(options: CallOptions = {}): Promise<readonly string[]> {
+    const prefix = runsPrefix(this.#context.cluster, this.#systemId);
+    const names: string[] = [];
+    for await (const name of childNames(this.#context.storage, prefix, options)) names.push(name);
+    return names;
   }
 
   /** The newest fact of a kind; undefined without any. Errors: `REPOSITORY_FORMAT`, those of the storage. */

@@ -48,6 +48,12 @@ export const backupsPrefix = (cluster: string, systemId: string): string => `${c
 /** Of one subject, or of all. */
 export const factsPrefix = (cluster: string, systemId: string, subject?: string): string =>
   `${cluster}/${systemId}/facts/${subject === undefined ? '' : `${subject}/`}`;
+/** What the facts about runs of jobs are below: their subjects are `job-` and the name of the job. */
+export const runsPrefix = (cluster: string, systemId: string): string => `${factsPrefix(cluster, systemId)}job-`;
+/** Behind all facts about runs, in the order of keys. */
+export const behindRuns = (cluster: string, systemId: string): string => `${runsPrefix(cluster, systemId)}\u{10ffff}`;
+/** The subject of the facts about the runs of a job. */
+export const jobSubject = (job: string): string => `job-${job}`;
 export const leasesPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/leases/`;
 export const timesPrefix = (cluster: string, systemId: string): string => `${cluster}/${systemId}/times/`;
 /** What `pgark check` tried a storage with, and could not delete. */

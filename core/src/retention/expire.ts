@@ -8,6 +8,7 @@ import { signalOf } from '../repository/objects.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { BackupDecision } from './decision.ts';
 import { exclusively, type Exclusive } from './exclusive.ts';
+import { removeOldRuns } from './old-runs.ts';
 import { planBackups } from './plan.ts';
 import type { RetentionPolicy } from './policy.ts';
 import { Removal, type RemovalCount } from './removal.ts';
@@ -228,7 +229,7 @@ class Run {
     return left.size === 0;
   }
 
-  /** WAL, then what was said of backups that are gone. */
+  /** WAL, then what was said of backups that are gone, and of runs long ago. */
   async #removeRest(system: SystemState, decisions: readonly BackupDecision[]): Promise<void> {
     const { systemId } = system;
     const scope = new WalScope({ system, decisions: decisions.map(asItIs(system)), policy: this.#options.policy });
@@ -244,8 +245,10 @@ class Run {
       const isForgotten = await this.#forget(system, id);
       if (isForgotten || this.#emptied.has(id)) this.#removed.push(id);
     }
-    if (system.retired && !isLeft && system.backups.every(({ objects }) => objects === 0))
-      await this.#forget(system, WHOLE_SYSTEM);
+    const isGone = system.retired && !isLeft && system.backups.every(({ objects }) => objects === 0);
+    const runs = { ...this.#call, now: this.#held.now, all: isGone, removal: this.#removal };
+    await removeOldRuns(this.#repository.facts(systemId), runs);
+    if (isGone) await this.#forget(system, WHOLE_SYSTEM);
   }
 
   /** The mark goes last: without it nobody would know what the rest was. Gives whether all of it is gone. */

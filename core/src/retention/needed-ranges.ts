@@ -4,8 +4,10 @@ import { segmentName, segmentNumber } from '../postgres/wal-file.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import {
   backupsPrefix,
+  behindRuns,
   factsPrefix,
   markerKey,
+  runsPrefix,
   walFrom,
   walPrefix,
   historyPrefix,
@@ -41,7 +43,9 @@ export async function neededRanges(options: NeededRangesOptions): Promise<readon
   return [
     marker,
     ...backups.map(({ id }) => ({ prefix: `${backupsPrefix(cluster, systemId)}${id}/` })),
-    { prefix: factsPrefix(cluster, systemId) },
+    // No backup needs what is on record of runs: their own locks end.
+    { prefix: factsPrefix(cluster, systemId), before: runsPrefix(cluster, systemId) },
+    { prefix: factsPrefix(cluster, systemId), startAfter: behindRuns(cluster, systemId) },
     { prefix: timesPrefix(cluster, systemId) },
     // A backup whose record cannot be read may need any of it.
     ...(first === undefined || records.length < backups.length

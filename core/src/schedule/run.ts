@@ -24,8 +24,13 @@ export interface Run {
   readonly trigger: Trigger;
   /** Who asked for it: the name of a token. */
   readonly by?: string;
-  /** When it was due or asked for. */
+  /**
+   * When it was due or asked for. A moment of the cron expression is a whole second; that of a run which repeats an interrupted one is some
+   * milliseconds later, and what was asked for is at no whole second either.
+   */
   readonly planned: number;
+  /** The id of the interrupted run that it does again. */
+  readonly repeats?: string;
   readonly started: number;
   readonly ended?: number;
   readonly state: RunState;

@@ -18,6 +18,7 @@ import { register as plugins } from './plugins.ts';
 import { register as receive } from './receive.ts';
 import { register as restore } from './restore.ts';
 import { register as run } from './run.ts';
+import { register as runs } from './runs.ts';
 import { register as serve } from './serve.ts';
 import { register as show } from './show.ts';
 import { register as status } from './status.ts';
@@ -43,6 +44,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   verify,
   drill,
   copy,
+  runs,
   walPush,
   walFetch,
   agent,

@@ -1,0 +1,43 @@
+import { ArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import type { RepositoryFailure } from '../repository/repository-failure.ts';
+import { readHistory } from '../schedule/history.ts';
+import type { Run, RunState } from '../schedule/run.ts';
+import { failureAmong, showingOptions } from './backups.ts';
+import type { ChosenRepositories, Outcome } from './call.ts';
+import type { Workplace } from './workplace.ts';
+
+export interface RunsCall extends CallOptions, ChosenRepositories {
+  /** The most runs that are given. Default 100. */
+  readonly limit?: number;
+  /** Names of jobs. Default, or empty: all, also those that the config does not have any more. */
+  readonly jobs?: readonly string[];
+  /** Default, or empty: all. */
+  readonly states?: readonly RunState[];
+  /** Only those that were due or asked for from then on. Default: all, years of which take their time. */
+  readonly since?: Date;
+}
+
+/** `failure`: of a repository that could not be read, or of a record in it. */
+export interface RunList extends Outcome {
+  /** Newest first, by when they were due or asked for. */
+  readonly runs: readonly Run[];
+  readonly failures: readonly RepositoryFailure[];
+}
+
+const LIMIT = 100;
+
+/** See `Archive.runs`. */
+export async function runs(at: Workplace, call: RunsCall): Promise<RunList> {
+  const { limit = LIMIT, repositories: names = [], jobs, states, since } = call;
+  if (!Number.isSafeInteger(limit) || limit < 1) throw new ArchiveError('USAGE', `not a number of runs: ${limit}`);
+  const { repositories } = await at.open({ ...showingOptions(at.config), repositories: names });
+  const { runs: found, failures } = await readHistory(repositories, {
+    limit,
+    signal: at.signal,
+    ...(jobs === undefined ? {} : { jobs }),
+    ...(states === undefined ? {} : { states }),
+    ...(since === undefined ? {} : { since: since.getTime() }),
+  });
+  return { runs: found, failures, failure: failureAmong(failures) };
+}

@@ -1,0 +1,33 @@
+/** The time as the scheduler sees it: tests make a week of an hour. */
+export interface ScheduleClock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Resolves at a time (epoch milliseconds) or when the signal fires, whichever comes first. It may be late, and never rejects. */
+  sleepUntil(time: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Milliseconds after which the clock is looked at again: it may have been put forward, or the machine may have slept. */
+const LONGEST = 20_000;
+
+/** The clock of this host. */
+export const systemClock: ScheduleClock = {
+  now: Date.now,
+  sleepUntil: async (time, signal) => {
+    for (let rest = time - Date.now(); rest > 0 && !signal.aborted; rest = time - Date.now())
+      await pause(Math.min(rest, LONGEST), signal);
+  },
+};
+
+/** Waits for so many milliseconds of real time, or until the signal fires. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener('abort', end, { once: true });
+  });
+}

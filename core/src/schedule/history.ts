@@ -1,0 +1,143 @@
+/** The runs that are on record, read as one over several repositories. */
+import { isArchiveError } from '../contracts/errors.ts';
+import type { CallOptions } from '../contracts/storage.ts';
+import { answersOf } from '../repository/all-answers.ts';
+import type { Fact } from '../repository/facts.ts';
+import { jobSubject } from '../repository/layout.ts';
+import { failureOf, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
+import type { Repository } from '../repository/repository.ts';
+import { BEGUN, ENDED, runId, runOf } from './run-facts.ts';
+import type { Run, RunState } from './run.ts';
+
+export interface HistoryOptions extends CallOptions {
+  /** The most runs that are wanted. */
+  readonly limit: number;
+  /** Names of jobs. Default, or empty: all. */
+  readonly jobs?: readonly string[];
+  /** Default, or empty: all. */
+  readonly states?: readonly RunState[];
+  /** Only runs that were due or asked for at this moment or later, epoch milliseconds: it spares listing years. */
+  readonly since?: number;
+}
+
+export interface History {
+  /** Newest first, by when they were due or asked for. One without an end on record is `running`. */
+  readonly runs: readonly Run[];
+  /** Of repositories, and of records that cannot be read: there may be more runs. */
+  readonly failures: readonly RepositoryFailure[];
+}
+
+/** Facts that are read at once, and remembered of one repository: a fact never changes. */
+const AT_ONCE = 16;
+const REMEMBERED = 4000;
+
+interface Place {
+  readonly repository: Repository;
+  readonly systemId: string;
+}
+
+interface Named {
+  readonly job: string;
+  readonly planned: number;
+  readonly begun: Place[];
+  readonly ended: Place[];
+}
+
+/** Reads the history. Errors: when no repository answers, theirs; `ABORTED`. */
+export async function readHistory(repositories: readonly Repository[], options: HistoryOptions): Promise<History> {
+  const { limit, states = [] } = options;
+  const { answers, failures: silent } = await answersOf(
+    repositories,
+    (repository) => namesIn(repository, options),
+    options,
+  );
+  const [first, ...more] = silent;
+  if (answers.length === 0 && first !== undefined) throw failureOf([first, ...more]);
+  const named = newestFirst(answers.flatMap(({ value }) => value));
+  const runs: Run[] = [];
+  const failures: RepositoryFailure[] = [...silent];
+  for (let from = 0; from < named.length && runs.length < limit; from += AT_ONCE) {
+    const read = await Promise.all(named.slice(from, from + AT_ONCE).map((one) => readOne(one, options)));
+    for (const found of read) {
+      if ('repository' in found) failures.push(found);
+      else if (runs.length < limit && (states.length === 0 || states.includes(found.state))) runs.push(found);
+    }
+  }
+  return { runs, failures };
+}
+
+type Name = { readonly job: string; readonly kind: string; readonly planned: number } & Place;
+
+async function namesIn(
+  repository: Repository,
+  { jobs: wanted = [], since, ...options }: HistoryOptions,
+): Promise<readonly Name[]> {
+  const call: CallOptions = options.signal === undefined ? {} : { signal: options.signal };
+  try {
+    await repository.open(call);
+  } catch (error) {
+    if (isArchiveError(error, 'REPOSITORY_NOT_FOUND')) return [];
+    throw error;
+  }
+  const names: Name[] = [];
+  for (const systemId of await repository.systemIds(call)) {
+    const facts = repository.facts(systemId);
+    for (const job of wanted.length > 0 ? wanted : await facts.jobs(call))
+      for await (const { kind, time } of facts.names({
+        ...call,
+        subject: jobSubject(job),
+        ...(since === undefined ? {} : { since }),
+      }))
+        if (kind === BEGUN || kind === ENDED) names.push({ repository, systemId, job, kind, planned: time });
+  }
+  return names;
+}
+
+function newestFirst(names: readonly Name[]): readonly Named[] {
+  const byId = new Map<string, Named>();
+  for (const { job, kind, planned, repository, systemId } of names) {
+    const id = `${systemId} ${runId(job, planned)}`;
+    const one: Named = byId.get(id) ?? { job, planned, begun: [], ended: [] };
+    byId.set(id, one);
+    (kind === BEGUN ? one.begun : one.ended).push({ repository, systemId });
+  }
+  return [...byId.values()].sort((one, other) => other.planned - one.planned || (one.job < other.job ? -1 : 1));
+}
+
+/** The end of a run says all that its beginning does. */
+async function readOne({ job, planned, begun, ended }: Named, call: CallOptions): Promise<Run | RepositoryFailure> {
+  let failure: RepositoryFailure | undefined;
+  const places = ended.length > 0 ? ended : begun;
+  const kind = ended.length > 0 ? ENDED : BEGUN;
+  for (const place of places) {
+    try {
+      const fact = await factAt(place, { job, planned, kind }, call);
+      const run = runOf(job, fact);
+      if (run !== undefined) return run;
+      throw new Error(`run ${runId(job, planned)} is on record in a form that this version does not know`);
+    } catch (error) {
+      failure = repositoryFailure(place.repository.name, error);
+    }
+  }
+  return failure ?? repositoryFailure('', new Error(`run ${runId(job, planned)} is nowhere`));
+}
+
+const known = new WeakMap<Repository, Map<string, Fact>>();
+
+async function factAt(
+  { repository, systemId }: Place,
+  { job, planned, kind }: { readonly job: string; readonly planned: number; readonly kind: string },
+  { signal }: CallOptions,
+): Promise<Fact> {
+  const facts = repository.facts(systemId);
+  const key = facts.keyOf(jobSubject(job), { kind, time: planned });
+  const own = known.get(repository) ?? new Map<string, Fact>();
+  known.set(repository, own);
+  const before = own.get(key);
+  if (before !== undefined) return before;
+  const fact = await facts.read({ key }, signal === undefined ? {} : { signal });
+  own.set(key, fact);
+  const [oldest] = own.keys();
+  if (own.size > REMEMBERED && oldest !== undefined) own.delete(oldest);
+  return fact;
+}
