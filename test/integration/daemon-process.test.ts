@@ -128,7 +128,10 @@ test.skipIf(noNotify !== undefined || noStrace !== undefined)(
 
 test('asked to stop under load, it has shipped every commit that was acknowledged', async () => {
   const own = later(await PostgresServer.start({ major: 17, segmentMegabytes: 1 }), (one) => one.destroy());
-  const archive = later(new TestArchive(own, { config: { daemon: { listen: 'off' } } }), (one) => one.destroy());
+  const archive = later(
+    new TestArchive(own, { receive: { tail: '1s' }, config: { daemon: { listen: 'off' } } }),
+    (one) => one.destroy(),
+  );
   const child = archive.start(['run']);
   await child.waitFor(/1 of 1 cluster streaming/);
   await archive.backup();
@@ -156,10 +159,10 @@ test('a storage that is away at the start, and at the end: WAL stays in the spoo
     {},
     (at) => rmSync(join(at, 'main.repository'), { recursive: true }),
   );
-  await child.waitFor(/1 of 1 cluster streaming/);
-  await child.waitFor(/STORAGE_MISCONFIGURED/);
+  await child.waitFor(/0 of 1 cluster streaming; main: STORAGE_MISCONFIGURED/);
   mkdirSync(join(folder, 'main.repository'));
-  await server.query('SELECT pg_switch_wal()');
+  child.kill('SIGHUP'); // it would try by itself, but later
+  await child.waitFor(/streaming timeline 1/);
   const spool = join(folder, 'spool', 'main');
   const waiting = (): readonly string[] =>
     readdirSync(spool, { recursive: true, encoding: 'utf8' }).filter((name) => /[0-9A-F]{24}$/.test(name));

@@ -1,13 +1,13 @@
 /** Everything that the daemon does for one cluster. */
 import type { Archive } from '../archive/archive.ts';
+import type { SchedulerCall } from '../archive/schedule.ts';
 import { openArchive, type OpenArchiveOptions } from '../archive/open.ts';
 import { errorOf } from '../archive/telling.ts';
 import type { DaemonConfig } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import type { EventSink } from '../contracts/hook.ts';
+import type { ArchiveEvents, EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { pause, within } from '../receive/backoff.ts';
-import type { RunSink, Scheduler } from '../schedule/run.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { Line } from '../storage/line.ts';
 import type { DaemonCluster, Look, PartReport, SeenEvent, StreamSample } from './daemon.ts';
@@ -19,17 +19,12 @@ import { Part, type PartRun } from './part.ts';
 import { Ring } from './ring.ts';
 import { StreamSamples } from './stream-samples.ts';
 
-/** Begins the jobs of an archive. */
-export type OpenScheduler = (
-  archive: Archive,
-  told: { readonly onRun: RunSink; readonly onEvent: EventSink },
-) => Promise<Scheduler>;
-
 export interface ClusterOptions extends Pick<OpenArchiveOptions, 'plugins' | 'command'> {
   readonly loaded: LoadedConfig;
   /** That of the daemon now: a reload may change it. */
   readonly config: () => DaemonConfig;
-  readonly openScheduler?: OpenScheduler;
+  /** By which jobs are due; see `Archive.openScheduler`. */
+  readonly clock?: SchedulerCall['clock'];
   readonly observers: Observers;
   /** For looks: so many clusters are looked at at once. */
   readonly line: Line;
@@ -55,7 +50,7 @@ export class Cluster implements DaemonCluster {
   readonly #samples = new StreamSamples();
   readonly #events = new Ring<SeenEvent>(EVENTS);
   readonly #receiver: Part;
-  readonly #scheduling: Part | undefined;
+  readonly #scheduling: Part;
   #walServer: Part | undefined;
   #reloadWalServer: (() => Promise<void>) | undefined;
   readonly #stop = new AbortController();
@@ -85,10 +80,7 @@ export class Cluster implements DaemonCluster {
       logger,
     });
     this.#receiver = this.#part('receiver', (run) => this.#receive(run));
-    if (options.openScheduler !== undefined) {
-      const { openScheduler } = options;
-      this.#scheduling = this.#part('scheduler', (run) => this.#schedule(openScheduler, run));
-    }
+    this.#scheduling = this.#part('scheduler', (run) => this.#schedule(run));
   }
 
   /** Opens the archive. Nothing is begun. */
@@ -108,7 +100,7 @@ export class Cluster implements DaemonCluster {
 
   begin(): void {
     this.#receiver.begin();
-    this.#scheduling?.begin();
+    this.#scheduling.begin();
     this.serve();
     this.#looker.begin();
     void this.#sample();
@@ -184,7 +176,7 @@ export class Cluster implements DaemonCluster {
     const { pace } = this.#options;
     this.#looker.stop();
     // Runs may need the receiver, such as a backup that waits for its WAL.
-    await this.#scheduling?.stop();
+    await this.#scheduling.stop();
     this.#drainUntil = Date.now() + grace;
     await this.#receiver.stop();
     await this.#walServer?.stop();
@@ -227,10 +219,13 @@ export class Cluster implements DaemonCluster {
     return Math.max(0, this.#drainUntil - Date.now());
   }
 
-  async #schedule(open: OpenScheduler, { signal, running }: PartRun): Promise<void> {
-    const { observers, pace } = this.#options;
-    const onRun: RunSink = (run) => observers.tell('run', this.name, run);
-    const scheduler = await open(this.archive, { onRun, onEvent: this.#onEvent });
+  async #schedule({ signal, running }: PartRun): Promise<void> {
+    const { observers, pace, clock } = this.#options;
+    const scheduler = await this.archive.openScheduler({
+      onRun: (run) => observers.tell('run', this.name, run),
+      onEvent: this.#onEvent,
+      ...(clock === undefined ? {} : { clock }),
+    });
     this.scheduler.use(scheduler);
     running();
     await untilAborted(signal);
@@ -254,12 +249,17 @@ export class Cluster implements DaemonCluster {
   /** Never throws: who reports may be the receiver. */
   readonly #onEvent: EventSink = (name, data) => {
     const seen: SeenEvent = { time: Date.now(), name, data };
-    if (name === 'wal.state' && !('repository' in data) && 'state' in data)
-      this.#stream = { state: data.state, message: data.message };
+    if (name === 'wal.state') this.#takeState(data as ArchiveEvents['wal.state']);
     // There is one for each segment: nothing else would be left to see.
     if (name !== 'wal.shipped') this.#events.add(seen);
     this.#options.observers.tell('event', this.name, seen);
   };
+
+  #takeState({ state, message, repository }: ArchiveEvents['wal.state']): void {
+    // A storage that is away keeps a receiver from beginning that has nothing yet: then this is what it waits for.
+    if (repository === undefined || (UNSETTLED.has(this.#stream.state) && state !== 'shipping'))
+      this.#stream = { state, message };
+  }
 
   async #sample(): Promise<void> {
     const { config, pace } = this.#options;

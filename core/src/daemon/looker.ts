@@ -116,7 +116,8 @@ export class Looker {
     const latest = sawNothing && this.#latest !== undefined ? { ...this.#latest, failures: look.failures } : look;
     this.#latest = latest;
     if (this.#stop.signal.aborted) return latest;
-    const problem = [...new Set(look.failures.map(({ message }) => message))].join('; ');
+    // One trouble fails in each view, with more or less around it.
+    const problem = [...new Map(look.failures.map(({ code, message }) => [code, message])).values()].join('; ');
     if (problem !== this.#problem) {
       if (problem === '') logger.info({}, 'the cluster can be looked at again');
       else logger.warn({ code: look.failures[0]?.code }, `not all of the cluster can be looked at: ${problem}`);
@@ -127,10 +128,11 @@ export class Looker {
   }
 }
 
-function viewsOf(archive: Archive): Omit<Views, 'runs'> {
+function viewsOf(archive: Archive): Views {
   return {
     status: (signal) => archive.status({ signal }),
     backups: (signal) => archive.backups({ signal }),
+    runs: async (signal) => (await archive.runs({ signal })).runs,
   };
 }
 
