@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { ConfigValue } from '../../core/src/config/load.ts';
+import type { ConfigValue, RepositoryValue } from '../../core/src/config/load.ts';
 import { spawnCli, type CliChild } from '../support/cli.ts';
 import { TestArchive } from '../support/archive.ts';
 import { ledger, Writers } from '../support/load.ts';
@@ -153,7 +153,7 @@ test('asked to stop under load, it has shipped every commit that was acknowledge
   found.last.forEach((last, session) => expect(last).toBeGreaterThanOrEqual(acknowledged[session] ?? 0));
 });
 
-test('a storage that is away at the start, and at the end: WAL stays in the spool, a second signal ends at once', async () => {
+test('a storage that is away at the start, and at the end: WAL stays in the spool, and that is said', async () => {
   const { child, folder } = runDaemon(
     (at) => ({ main: sectionFor(at, 'main', server.url()) }),
     {},
@@ -179,10 +179,41 @@ test('a storage that is away at the start, and at the end: WAL stays in the spoo
   await server.query('SELECT pg_switch_wal()');
   await until('a file waits', () => waiting().length > 0);
   child.kill('SIGTERM');
+  const result = await child.ended;
+  expect(result.code, result.stderr).toBe(0);
+  expect(result.stderr).toMatch(/files stay in the spool; the next run ships them \(unshipped=\d/);
+  expect(waiting().length).toBeGreaterThan(0);
+});
+
+test('the end waits for what is to be shipped, within its time; a second signal ends at once', async () => {
+  const slow = (folder: string): Readonly<Record<string, ConfigValue>> => {
+    const section = sectionFor(folder, 'main', server.url());
+    const [repository] = section.repositories ?? [];
+    return { main: { ...section, repositories: [{ ...repository, maxUploadRate: '100kB' } as RepositoryValue] } };
+  };
+  const { child, write, folder, clusters } = runDaemon(slow);
+  await child.waitFor(/1 of 1 cluster streaming/);
+  await server.query("SELECT pg_logical_emit_message(true, 'test', repeat('x', 20000000))");
+  const spool = join(folder, 'spool', 'main');
+  const waiting = (): number =>
+    readdirSync(spool, { recursive: true, encoding: 'utf8' }).filter((name) => /[0-9A-F]{24}$/.test(name)).length;
+  await until('files wait', () => waiting() > 15);
+  child.kill('SIGTERM');
   await child.waitFor(/stopping: WAL that was received is shipped within 60 s/);
-  await sleep(1000);
+  await sleep(2000);
   expect(child.child.exitCode).toBe(null);
   child.kill('SIGTERM');
   expect((await child.ended).code).toBe(143);
-  expect(waiting().length).toBeGreaterThan(0);
+  expect(waiting()).toBeGreaterThan(0);
+
+  write(clusters, { drain: '1s' });
+  const again = later(spawnCli(['--config', join(folder, 'pgark.json'), 'run']), async ({ kill, ended }) => {
+    kill('SIGKILL');
+    await ended;
+  });
+  await again.waitFor(/1 of 1 cluster streaming/);
+  again.kill('SIGINT');
+  const result = await again.ended;
+  expect(result.code, result.stderr).toBe(0);
+  expect(result.stderr).toMatch(/files stay in the spool; the next run ships them \(unshipped=\d+\)/);
 });
