@@ -1,7 +1,7 @@
 import type { LockProgress } from '../archive/extend-locks.ts';
 import type { BackupProgress } from '../backup/backup.ts';
 import { ByteProgress } from './byte-progress.ts';
-import { formatBytes } from './format.ts';
+import { formatBytes } from '../documents/format.ts';
 
 /** Turns the progress of a backup into one line of text, with the rate of the last ten seconds. */
 export class BackupProgressText {

@@ -1,8 +1,9 @@
 /** What `pgark backup` says when it is done: which repositories have the backup, and which have not. */
 import type { BackupOutcome, BackupResult } from '../backup/backup.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
-import { count, formatRatio, storedSize } from './backup-view.ts';
-import { formatBytes, formatDuration, formatTime } from './format.ts';
+import { count, formatBytes, formatDuration, formatTime } from '../documents/format.ts';
+import { formatRatio } from './backup-view.ts';
+import { storedSize } from '../documents/backup-document.ts';
 import type { Output } from './output.ts';
 
 /** Prints the result; `duration` in milliseconds. */

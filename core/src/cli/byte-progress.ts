@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from './format.ts';
+import { formatBytes, formatDuration } from '../documents/format.ts';
 
 /** Milliseconds over which the rate is taken. */
 const WINDOW = 10_000;

@@ -3,9 +3,9 @@ import type { CopiedBackup, CopyProgress, CopyResult } from '../copy/copy.ts';
 import type { CopyFailure } from '../copy/failures.ts';
 import type { CopyPlan, PlannedBackup } from '../copy/plan.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
-import { count, storedSize } from './backup-view.ts';
+import { count, formatBytes, formatDuration, formatTime } from '../documents/format.ts';
+import { storedSize } from '../documents/backup-document.ts';
 import { ByteProgress } from './byte-progress.ts';
-import { formatBytes, formatDuration, formatTime } from './format.ts';
 import type { Column, Output } from './output.ts';
 
 /** How many failures of WAL files are told one by one. */

@@ -2,7 +2,7 @@
 import type { DrillCheck, DrillPhases, DrillRecord } from '../drill/drill-result.ts';
 import type { DrillProgress, DrillResult } from '../drill/drill.ts';
 import { RestoreProgressText } from './restore-progress.ts';
-import { formatBytes, formatDuration } from './format.ts';
+import { formatBytes, formatDuration } from '../documents/format.ts';
 
 /** Turns the progress of a drill into one line of text. */
 export class DrillProgressText {

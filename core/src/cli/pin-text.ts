@@ -1,14 +1,8 @@
 /** What is shown of a pin. */
-import type { FoundPin } from '../archive/backup-pins.ts';
 import type { Pin } from '../retention/backup-facts.ts';
-import { formatTime } from './format.ts';
+import { formatTime } from '../documents/format.ts';
 
 /** `before the upgrade (until 2027-01-31 00:00:00Z)` */
 export function pinText({ reason, until }: Pin): string {
   return until === undefined ? reason : `${reason} (until ${formatTime(until)})`;
-}
-
-/** A pin for programs. */
-export function pinDocument({ repository, reason, until }: FoundPin): Readonly<Record<string, unknown>> {
-  return { repository, reason, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
 }

@@ -4,8 +4,7 @@ import type { RestorePlan } from '../restore/plan-types.ts';
 import type { Setting } from '../restore/recovery-settings.ts';
 import { describeTarget } from '../restore/target.ts';
 import { formatMoment } from '../restore/time-text.ts';
-import { count } from './backup-view.ts';
-import { formatBytes, formatTime } from './format.ts';
+import { count, formatBytes, formatTime } from '../documents/format.ts';
 
 /** A plan for people. */
 export function planLines(plan: RestorePlan, settings: readonly Setting[]): readonly string[] {
@@ -79,47 +78,4 @@ function missingText({ wal: { gap }, problems }: RestorePlan): string {
   if (gap === undefined) return 'nothing';
   const names = gap.names.slice(0, 5).join(', ') + (gap.count > 5 ? ` and ${gap.count - 5} more` : '');
   return problems.length > 0 ? names : `nothing up to the target; behind it ${names}`;
-}
-
-/** A plan for programs. LSNs and times are text, sizes bytes. */
-export function planDocument(plan: RestorePlan, settings: readonly Setting[]): Readonly<Record<string, unknown>> {
-  const { backup, wal, goal, target } = plan;
-  const time = (micros: bigint | undefined): string | undefined =>
-    micros === undefined ? undefined : formatMoment(micros);
-  const lsn = (value: bigint | undefined): string | undefined => (value === undefined ? undefined : formatLsn(value));
-  return {
-    reachable: plan.problems.length === 0,
-    cluster: plan.cluster,
-    systemId: plan.systemId,
-    serverVersion: backup.serverVersion,
-    target: { kind: target.kind, text: describeTarget(target), lsn: lsn(goal?.lsn), time: time(goal?.micros) },
-    action: plan.action,
-    standby: plan.standby,
-    repositories: plan.sources.repositories.map(({ name }) => name),
-    backup: {
-      id: backup.id,
-      repositories: plan.copies.map(({ repository }) => repository.name),
-      stopLsn: backup.stopLsn,
-      stopTime: backup.stopTime,
-      timeline: backup.stopTimeline,
-    },
-    timeline: plan.timeline,
-    path: plan.path.map(({ timeline, start, end }) => ({ timeline, start: lsn(start), end: lsn(end) })),
-    wal: {
-      segments: wal.pieces.length,
-      first: wal.pieces[0]?.name,
-      last: wal.pieces.at(-1)?.name,
-      storedBytes: wal.storedBytes,
-      end: lsn(wal.end),
-      lastTransaction: time(wal.lastTransaction),
-      missing:
-        wal.gap === undefined ? undefined : { names: wal.gap.names, count: wal.gap.count, behind: wal.gap.behind },
-    },
-    data: { bytes: backup.dataSize, files: backup.files },
-    folders: plan.folders,
-    tablespaces: plan.tablespaces,
-    settings: Object.fromEntries(settings),
-    problems: plan.problems,
-    warnings: plan.warnings,
-  };
 }

@@ -1,10 +1,10 @@
 /** What `pgark expire` and `pgark gc` say. */
+import { explainWal } from '../documents/expire-document.ts';
 import { explain, type BackupDecision } from '../retention/decision.ts';
 import type { ExpirePlan, ExpireResult } from '../retention/expire.ts';
 import type { Garbage, GarbageResult } from '../retention/gc.ts';
 import type { WalStretch } from '../retention/wal-stretches.ts';
-import { count } from './backup-view.ts';
-import { formatBytes, formatTime } from './format.ts';
+import { count, formatBytes, formatTime } from '../documents/format.ts';
 import type { Column, Output } from './output.ts';
 
 /** How many locked objects are named one by one. */
@@ -47,10 +47,6 @@ export function printExpirePlan(output: Output, plan: ExpirePlan, { named }: Vie
   );
 }
 
-function explainWal({ action, reason }: WalStretch): string {
-  return `${action === 'keep' ? 'kept' : 'removed'} because ${reason}`;
-}
-
 /** Prints what came of a plan. */
 export function printExpireResult(output: Output, { objects, bytes, removed, locked, retained }: ExpireResult): void {
   output.line(
@@ -65,22 +61,6 @@ function printRetained(output: Output, retained: readonly string[]): void {
   output.line(`retained: the storage holds ${count(retained.length, 'object')} under a lock; a later run removes them`);
   for (const key of retained.slice(0, SHOWN)) output.line(`  ${key}`);
   if (retained.length > SHOWN) output.line(`  and ${retained.length - SHOWN} more, see --json`);
-}
-
-/** A plan, and what came of it, for programs. */
-export function expireDocument(plan: ExpirePlan, result?: ExpireResult): Readonly<Record<string, unknown>> {
-  return {
-    repository: plan.repository,
-    confirmed: result !== undefined,
-    backups: plan.backups.map((decision) => ({ ...decision, text: explain(decision) })),
-    wal: plan.wal.map((stretch) => ({ ...stretch, text: explainWal(stretch) })),
-    notes: plan.notes,
-    ...(result === undefined ? {} : { done: doneDocument(result) }),
-  };
-}
-
-function doneDocument({ removed, locked, objects, bytes, retained }: ExpireResult): Readonly<Record<string, unknown>> {
-  return { removed, locked, objects, bytes, retained };
 }
 
 type ShownGarbage = Pick<GarbageResult, 'found'> & Partial<GarbageResult>;

@@ -7,9 +7,8 @@ import { describeUnrestorable, type Finding } from '../verify/finding.ts';
 import type { HealOutcome } from '../verify/replace.ts';
 import type { VerifiedSubject, VerifyResult } from '../verify/result.ts';
 import type { VerifyProgress } from '../verify/verify.ts';
-import { count } from './backup-view.ts';
+import { count, formatBytes, formatDuration } from '../documents/format.ts';
 import { ByteProgress } from './byte-progress.ts';
-import { formatBytes, formatDuration } from './format.ts';
 import type { Output } from './output.ts';
 
 /** How many findings, and objects that were not checked, are told one by one. */

@@ -10,24 +10,18 @@ import type { ServeConfig } from '../config/config.ts';
 import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { Secret } from '../contracts/secret.ts';
+import { checkProtection, formatAddress, isLoopback, parseListenAddress } from '../listen/listen-address.ts';
+import { Strangers } from '../listen/strangers.ts';
+import { readTlsFiles } from '../listen/tls-files.ts';
+import { checkToken } from '../listen/token.ts';
 import type { Repository } from '../repository/repository.ts';
 import { Line } from '../storage/line.ts';
 import { withDeadline } from '../wal-command/deadline.ts';
 import { parseTimelineNumber } from '../wal-command/timeline-number.ts';
-import {
-  isLoopback,
-  missingText,
-  parseWalTarget,
-  TIMELINE_HEADER,
-  WAL_TYPE,
-  type WalAddress,
-} from '../wal-command/wal-address.ts';
+import { missingText, parseWalTarget, TIMELINE_HEADER, WAL_TYPE, type WalAddress } from '../wal-command/wal-address.ts';
 import { answer, answerFailure, HEADERS } from './answer.ts';
-import { checkToken, credentials } from './credentials.ts';
-import { checkProtection, formatAddress, parseListenAddress } from './listen-address.ts';
+import { credentials } from './credentials.ts';
 import { sendFile } from './send-file.ts';
-import { Strangers } from './strangers.ts';
-import { readTlsFiles } from './tls-files.ts';
 import { verifiedFile, type VerifiedFile } from './verified-file.ts';
 
 export interface WalServerOptions {
@@ -74,12 +68,19 @@ const REFUSAL_PAUSE = 10_000;
  */
 export async function serveWal(options: WalServerOptions): Promise<WalServer> {
   const { config, token, logger } = options;
-  const address = parseListenAddress(config.listen);
+  const address = parseListenAddress(config.listen, 'serve');
   const certificates = config.tls?.clientCa !== undefined;
-  checkProtection(address, { tls: config.tls !== undefined, credentials: token !== undefined || certificates });
-  const tls = config.tls === undefined ? undefined : await readTlsFiles(config.tls);
+  checkProtection(address, {
+    section: 'serve',
+    tls: config.tls !== undefined,
+    credentials: token !== undefined || certificates,
+  });
+  const tls = config.tls === undefined ? undefined : await readTlsFiles(config.tls, 'serve');
   const work = new WalRequests(options);
-  work.admit = credentials({ certificates, ...(token === undefined ? {} : { token: checkToken(token) }) });
+  work.admit = credentials({
+    certificates,
+    ...(token === undefined ? {} : { token: checkToken(token, 'serve.token') }),
+  });
   if (token === undefined && !certificates)
     logger.warn({}, 'every program of this host may read the WAL: set serve.token');
 
@@ -114,12 +115,12 @@ export async function serveWal(options: WalServerOptions): Promise<WalServer> {
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${formatAddress({ host: address.host, port: bound.port })}`,
     reload: async (again) => {
-      const fresh = config.tls === undefined ? undefined : await readTlsFiles(config.tls);
+      const fresh = config.tls === undefined ? undefined : await readTlsFiles(config.tls, 'serve');
       if ((again.token === undefined) !== (token === undefined))
         throw new ArchiveError('CONFIG_INVALID', 'whether there is a token is decided at the start');
       work.admit = credentials({
         certificates,
-        ...(again.token === undefined ? {} : { token: checkToken(again.token) }),
+        ...(again.token === undefined ? {} : { token: checkToken(again.token, 'serve.token') }),
       });
       if (fresh !== undefined) (server as TlsServer).setSecureContext(fresh);
     },

@@ -2,8 +2,8 @@
  * How a WAL file is asked for over HTTP, and in which words it is not there: what `pgark serve` and those who ask it agree on.
  * Nothing is decoded or normalised: a target that is not letter by letter of this form names nothing.
  */
-import { isIP } from 'node:net';
 import { ArchiveError } from '../contracts/errors.ts';
+import { isLoopback } from '../listen/listen-address.ts';
 import { parseWalFileName, type WalFile } from '../postgres/wal-file.ts';
 import { isSystemId } from '../repository/layout.ts';
 
@@ -65,10 +65,4 @@ export function parseServerUrl(text: string): { readonly url: URL; readonly clus
     throw wrong('what goes to another host in plain HTTP, the token too, can be read on the way');
   url.pathname = url.pathname.replace(/\/$/, '');
   return { url, cluster };
-}
-
-/** Whether only programs of this host reach an address. A name may stand for anything, save `localhost`. */
-export function isLoopback(host: string): boolean {
-  if (isIP(host) === 4) return host.startsWith('127.');
-  return host === '::1' || host === 'localhost';
 }

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { formatBytes, formatDuration, formatTime } from '../../src/cli/format.ts';
+import { formatBytes, formatDuration, formatTime } from '../../src/documents/format.ts';
 import { createLogger } from '../../src/cli/log.ts';
 import { Output, tableLines } from '../../src/cli/output.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';

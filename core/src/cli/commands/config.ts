@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import type { ConfigSetting, Origin } from '../../config/explain.ts';
-import type { LoadedConfig } from '../../config/load.ts';
-import type { Registry } from '../../plugins/registry.ts';
+import type { Origin } from '../../config/explain.ts';
 import { Secret } from '../../contracts/secret.ts';
 import { examples } from '../help.ts';
 import { runCommand, runPlain, type PlainContext } from '../run.ts';
@@ -22,9 +20,12 @@ export function register(program: Command): void {
     .description('show every key with its value and where that comes from; secrets are not shown')
     .action(async (_, command: Command) =>
       runCommand(command, async ({ loaded, output, logger }) => {
-        const { Registry } = await import('../../plugins/registry.ts');
+        const [{ Registry }, { configDocument }] = await Promise.all([
+          import('../../plugins/registry.ts'),
+          import('../../documents/config-document.ts'),
+        ]);
         const { directory, env } = loaded;
-        const rows = await explained(loaded, new Registry({ directory, env, logger }));
+        const rows = await configDocument(loaded, new Registry({ directory, env, logger }));
         if (output.isJson) return output.json(rows);
         output.table(rows, [
           { title: 'KEY', value: (row) => row.key },
@@ -84,47 +85,6 @@ async function checkConfig({ globals, output, logger, env, directory, signal }: 
     }
   }
   return 0;
-}
-
-interface ExplainedSetting {
-  readonly key: string;
-  readonly value: unknown;
-  readonly origin: Origin;
-}
-
-/** The settings with plugin secrets taken out. Where a plugin cannot be asked, none of its options is shown. */
-async function explained(loaded: LoadedConfig, registry: Registry): Promise<readonly ExplainedSetting[]> {
-  const { config } = loaded;
-  const kinds = new Map<string, { readonly kind: 'storage' | 'codec' | 'hook'; readonly use: string }>([
-    ...config.repositories.flatMap(({ storage, codecs }) => [
-      [storage.path, { kind: 'storage', use: storage.use }] as const,
-      ...codecs.map(({ path, use }) => [path, { kind: 'codec', use }] as const),
-    ]),
-    ...config.hooks.map(({ hook }) => [hook.path, { kind: 'hook', use: hook.use }] as const),
-  ]);
-  const secretsOf = async (section: string): Promise<readonly string[] | undefined> => {
-    const found = kinds.get(section);
-    if (found === undefined) return undefined;
-    return registry.plugin(found.kind, found.use).then(
-      (plugin) => plugin.secrets ?? [],
-      () => undefined,
-    );
-  };
-  return Promise.all(
-    loaded.settings.map(async ({ path, value, origin, option }: ConfigSetting) => {
-      const shown = { key: path, value: path === 'concurrency' ? config.concurrency : value, origin };
-      if (option === undefined) return shown;
-      const secrets = await secretsOf(option.section);
-      const [{ isSecretReference }, { mapSecrets }] = await Promise.all([
-        import('../../config/secrets.ts'),
-        import('../../plugins/secret-options.ts'),
-      ]);
-      const hide = (secret: unknown): unknown => (isSecretReference(secret) ? secret : '[redacted]');
-      const hidden = { secret: hide, misplaced: hide };
-      const open = await mapSecrets({ [option.name]: value }, secrets ?? [option.name], hidden);
-      return { ...shown, value: open[option.name] };
-    }),
-  );
 }
 
 function originText(origin: Origin): string {

@@ -43,7 +43,8 @@ async function run(flags: ExpireFlags, context: CommandContext): Promise<void> {
 }
 
 async function plan(flags: ExpireFlags, { output, archive }: CommandContext): Promise<ArchiveError | undefined> {
-  const { expireDocument, printExpirePlan } = await import('../retention-view.ts');
+  const { printExpirePlan } = await import('../retention-view.ts');
+  const { expireDocument } = await import('../../documents/expire-document.ts');
   const opened = await archive();
   const { plans, failures, failure } = await opened.planExpire({
     repositories: flags.repository,
@@ -58,7 +59,8 @@ async function plan(flags: ExpireFlags, { output, archive }: CommandContext): Pr
 }
 
 async function remove(flags: ExpireFlags, { output, archive }: CommandContext): Promise<ArchiveError | undefined> {
-  const { expireDocument, printExpirePlan, printExpireResult } = await import('../retention-view.ts');
+  const { printExpirePlan, printExpireResult } = await import('../retention-view.ts');
+  const { expireDocument } = await import('../../documents/expire-document.ts');
   const opened = await archive();
   const { results, failure } = await opened.expire({
     repositories: flags.repository,

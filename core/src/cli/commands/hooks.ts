@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { EVENT_NAMES } from '../../contracts/event-table.ts';
 import type { EventName } from '../../contracts/hook.ts';
-import { formatDuration } from '../format.ts';
+import { formatDuration } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import { runCommand, type CommandContext } from '../run.ts';
 

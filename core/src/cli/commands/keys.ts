@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { count } from '../backup-view.ts';
+import { count } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand, type CommandContext } from '../run.ts';

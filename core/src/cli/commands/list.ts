@@ -3,13 +3,13 @@ import type { ListedBackup } from '../../archive/list.ts';
 import type { BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap } from '../../repository/wal-gaps.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
-import { formatRatio, storedSize } from '../backup-view.ts';
+import { formatRatio } from '../backup-view.ts';
+import { listedDocument, storedSize } from '../../documents/backup-document.ts';
 import { provenText } from '../drill-text.ts';
-import { formatBytes, formatTime } from '../format.ts';
-import { gapDocument } from '../gap-document.ts';
+import { formatBytes, formatTime } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import type { Column } from '../output.ts';
-import { pinDocument, pinText } from '../pin-text.ts';
+import { pinText } from '../pin-text.ts';
 import { runCommand } from '../run.ts';
 import { verifiedText } from '../verified-text.ts';
 
@@ -22,7 +22,7 @@ export function register(program: Command): void {
       runCommand(command, async ({ config, output, logger, archive }) => {
         const opened = await archive();
         const { backups, gaps, failure } = await opened.backups(pastOf(flags));
-        if (output.isJson) output.json(backups.map(entryOf));
+        if (output.isJson) output.json(backups.map(listedDocument));
         else if (backups.length > 0) output.table(backups, columns(backups, config.repositories.length > 1));
         for (const gap of gaps) {
           const message = `WAL is lost from ${describeGap(gap)} (repository ${gap.repository}): backups from before it end there`;
@@ -36,27 +36,6 @@ export function register(program: Command): void {
     ['pgark list --as-of "2 days ago"', 'those that there were before an attack, in a storage with versions'],
     ['pgark list --json', 'everything about each of them, for programs'],
   ]);
-}
-
-/** A backup for programs. */
-function entryOf(backup: ListedBackup): Record<string, unknown> {
-  const { id, state, systemId, repository, verified, drill, pin } = backup;
-  const place = { id, state, repository, systemId };
-  if (backup.state === 'complete') {
-    const { record } = backup;
-    return {
-      ...place,
-      storedSize: storedSize(record),
-      record,
-      gaps: backup.gaps.map(gapDocument),
-      verified,
-      drill,
-      ...(pin === undefined ? {} : { pin: pinDocument(pin) }),
-    };
-  }
-  if (backup.state === 'unreadable')
-    return { ...place, error: { code: backup.error.code, message: backup.error.message }, verified };
-  return place;
 }
 
 function columns(backups: readonly ListedBackup[], named: boolean): readonly Column<ListedBackup>[] {

@@ -19,7 +19,10 @@ export function register(program: Command): void {
     .option('--system-id <id>', 'this cluster, when the archive holds several of its name')
     .action(async ({ repository, fresh, systemId }: MapFlags, command: Command) =>
       runCommand(command, async ({ config, output, archive }) => {
-        const { mapDocument, printMap } = await import('../map-view.ts');
+        const [{ mapDocument }, { printMap }] = await Promise.all([
+          import('../../documents/map-document.ts'),
+          import('../map-view.ts'),
+        ]);
         const opened = await archive();
         const drawn = await opened.map({
           repositories: repository,

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { PinCall } from '../../archive/pin.ts';
 import { ArchiveError } from '../../contracts/errors.ts';
-import { formatTime } from '../format.ts';
+import { formatTime } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import { repositoryOption } from '../repository-option.ts';
 import { runCommand, type CommandContext } from '../run.ts';

@@ -6,9 +6,8 @@ import type { Setting } from '../../restore/recovery-settings.ts';
 import type { RestoreResult } from '../../restore/restore.ts';
 import type { TargetAction } from '../../restore/target.ts';
 import { asOfOption } from '../as-of-option.ts';
-import { count } from '../backup-view.ts';
+import { count, formatBytes, formatDuration } from '../../documents/format.ts';
 import { repositoryOption } from '../repository-option.ts';
-import { formatBytes, formatDuration } from '../format.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
 import { runCommand, type CommandContext } from '../run.ts';
@@ -93,7 +92,8 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
     throw new ArchiveError('USAGE', 'no directory to restore into was given', {
       hint: 'Name the new data directory, or use --plan to see the plan only.',
     });
-  const [{ planDocument, planLines }, { RestoreProgressText }] = await Promise.all([
+  const [{ planDocument }, { planLines }, { RestoreProgressText }] = await Promise.all([
+    import('../../documents/plan-document.ts'),
     import('../restore-view.ts'),
     import('../restore-progress.ts'),
   ]);

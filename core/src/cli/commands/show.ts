@@ -1,18 +1,16 @@
 import type { Command } from 'commander';
 import type { BackupWal } from '../../archive/backup-wal.ts';
 import type { ShownBackup } from '../../archive/show.ts';
-import type { SegmentRun } from '../../backup/required-wal.ts';
-import { segmentName } from '../../postgres/wal-file.ts';
-import type { BackupObject, BackupRecord } from '../../repository/backup-record.ts';
+import type { BackupObject } from '../../repository/backup-record.ts';
 import { describeGap } from '../../repository/wal-gaps.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
-import { count, formatRatio, storedSize } from '../backup-view.ts';
+import { count, formatBytes, formatTime } from '../../documents/format.ts';
+import { formatRatio } from '../backup-view.ts';
+import { firstOf, lastOf, shownDocument, storedSize } from '../../documents/backup-document.ts';
 import { drillText } from '../drill-text.ts';
-import { formatBytes, formatTime } from '../format.ts';
-import { gapDocument } from '../gap-document.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
-import { pinDocument, pinText } from '../pin-text.ts';
+import { pinText } from '../pin-text.ts';
 import { runCommand } from '../run.ts';
 import { verifiedText } from '../verified-text.ts';
 
@@ -26,7 +24,7 @@ export function register(program: Command): void {
       runCommand(command, async ({ output, archive }) => {
         const opened = await archive();
         const shown = await opened.show(id, pastOf(flags));
-        if (output.isJson) output.json(documentOf(shown));
+        if (output.isJson) output.json(shownDocument(shown));
         else print(output, shown);
         if (shown.failure !== undefined) throw shown.failure;
       }),
@@ -35,32 +33,6 @@ export function register(program: Command): void {
     ['pgark show latest', 'the newest complete backup'],
     ['pgark show 20261121T064530Z-3f9a --json', 'everything about this one, for programs'],
   ]);
-}
-
-function firstOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
-  return segmentName(run.timeline, run.first, segmentSize);
-}
-
-function lastOf(run: SegmentRun, { segmentSize }: BackupRecord): string {
-  return segmentName(run.timeline, run.last, segmentSize);
-}
-
-/** A backup for programs. */
-function documentOf(shown: ShownBackup): Readonly<Record<string, unknown>> {
-  const { record, repository, wal, gaps, pins, verified, drills } = shown;
-  const names = (runs: readonly SegmentRun[]): readonly unknown[] =>
-    runs.map((run) => ({ from: firstOf(run, record), to: lastOf(run, record) }));
-  return {
-    ...record,
-    repository,
-    storedSize: storedSize(record),
-    wal: { required: names(wal.required.runs), missing: names(wal.missing) },
-    repositories: wal.holders.map((holder) => ({ name: holder.repository, missing: names(holder.missing) })),
-    gaps: gaps.map(gapDocument),
-    pins: pins.map(pinDocument),
-    verified,
-    drills,
-  };
 }
 
 function print(output: Output, shown: ShownBackup): void {

@@ -36,7 +36,8 @@ export function register(program: Command): void {
 
 async function run({ repository, fresh, nagios, server }: StatusFlags, context: CommandContext): Promise<number> {
   const { config, output, archive } = context;
-  const [{ age, nagiosLine, printStatus, statusDocument }, { LEVELS }] = await Promise.all([
+  const [{ statusDocument }, { age, nagiosLine, printStatus }, { LEVELS }] = await Promise.all([
+    import('../../documents/status-document.ts'),
     import('../status-view.ts'),
     import('../../status/judge.ts'),
   ]);

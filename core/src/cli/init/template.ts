@@ -1,6 +1,6 @@
 /** The text of the config file that `pgark init` writes. */
 import { stringify } from 'yaml';
-import { formatBytes } from '../format.ts';
+import { formatBytes } from '../../documents/format.ts';
 import type { ServerFacts } from '../../postgres/server-facts.ts';
 
 export interface TemplateInput {

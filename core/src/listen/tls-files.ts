@@ -2,13 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { ServeConfig } from '../config/config.ts';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
+import type { ListenSection } from './listen-address.ts';
 
-/** The certificates of `serve.tls`, read and tried. Errors: `CONFIG_INVALID`, which names the file. */
-export async function readTlsFiles(tls: NonNullable<ServeConfig['tls']>): Promise<SecureContextOptions> {
+/** The certificates of the section's `tls`, read and tried. Errors: `CONFIG_INVALID`, which names the file. */
+export async function readTlsFiles(
+  tls: NonNullable<ServeConfig['tls']>,
+  section: ListenSection,
+): Promise<SecureContextOptions> {
   const [cert, key, ca] = await Promise.all([
-    read('serve.tls.certificate', tls.certificate),
-    read('serve.tls.key', tls.key),
-    tls.clientCa === undefined ? undefined : read('serve.tls.clientCa', tls.clientCa),
+    read(`${section}.tls.certificate`, tls.certificate),
+    read(`${section}.tls.key`, tls.key),
+    tls.clientCa === undefined ? undefined : read(`${section}.tls.clientCa`, tls.clientCa),
   ]);
   const options: SecureContextOptions = { cert, key, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) };
   try {
@@ -17,7 +21,7 @@ export async function readTlsFiles(tls: NonNullable<ServeConfig['tls']>): Promis
     const why = error instanceof Error ? error.message : String(error);
     throw new ArchiveError('CONFIG_INVALID', `the certificate ${tls.certificate} cannot be used: ${why}`, {
       cause: error,
-      hint: 'Check that serve.tls.certificate and serve.tls.key belong together and are PEM files; the key without a passphrase.',
+      hint: `Check that ${section}.tls.certificate and ${section}.tls.key belong together and are PEM files; the key without a passphrase.`,
     });
   }
   return options;
@@ -29,7 +33,7 @@ async function read(what: string, path: string): Promise<Buffer> {
   } catch (error) {
     throw new ArchiveError('CONFIG_INVALID', `${what}: cannot read ${path}: ${errnoOf(error) ?? String(error)}`, {
       cause: error,
-      hint: 'Check the path, and that the user of pgark serve may read the file.',
+      hint: 'Check the path, and that the user of pgark may read the file.',
     });
   }
 }
