@@ -1,5 +1,6 @@
 /** What a command prints: results on stdout, everything else on stderr. */
 import { ERRORS, type ArchiveError } from '../contracts/errors.ts';
+import { compactJson, jsonText } from '../documents/json-text.ts';
 
 /** A column of a table. Numbers stand on the right. */
 export interface Column<Row> {
@@ -91,17 +92,12 @@ export class Output {
   }
 }
 
-/** A result for programs. */
-export function jsonText(value: unknown): string {
-  return `${JSON.stringify(value, bigintAsText, 2)}\n`;
-}
-
 /** An error: two lines for people, one JSON object for programs. */
 export function errorText(error: ArchiveError, { json }: { readonly json: boolean }): string {
   if (!json) return `pgark: error: ${error.message}\npgark: hint: ${error.hint}\n`;
   const { code, message, hint, retriable, details } = error;
   const shown = { code, meaning: ERRORS[code].meaning, message, hint, retriable, details };
-  return `${JSON.stringify({ error: shown }, bigintAsText)}\n`;
+  return compactJson({ error: shown });
 }
 
 /** The lines of a table: titles, then rows. */
@@ -124,8 +120,4 @@ export function tableLines<Row>(rows: readonly Row[], columns: readonly Column<R
       .join('  ')
       .trimEnd(),
   );
-}
-
-function bigintAsText(_: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? String(value) : value;
 }

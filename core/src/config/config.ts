@@ -174,6 +174,8 @@ export interface DaemonConfig {
   readonly listen?: string;
   /** Absolute paths. */
   readonly tls?: NonNullable<ServeConfig['tls']>;
+  /** Names of hosts by which it may be asked, beside its own. */
+  readonly names: readonly string[];
   readonly tokens: readonly { readonly name: string; readonly role: Role; readonly token: SecretSource }[];
   /** Of those who show a certificate of `tls.clientCa`. */
   readonly clientRole: Role;

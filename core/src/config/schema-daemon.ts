@@ -9,6 +9,8 @@ type Section = z.ZodType<object, object>;
 /** Part of names of objects. */
 const JOB_NAME = /^[a-z0-9][a-z0-9-]{0,40}$/;
 
+const HOST_NAME = /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/;
+
 const ZONES = new Set(['UTC', ...Intl.supportedValuesOf('timeZone')]);
 
 const job = z
@@ -78,6 +80,12 @@ export const daemon: Section = z.strictObject({
       'Where the page, the API and the metrics are. Any but an address of this host alone needs `tls`. `off` answers nobody.',
     ),
   tls: tls.optional().describe('HTTPS; without it, plain HTTP.'),
+  names: z
+    .array(text('a name').regex(HOST_NAME, 'must be the name of a host, without port'))
+    .default([])
+    .describe(
+      'Names by which browsers and programs ask for it, beside its address, the name of this host and those of its certificate: such as that of a proxy. Others are refused.',
+    ),
   tokens: z
     .array(
       z.strictObject({

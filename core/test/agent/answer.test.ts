@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { answer, type AnswerOptions } from '../../src/agent/answer.ts';
 import type { FetchRequest, PushRequest } from '../../src/agent/protocol.ts';
-import { errorText, jsonText } from '../../src/cli/output.ts';
+import { errorText } from '../../src/cli/output.ts';
+import { jsonText } from '../../src/documents/json-text.ts';
 import { ArchiveError, ERRORS, type ErrorCode } from '../../src/contracts/errors.ts';
 import { pluginContext } from '../repository/repository.ts';
 

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { identityOf, type PushRequest } from '../../src/agent/protocol.ts';
 import { requestHandler, type Services } from '../../src/agent/requests.ts';
 import type { Reply } from '../../src/agent/server.ts';
-import { errorText, jsonText } from '../../src/cli/output.ts';
+import { errorText } from '../../src/cli/output.ts';
+import { jsonText } from '../../src/documents/json-text.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import { pluginContext } from '../repository/repository.ts';
 

@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import { examples } from '../help.ts';
 import { createLogger } from '../log.ts';
-import { errorText, jsonText } from '../output.ts';
+import { jsonText } from '../../documents/json-text.ts';
+import { errorText } from '../output.ts';
 import { runCommand } from '../run.ts';
 
 export function register(program: Command): void {
