@@ -3,6 +3,7 @@ import type { Archive } from '../archive/archive.ts';
 import type { BackupList } from '../archive/list.ts';
 import type { StatusDone } from '../archive/status.ts';
 import type { DaemonConfig } from '../config/config.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { ArchiveEvents, EventName } from '../contracts/hook.ts';
 import type { MetricSample } from '../contracts/plugin.ts';
@@ -32,6 +33,8 @@ export interface Daemon {
 /** Everything of one cluster. */
 export interface DaemonCluster {
   readonly name: string;
+  /** Its config as it was loaded. */
+  readonly loaded: LoadedConfig;
   readonly archive: Archive;
   readonly scheduler: Scheduler;
   /** What runs for it, the receiver first. */

@@ -268,7 +268,7 @@ class Supervisor implements RunningDaemon {
   }
 }
 
-/** What of the config the HTTP server is made of. */
-function listening({ listen, tls, tokens, clientRole, openMetrics, peers }: DaemonConfig): unknown {
-  return { listen, tls, tokens, clientRole, openMetrics, peers };
+/** What of the config the HTTP server is made of. Names and tokens it reads anew, so that sessions last whose token does. */
+function listening({ listen, tls, clientRole, openMetrics, peers }: DaemonConfig): unknown {
+  return { listen, tls, clientRole, openMetrics, peers };
 }

@@ -92,10 +92,10 @@ export function unknownCodes(routes: readonly Route[]): readonly string[] {
     .filter((code) => !(code in ERRORS) && !REFUSALS.some((one) => one.code === code));
 }
 
-/** `get /clusters/{cluster}/runs/{id}/log` as `getClusterRunsLog`. */
+/** `get /clusters/{cluster}/runs/{id}/log` as `getClusterRunsByIdLog`. */
 function operationId({ method, path }: Route): string {
   const words = path
-    .replaceAll(/\{cluster\}/g, '')
+    .replace('clusters/{cluster}', 'cluster')
     .replaceAll(/\{(\w+)\}/g, 'by-$1')
     .split(/[^a-z]+/i)
     .filter((word) => word !== '');
@@ -131,7 +131,7 @@ function plain(value: unknown): unknown {
   const kept = typeof (value as Json)['id'] === 'string' && 'type' in value ? rest : (value as Json);
   return Object.fromEntries(
     Object.entries(kept)
-      .filter(([key]) => key !== 'pattern' || (kept as Json)['format'] !== 'date-time')
+      .filter(([key]) => key !== 'pattern' || kept['format'] !== 'date-time')
       .map(([key, item]) => [
         key,
         key === '$ref' && typeof item === 'string' ? item.replace('#/$defs/', '#/components/schemas/') : plain(item),

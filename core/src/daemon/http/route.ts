@@ -1,7 +1,6 @@
 /** One row of the table that routes, their checks and the OpenAPI document are made from. */
 import type * as z from 'zod';
 import type { Role } from '../../config/config.ts';
-import type { LoadedConfig } from '../../config/load.ts';
 import type { Daemon, DaemonCluster } from '../daemon.ts';
 import type { Caller } from './caller.ts';
 import { notFound } from './answers.ts';
@@ -11,8 +10,6 @@ import type { Turnstile } from './turnstile.ts';
 /** What routes work with. */
 export interface RouteTools {
   readonly daemon: Daemon;
-  /** The config of a cluster as it was loaded; undefined for one that the daemon does not know any more. */
-  readonly loadedOf: (cluster: string) => LoadedConfig | undefined;
   /** In front of what reads from server or storage for one request. */
   readonly heavy: Turnstile;
   /** The document of all routes. */

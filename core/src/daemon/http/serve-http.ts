@@ -6,7 +6,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { DaemonConfig } from '../../config/config.ts';
-import type { LoadedConfig } from '../../config/load.ts';
+import type { SecretOptions } from '../../config/secrets.ts';
 import { ArchiveError, errnoOf } from '../../contracts/errors.ts';
 import type { Logger } from '../../contracts/plugin.ts';
 import { checkProtection, formatAddress, isLoopback, parseListenAddress } from '../../listen/listen-address.ts';
@@ -29,8 +29,8 @@ import { Turnstile } from './turnstile.ts';
 export interface ServeHttpOptions {
   /** Its `config.listen` is an address. */
   readonly daemon: Daemon;
-  /** The configs of its clusters as they are now: where secrets come from, and what is shown of them. Not empty. */
-  readonly loaded: () => readonly LoadedConfig[];
+  /** Where secrets come from: variables, and the folder of the config. */
+  readonly secrets: Pick<SecretOptions, 'env' | 'directory'>;
   readonly logger: Logger;
   /** Default: only the API is there. */
   readonly page?: MountedPage;
@@ -133,10 +133,8 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
   };
 }
 
-async function tokensOf({ daemon, loaded }: ServeHttpOptions): Promise<Tokens> {
-  const [first] = loaded();
-  const { env, directory } = first ?? { env: {}, directory: '.' };
-  return readTokens(daemon.config.tokens, { env, directory });
+function tokensOf({ daemon, secrets }: ServeHttpOptions): Promise<Tokens> {
+  return readTokens(daemon.config.tokens, secrets);
 }
 
 async function tlsOf({
@@ -175,7 +173,7 @@ class Requests {
   #nextRefusal = 0;
 
   constructor(options: ServeHttpOptions, tokens: Tokens, host: string, certificate: Buffer | undefined) {
-    const { daemon, loaded, logger, page, metrics } = options;
+    const { daemon, logger, page, metrics } = options;
     const { tls, clientRole } = daemon.config;
     this.#options = options;
     this.#host = host;
@@ -197,7 +195,6 @@ class Requests {
       ...(metrics !== undefined && { metrics }),
       tools: {
         daemon,
-        loadedOf: (cluster) => loaded().find(({ config }) => config.cluster === cluster),
         heavy: new Turnstile(PLANS, PLANS_WAITING),
         openapi: () => (openapi ??= openApi(ROUTES, { version: daemon.version, base: API })),
         acted: (caller, what, fields) => logger.info({ caller: caller.name, ...fields }, `${caller.name} ${what}`),
@@ -207,7 +204,7 @@ class Requests {
       overrideGlobalObjects: false,
       // Before the routes: what cannot be made a request of.
       errorHandler: () => refusalAnswer(refusal('REQUEST_INVALID', 'the request cannot be read'), SECURITY_HEADERS),
-    }) as (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+    });
   }
 
   take(tokens: Tokens, certificate: Buffer | undefined): void {

@@ -1,30 +1,31 @@
+import { Line } from '../../storage/line.ts';
 import { refusal, type Refusal } from './refusal.ts';
 
-/** So many at once, some more wait; who comes then is refused. */
+/** So many at once, some more wait in line; who comes then is refused. */
 export class Turnstile {
-  readonly #places: number;
+  readonly #line: Line;
   readonly #most: number;
-  #inside = 0;
-  readonly #waiting: (() => void)[] = [];
+  #present = 0;
 
   constructor(places: number, waiting: number) {
-    this.#places = places;
-    this.#most = waiting;
+    this.#line = new Line(places, 'waiting in line');
+    this.#most = places + waiting;
   }
 
-  /** Does the work when there is a place. A caller that has left while he waited keeps his place in the line, and does nothing in it. */
-  async run<Result>(work: () => Promise<Result>): Promise<Result | Refusal> {
-    if (this.#inside >= this.#places) {
-      if (this.#waiting.length >= this.#most)
-        return refusal('DAEMON_BUSY', `${this.#inside} requests of this kind are under way, and ${this.#most} wait`);
-      await new Promise<void>((resolve) => void this.#waiting.push(resolve));
-    } else this.#inside++;
+  /** Does the work when there is a place. Errors: those of the work, and `ABORTED` when the signal fires before it begins. */
+  async run<Result>(signal: AbortSignal, work: () => Promise<Result>): Promise<Result | Refusal> {
+    if (this.#present >= this.#most)
+      return refusal('DAEMON_BUSY', `${this.#present} requests of this kind are under way or wait`);
+    this.#present++;
     try {
-      return await work();
+      await this.#line.enter(signal);
+      try {
+        return await work();
+      } finally {
+        this.#line.leave();
+      }
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#inside--;
-      else next();
+      this.#present--;
     }
   }
 }

@@ -7,7 +7,6 @@ import { planDocument } from '../../../documents/plan-document.ts';
 import { restoreCommandLine } from '../../../documents/restore-command-line.ts';
 import { Registry } from '../../../plugins/registry.ts';
 import { parseTarget, parseTimeline } from '../../../restore/target.ts';
-import { notFound } from '../answers.ts';
 import { route, withCluster, type Route } from '../route.ts';
 import { clusterParams, none, systemId } from '../schemas/common.ts';
 import { configRow } from '../schemas/daemon.ts';
@@ -43,9 +42,9 @@ export const planRoutes: readonly Route[] = [
     answer: planAnswer,
     errors: ['USAGE', 'REQUEST_NOT_FOUND', 'BACKUP_NOT_FOUND', 'RESTORE_UNREACHABLE', 'STORAGE_UNAVAILABLE'],
     handle: (call) =>
-      withCluster(call, ({ archive, name }) => {
+      withCluster(call, ({ archive, name, loaded }) => {
         const wanted = planCall(call.query);
-        return call.heavy.run(async () => {
+        return call.heavy.run(call.signal, async () => {
           const { plan, settings } = await archive.planRestore({ ...wanted, signal: call.signal });
           return {
             plan: planDocument(plan, settings),
@@ -53,7 +52,7 @@ export const planRoutes: readonly Route[] = [
               command: restoreCommandLine(plan, {
                 cluster: name,
                 timeline: wanted.timeline,
-                path: call.loadedOf(name)?.path,
+                path: loaded.path,
               }),
             }),
           };
@@ -71,7 +70,7 @@ export const planRoutes: readonly Route[] = [
     errors: ['REQUEST_NOT_FOUND', 'STORAGE_UNAVAILABLE'],
     handle: (call) =>
       withCluster(call, ({ archive }) =>
-        call.heavy.run(async () => {
+        call.heavy.run(call.signal, async () => {
           const { plans, failures, failure } = await archive.planExpire({ signal: call.signal });
           if (plans.length === 0 && failure !== undefined) throw failure;
           return {
@@ -91,9 +90,7 @@ export const planRoutes: readonly Route[] = [
     answer: z.object({ file: z.string().optional(), settings: z.array(configRow) }),
     errors: ['REQUEST_NOT_FOUND'],
     handle: (call) =>
-      withCluster(call, async ({ name }) => {
-        const loaded = call.loadedOf(name);
-        if (loaded === undefined) return notFound(`config of cluster "${name}"`);
+      withCluster(call, async ({ loaded }) => {
         const { directory, env, path } = loaded;
         const settings = await configDocument(loaded, new Registry({ directory, env, logger: QUIET }), {
           commands: 'redacted',

@@ -45,7 +45,7 @@ export const clusterParams: z.ZodObject<{ cluster: z.ZodString }, z.core.$strict
 });
 
 /** No parameters. */
-export const none: z.ZodObject<Record<never, never>, z.core.$strict> = z.strictObject({});
+export const none: z.ZodObject<z.core.$ZodLooseShape, z.core.$strict> = z.strictObject({});
 
 /** A whole number in a query. */
 export const number = (least: number, most: number): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> =>

@@ -1,0 +1,224 @@
+/** A daemon with an archive in memory and no server to receive from, and its HTTP side: for clients that do exactly as told. */
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { join } from 'node:path';
+import { MemoryStorage } from '@pgark/storage-memory';
+import { later } from '../../../../test/support/later.ts';
+import { loadSections, type ConfigValue } from '../../../src/config/load.ts';
+import { ArchiveError } from '../../../src/contracts/errors.ts';
+import { API_VERSION, type Logger, type Plugin } from '../../../src/contracts/plugin.ts';
+import type { Daemon, DaemonCluster } from '../../../src/daemon/daemon.ts';
+import type { RunningDaemon } from '../../../src/daemon/open.ts';
+import { openDaemon } from '../../../src/daemon/open.ts';
+import type { HttpServer } from '../../../src/daemon/http/server.ts';
+import { serveHttp, type ServeHttpOptions } from '../../../src/daemon/http/serve-http.ts';
+import type { Run } from '../../../src/schedule/run.ts';
+import { folder } from '../../config/support.ts';
+import { backup, push } from '../../map/archive.ts';
+import { repositoryOn } from '../../retention/small-archive.ts';
+import { TestScheduler } from './test-scheduler.ts';
+
+export const VIEWER = 'viewer-token-0123456789';
+export const OPERATOR = 'operator-token-0123456789';
+
+export interface Scene {
+  readonly daemon: RunningDaemon;
+  readonly server: HttpServer;
+  readonly scheduler: TestScheduler;
+  readonly storage: MemoryStorage;
+  readonly logs: readonly string[];
+  readonly folder: string;
+  /** The section `daemon` of the next reload. */
+  readonly section: { value: Readonly<Record<string, unknown>> };
+}
+
+export interface SceneOptions extends Partial<Pick<ServeHttpOptions, 'page' | 'metrics'>> {
+  /** Of the section `daemon`. */
+  readonly section?: Readonly<Record<string, unknown>>;
+  readonly cluster?: Readonly<Record<string, unknown>>;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Default: two backups and the WAL behind them. */
+  readonly storage?: MemoryStorage;
+}
+
+/** Opens it all, looks once, and closes it at the end of the test. */
+export async function scene(options: SceneOptions = {}): Promise<Scene> {
+  const place = folder();
+  const { section = {}, cluster = {}, env = {}, page, metrics } = options;
+  const storage = options.storage ?? (await filled(new MemoryStorage()));
+  const tokens = [
+    { name: 'ada', role: 'operator', token: OPERATOR },
+    { name: 'grafana', role: 'viewer', token: VIEWER },
+  ];
+  const own = {
+    value: { listen: '127.0.0.1:0', tokens, refresh: '1h', ...section } as Readonly<Record<string, unknown>>,
+  };
+  const value = (): ConfigValue => ({
+    clusters: {
+      main: {
+        // Nobody listens there.
+        postgres: { url: 'postgres://127.0.0.1:1/postgres' },
+        repositories: [{ name: 'near', storage: { use: 'held' } }],
+        receive: { spool: join(place, 'spool') },
+        status: { cacheAge: 'off' },
+        schedule: [{ do: 'backup', at: '0 3 * * *' }],
+        ...cluster,
+      },
+    },
+    daemon: own.value,
+  });
+  const logs: string[] = [];
+  const logger = loggerInto(logs);
+  const scheduler = new TestScheduler();
+  let server: HttpServer | undefined;
+  const daemon = later(
+    await openDaemon({
+      load: () => loadSections({ value: value(), env, directory: place }),
+      plugins: [pluginOf(storage)],
+      command: ['pgark'],
+      logger,
+      openScheduler: () => Promise.resolve(scheduler),
+      http: async (opened) =>
+        (server = await serveHttp({
+          daemon: withRuns(opened),
+          secrets: { env, directory: place },
+          logger,
+          ...(page !== undefined && { page }),
+          ...(metrics !== undefined && { metrics }),
+        })),
+    }),
+    (opened) => opened.close(0),
+  );
+  await daemon.clusters.get('main')?.look();
+  if (server === undefined) throw new Error(`the daemon does not listen:\n${logs.join('\n')}`);
+  return { daemon, server, scheduler, storage, logs, folder: place, section: own };
+}
+
+/** Its looks have seen one run, which has ended. */
+function withRuns(daemon: Daemon): Daemon {
+  const recorded: Run = {
+    id: 'verify-20261129T020000Z',
+    job: 'verify',
+    kind: 'verify',
+    trigger: 'schedule',
+    planned: Date.now() - 86_400_000,
+    started: Date.now() - 86_400_000,
+    ended: Date.now() - 86_000_000,
+    state: 'failed',
+    host: 'there',
+    summary: 'damaged',
+    error: { code: 'VERIFY_DAMAGED', message: 'one object is damaged' },
+    result: { findings: 1 },
+  };
+  const seeing = (cluster: DaemonCluster): DaemonCluster =>
+    new Proxy(cluster, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key, target);
+        if (key === 'latest') return () => ({ runs: [recorded], ...target.latest() });
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  return new Proxy(daemon, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key, target);
+      if (key === 'clusters')
+        return new Map([...target.clusters].map(([name, cluster]) => [name, seeing(cluster)] as const));
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+/** Two backups, the WAL behind them, and a hole before the last segments. */
+export async function filled<Held extends MemoryStorage>(storage: Held): Promise<Held> {
+  const repository = repositoryOn(storage, 'near');
+  await repository.open({ create: true });
+  await push(repository, [1, 2, 3, 4, 5, 6, 7, 10, 11]);
+  await backup(repository, 2);
+  await backup(repository, 5);
+  return storage;
+}
+
+function pluginOf(storage: MemoryStorage): Plugin<'storage'> {
+  const options = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => ({ value }) } };
+  return { name: 'held', kind: 'storage', apiVersion: API_VERSION, options, create: async () => storage };
+}
+
+/** A storage that answers nobody while it is down. */
+export class OutageStorage extends MemoryStorage {
+  down = false;
+
+  #check(): void {
+    if (this.down) throw new ArchiveError('STORAGE_UNAVAILABLE', 'the storage is down', { retriable: false });
+  }
+
+  override async *list(...call: Parameters<MemoryStorage['list']>): ReturnType<MemoryStorage['list']> {
+    this.#check();
+    yield* super.list(...call);
+  }
+
+  override get(...call: Parameters<MemoryStorage['get']>): ReturnType<MemoryStorage['get']> {
+    this.#check();
+    return super.get(...call);
+  }
+}
+
+function loggerInto(logs: string[]): Logger {
+  const log =
+    (level: string) =>
+    (fields: Readonly<Record<string, unknown>>, message: string): void => {
+      logs.push(`${level}: ${message} ${JSON.stringify(fields)}`);
+    };
+  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly text: string;
+  /** Of a JSON body. */
+  readonly json: unknown;
+}
+
+export interface AskOptions extends Omit<RequestOptions, 'headers'> {
+  /** Default: that of the operator; empty: none. */
+  readonly token?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON, or as it is when it is a text. */
+  readonly body?: unknown;
+}
+
+/** One request on a connection of its own. */
+export async function ask({ url }: Pick<HttpServer, 'url'>, path: string, options: AskOptions = {}): Promise<Answer> {
+  const { token = OPERATOR, headers, body, ...more } = options;
+  const { hostname, port, protocol } = new URL(url);
+  const settings: RequestOptions = {
+    host: hostname,
+    port,
+    path,
+    agent: false,
+    headers: {
+      ...(token !== '' && { Authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { 'Content-Type': 'application/json' }),
+      ...headers,
+    },
+    ...more,
+  };
+  const request = protocol === 'https:' ? httpsRequest(settings) : httpRequest(settings);
+  request.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk as string;
+  const isJson = (response.headers['content-type'] ?? '').startsWith('application/json') && text !== '';
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    text,
+    json: isJson ? (JSON.parse(text) as unknown) : undefined,
+  };
+}
+
+/** The code of a refused request. */
+export function codeOf({ json }: Answer): string | undefined {
+  return (json as { error?: { code?: string } } | undefined)?.error?.code;
+}
