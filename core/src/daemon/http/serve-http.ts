@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import type { DaemonConfig } from '../../config/config.ts';
 import type { SecretOptions } from '../../config/secrets.ts';
@@ -50,8 +51,8 @@ const GRACE = 5000;
 /** Connections in all, and those of which none has shown a credential. */
 const MOST_CONNECTIONS = 500;
 const MOST_STRANGERS = 100;
-/** Answers that their clients have not taken yet; then the oldest is cut off. */
-const MOST_SENDING = 64;
+/** Bytes of answers that their clients have not taken yet; then the oldest of these clients is cut off. */
+const MOST_SENDING = 64 << 20;
 /** Plans at once, and how many may wait: each reads from the storage. */
 const PLANS = 2;
 const PLANS_WAITING = 8;
@@ -98,7 +99,7 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
   server.on('request', (request, response) => void work.answer(request, response));
   // A connection costs memory before it has shown a credential.
   server.on('connection', (socket) => work.strangers.take(socket));
-  server.on('clientError', (_, socket) => socket.destroy());
+  server.on('clientError', (error, socket) => refuseUnread(error, socket));
   server.maxConnections = MOST_CONNECTIONS;
   server.maxRequestsPerSocket = REQUESTS_OF_ONE;
   server.timeout = SILENCE_LIMIT;
@@ -146,6 +147,18 @@ async function tlsOf({
   const context = await readTlsFiles(tls, 'daemon');
   return { context, certificate: await readFile(tls.certificate) };
 }
+
+/** What is no HTTP, or comes too slowly. */
+function refuseUnread(error: Error, socket: Duplex): void {
+  const status = UNREAD[errnoOf(error) ?? ''] ?? '400 Bad Request';
+  if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  else socket.destroy();
+}
+
+const UNREAD: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+};
 
 async function listen(server: Server, host: string, port: number): Promise<void> {
   server.listen(port, host);
@@ -243,8 +256,12 @@ class Requests {
     this.#sending.add(response);
     const late = setTimeout(() => response.destroy(), ANSWER_LIMIT).unref();
     response.once('close', () => clearTimeout(late));
-    const [oldest] = this.#sending;
-    if (this.#sending.size > MOST_SENDING) oldest?.destroy();
+    let held = [...this.#sending].reduce((sum, one) => sum + one.writableLength, 0);
+    for (const oldest of this.#sending) {
+      if (held <= MOST_SENDING) break;
+      held -= oldest.writableLength;
+      oldest.destroy();
+    }
   }
 
   #hostCheck(certificate: Buffer | undefined): (header: string | undefined) => boolean {
