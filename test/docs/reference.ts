@@ -12,6 +12,7 @@ import {
   type KeyPath,
 } from '../../core/src/config/keys.ts';
 import { jsonSchema } from '../../core/src/config/schema.ts';
+import { apiDocument, apiPage } from './api-page.ts';
 import { cliPage } from './cli-page.ts';
 import { eventsPage } from './events-page.ts';
 import { code, MADE, table } from './page.ts';
@@ -20,6 +21,8 @@ import { code, MADE, table } from './page.ts';
 export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   const schema = await format(JSON.stringify(jsonSchema()), { parser: 'json', printWidth: 120 });
   return new Map([
+    ['api.md', await format(apiPage(), { parser: 'markdown', printWidth: 160 })],
+    ['openapi.json', await format(apiDocument(), { parser: 'json', printWidth: 120 })],
     ['cli.md', cliPage()],
     ['config.md', configPage()],
     ['errors.md', errorsPage()],

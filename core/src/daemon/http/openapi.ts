@@ -8,22 +8,16 @@ import { errorDocument } from './schemas/common.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-export interface OpenApiOptions {
-  /** Of pgark. Default: none is named. */
-  readonly version?: string;
-  /** What comes before each path. */
-  readonly base: string;
-}
+/** Of the API, not of pgark: it changes when something is taken away. */
+const VERSION = '1';
 
-export function openApi(routes: readonly Route[], { version = '0', base }: OpenApiOptions): Json {
+/** `base` comes before each path. */
+export function openApi(routes: readonly Route[], base: string): Json {
   const schemas: Record<string, unknown> = {};
   const schemaOf = (schema: z.ZodType, io: 'input' | 'output' = 'input'): unknown => {
     const { $schema: _, $defs = {}, ...made } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) as Json;
     for (const [id, definition] of Object.entries($defs as Json)) schemas[id] = plain(definition);
-    const { id } = (schema.meta() ?? {}) as { readonly id?: string };
-    if (id === undefined) return plain(made);
-    schemas[id] = plain(made);
-    return { $ref: `#/components/schemas/${id}` };
+    return plain(made);
   };
   const error = { 'application/json': { schema: schemaOf(errorDocument) } };
   const paths: Record<string, Record<string, unknown>> = {};
@@ -53,7 +47,7 @@ export function openApi(routes: readonly Route[], { version = '0', base }: OpenA
     openapi: '3.1.0',
     info: {
       title: 'pgark',
-      version,
+      version: VERSION,
       description:
         'What the daemon knows, as JSON. LSNs and 64-bit numbers are text, times ISO 8601 in UTC, sizes bytes. More fields may come; none is taken away within v1.',
     },

@@ -209,7 +209,7 @@ class Requests {
       tools: {
         daemon,
         heavy: new Turnstile(PLANS, PLANS_WAITING),
-        openapi: () => (openapi ??= openApi(ROUTES, { version: daemon.version, base: API })),
+        openapi: () => (openapi ??= openApi(ROUTES, API)),
         acted: (caller, what, fields) => logger.info({ caller: caller.name, ...fields }, `${caller.name} ${what}`),
       },
     });

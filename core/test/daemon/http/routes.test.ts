@@ -50,14 +50,14 @@ const ORDERED = Object.keys(REQUESTS).map((name) => ROUTES.find((row) => nameOf(
 test('every route has a request here, codes that there are, and an id of its own', () => {
   expect(ROUTES.map(nameOf).toSorted()).toEqual(Object.keys(REQUESTS).toSorted());
   expect(unknownCodes(ROUTES)).toEqual([]);
-  const { paths } = openApi(ROUTES, { base: API }) as {
+  const { paths } = openApi(ROUTES, API) as {
     paths: Record<string, Record<string, { operationId: string }>>;
   };
   const ids = Object.values(paths).flatMap((one) => Object.values(one).map(({ operationId }) => operationId));
   expect(ids).toHaveLength(ROUTES.length);
   expect(new Set(ids).size).toBe(ids.length);
   // Nothing in it leads nowhere.
-  const document = JSON.stringify(openApi(ROUTES, { base: API }));
+  const document = JSON.stringify(openApi(ROUTES, API));
   const { components } = JSON.parse(document) as { components: { schemas: object } };
   for (const [, name] of document.matchAll(/"\$ref":"([^"]+)"/g))
     expect(Object.keys(components.schemas).map((one) => `#/components/schemas/${one}`)).toContain(name);
