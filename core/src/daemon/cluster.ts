@@ -8,6 +8,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { ArchiveEvents, EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { pause, within } from '../receive/backoff.ts';
+import type { RunSink, Scheduler } from '../schedule/run.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { Line } from '../storage/line.ts';
 import type { DaemonCluster, Look, PartReport, SeenEvent, StreamSample } from './daemon.ts';
@@ -19,12 +20,15 @@ import { Part, type PartRun } from './part.ts';
 import { Ring } from './ring.ts';
 import { StreamSamples } from './stream-samples.ts';
 
+/** Begins the jobs of an archive, and tells of its runs and events; another clock by which they are due can be added here. */
+export type OpenScheduler = (archive: Archive, call: SchedulerCall) => Promise<Scheduler>;
+
 export interface ClusterOptions extends Pick<OpenArchiveOptions, 'plugins' | 'command'> {
   readonly loaded: LoadedConfig;
   /** That of the daemon now: a reload may change it. */
   readonly config: () => DaemonConfig;
-  /** By which jobs are due; see `Archive.openScheduler`. */
-  readonly clock?: SchedulerCall['clock'];
+  /** Begins its jobs. Default: `Archive.openScheduler`. */
+  readonly openScheduler?: OpenScheduler;
   readonly observers: Observers;
   /** For looks: so many clusters are looked at at once. */
   readonly line: Line;
@@ -220,12 +224,13 @@ export class Cluster implements DaemonCluster {
   }
 
   async #schedule({ signal, running }: PartRun): Promise<void> {
-    const { observers, pace, clock } = this.#options;
-    const scheduler = await this.archive.openScheduler({
-      onRun: (run) => observers.tell('run', this.name, run),
-      onEvent: this.#onEvent,
-      ...(clock === undefined ? {} : { clock }),
-    });
+    const {
+      observers,
+      pace,
+      openScheduler = (archive, call): Promise<Scheduler> => archive.openScheduler(call),
+    } = this.#options;
+    const onRun: RunSink = (run) => observers.tell('run', this.name, run);
+    const scheduler = await openScheduler(this.archive, { onRun, onEvent: this.#onEvent });
     this.scheduler.use(scheduler);
     running();
     await untilAborted(signal);

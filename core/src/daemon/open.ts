@@ -8,7 +8,7 @@ import { ArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { Line } from '../storage/line.ts';
 import { VERSION } from '../version.ts';
-import { Cluster, type ClusterOptions } from './cluster.ts';
+import { Cluster, type OpenScheduler } from './cluster.ts';
 import type { Daemon, DaemonCluster, DaemonObserver } from './daemon.ts';
 import { KeptServer, type OpenHttp } from './kept-server.ts';
 import { Observers } from './observers.ts';
@@ -22,8 +22,8 @@ export interface OpenDaemonOptions extends Pick<OpenArchiveOptions, 'plugins' | 
   readonly logger?: Logger;
   /** The log of one cluster. Default: `logger`. */
   readonly loggerOf?: (config: Config) => Promise<Logger>;
-  /** By which jobs are due. Default: that of this host. */
-  readonly clock?: ClusterOptions['clock'];
+  /** Begins the jobs of a cluster. Default: `Archive.openScheduler`. */
+  readonly openScheduler?: OpenScheduler;
   /** Begins to answer over HTTP; undefined when the config wants no answers. */
   readonly http?: OpenHttp;
   readonly pace?: Partial<Pace>;
@@ -198,11 +198,11 @@ class Supervisor implements RunningDaemon {
   }
 
   async #open(loaded: LoadedConfig): Promise<Cluster> {
-    const { loggerOf, clock, plugins, command } = this.#options;
+    const { loggerOf, openScheduler, plugins, command } = this.#options;
     return Cluster.open({
       loaded,
       config: () => this.#config,
-      ...(clock === undefined ? {} : { clock }),
+      ...(openScheduler === undefined ? {} : { openScheduler }),
       ...(plugins === undefined ? {} : { plugins }),
       ...(command === undefined ? {} : { command }),
       observers: this.#observers,

@@ -46,7 +46,7 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
   const cluster = globals.cluster ?? (env['PGARK_CLUSTER'] || undefined);
   const load = (): ReturnType<typeof loadSections> => loadSections({ path: globals.config, cluster, env, directory });
   const sections = await load();
-  const [first] = sections.flatMap((section) => ('loaded' in section ? [section.loaded.config] : []));
+  const [first] = sections.flatMap((section) => ('loaded' in section ? [section.loaded] : []));
   const loggerOf = async ({ log }: Pick<Config, 'log'>): Promise<Logger> =>
     createLogger({
       level: globals.logLevel ?? log.level,
@@ -54,10 +54,15 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
       times: !output.isTerminal,
       write: (text) => output.write(text),
     });
-  const logger = await loggerOf(first ?? { log: { level: 'info', format: 'auto' } });
+  const logger = await loggerOf(first?.config ?? { log: { level: 'info', format: 'auto' } });
   const daemon = await openDaemon({
     load,
     command: ownCommand(),
+    http: async (opened) => {
+      if (opened.config.listen === undefined) return undefined;
+      const { serveHttp } = await import('../../daemon/http/serve-http.ts');
+      return serveHttp({ daemon: opened, secrets: { env, directory: first?.directory ?? directory }, logger });
+    },
     logger,
     loggerOf: async (config) => (sections.length === 1 ? loggerOf(config) : named(await loggerOf(config), config)),
   });

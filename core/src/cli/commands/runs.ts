@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import type { Run, RunState } from '../../schedule/run.ts';
-import { formatDuration, formatTime } from '../format.ts';
+import { formatDuration, formatTime } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import type { Column } from '../output.ts';
 import { repositoryOption } from '../repository-option.ts';
