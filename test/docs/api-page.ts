@@ -44,7 +44,7 @@ ${table(
     ],
     [code('POST /login'), 'takes a token, as JSON or as a form, and gives a session as a cookie'],
     [code('GET /assets/...'), 'what the page is drawn with'],
-    [code('GET /metrics'), 'with \`daemon.openMetrics\`; else with the credentials of a viewer'],
+    [code('GET /metrics'), 'with `daemon.openMetrics`; else with the credentials of a viewer'],
   ],
 )}
 

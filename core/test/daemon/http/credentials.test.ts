@@ -23,7 +23,8 @@ function smallPage(acted: string[]): MountedPage {
   const routes = new Hono<HttpEnv>();
   routes.get('/', (context) => context.html(`<p>${context.get('caller').name}</p>`));
   routes.post('/act', async (context) => {
-    acted.push(context.get('caller').name + String((await context.req.parseBody())['what']));
+    const { what } = await context.req.parseBody();
+    acted.push(context.get('caller').name + (typeof what === 'string' ? what : ''));
     return context.redirect('/', 303);
   });
   const assets = new Hono();
