@@ -27,10 +27,15 @@ export interface RunList extends Outcome {
 
 const LIMIT = 100;
 
+/** As the config takes it. */
+const JOB = /^[a-z0-9][a-z0-9-]{0,40}$/;
+
 /** See `Archive.runs`. */
 export async function runs(at: Workplace, call: RunsCall): Promise<RunList> {
   const { limit = LIMIT, repositories: names = [], jobs, states, since } = call;
   if (!Number.isSafeInteger(limit) || limit < 1) throw new ArchiveError('USAGE', `not a number of runs: ${limit}`);
+  const unknown = jobs?.find((job) => !JOB.test(job));
+  if (unknown !== undefined) throw new ArchiveError('USAGE', `not the name of a job: "${unknown}"`);
   const { repositories } = await at.open({ ...showingOptions(at.config), repositories: names });
   const { runs: found, failures } = await readHistory(repositories, {
     limit,
