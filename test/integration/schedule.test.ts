@@ -9,6 +9,7 @@ import { lockKey } from '../../core/src/schedule/cluster-lock.ts';
 import type { Run } from '../../core/src/schedule/run.ts';
 import type { JobScheduler } from '../../core/src/schedule/scheduler.ts';
 import { TestArchive } from '../support/archive.ts';
+import { serverUser } from '../support/binaries.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { PostgresServer, removeFolder, temporaryFolder } from '../support/postgres.ts';
 import { ScheduleScene } from '../support/schedule-scene.ts';
@@ -40,6 +41,7 @@ class SchedulerProcess {
       process.execPath,
       [...SOURCE_FLAGS, '--conditions=@pgark/source', PROGRAM, config, String(from)],
       {
+        ...serverUser(),
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );
@@ -173,8 +175,6 @@ describe('one runner among several', () => {
     );
     const shown = await archive.json<Run[]>(['runs', '--job', 'backup', '--state', 'interrupted']);
     expect(shown.map(({ id }) => id)).toEqual(runs.map(({ id }) => id));
-    expect(await archive.run(['runs', '--job', 'other'])).toBe('');
-    expect(await archive.run(['runs', '--state', 'lost'], 3)).toBe('');
   });
 
   test('who has lost the lock to another one cancels what runs, and leaves it to that one', async () => {
@@ -201,6 +201,40 @@ describe('one runner among several', () => {
   });
 });
 
+describe('jobs do what their commands do', () => {
+  test('and say what came of it, with the log of the run', async () => {
+    const { archive, open } = await withJobs([], { backup: { checkpoint: 'fast' } });
+    const receiver = await archive.receive(server);
+    cleanup.push(() => receiver.stop());
+    const opened = await open();
+    const scheduler = await opened.openScheduler({ lockInterval: 100 });
+    await stateOf(scheduler, /"running"/);
+    const done = async (kind: Run['kind']): Promise<Run> => {
+      const { id } = await scheduler.start({ kind, by: 'anna' });
+      await until(`${kind} ends`, () => scheduler.running().every((run) => run.id !== id));
+      expect(scheduler.log(id)?.at(-1)?.message).toContain(id);
+      const { runs } = await opened.runs({ jobs: [kind], limit: 1 });
+      return runs[0] as Run;
+    };
+    const backup = await done('backup');
+    expect(backup).toMatchObject({ state: 'succeeded', by: 'anna', summary: expect.stringMatching(/^backup 2.*MiB$/) });
+    const { backups } = await opened.backups();
+    expect(backups.map(({ id }) => id)).toEqual([backup.result?.['backup']]);
+    expect(await done('verify')).toMatchObject({ state: 'succeeded', summary: 'verified primary (sample)' });
+    expect(await done('expire')).toMatchObject({ state: 'succeeded', result: { objects: 0 } });
+    expect(await done('gc')).toMatchObject({ state: 'succeeded' });
+    // Servers of tests run with fsync off.
+    expect(await done('check')).toMatchObject({
+      state: 'failed',
+      error: { code: 'CHECK_FAILED' },
+      result: { failed: 1 },
+    });
+    expect(await done('drill')).toMatchObject({ state: 'failed', error: { code: 'USAGE' } });
+    const { runs } = await opened.runs({ states: ['failed'] });
+    expect(runs.map(({ kind }) => kind)).toEqual(['drill', 'check']);
+  });
+});
+
 describe('the server', () => {
   test('is restarted: what runs goes on, nothing begins meanwhile, and the same daemon goes on afterwards', async () => {
     const own = await PostgresServer.start({ major: 17, segmentMegabytes: 1 });
@@ -209,10 +243,10 @@ describe('the server', () => {
     const scheduler = begin(on, own.url());
     const drill = await on.drill(scheduler);
     await own.stop('fast');
-    await stateOf(scheduler, /"waiting".*(lost|refused)/);
+    await stateOf(scheduler, /"waiting".*(lost|REFUSED)/);
     await expect(scheduler.start({ kind: 'check', by: 'anna' })).rejects.toMatchObject({ code: 'SCHEDULER_WAITING' });
     const checks = (await on.runs('check', 'succeeded')).length;
-    await stateOf(scheduler, /"waiting".*refused/);
+    await stateOf(scheduler, /"waiting".*REFUSED/);
     expect(on.work.get(drill.id)?.signal.aborted).toBe(false);
     await own.start();
     await stateOf(scheduler, /"running"/);
