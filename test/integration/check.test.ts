@@ -76,7 +76,7 @@ describe('pgark check', () => {
     const archive = archiveOf(server, { postgres: { url: server.url().replace('postgres@', 'reader@') } });
     const result = await check(archive);
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain('4 of 18 checks failed');
+    expect(result.stderr).toContain('4 of 19 checks failed');
     for (const name of ['replication', 'wal_level', 'senders', 'durability'])
       expect(result.stdout).toMatch(new RegExp(`^failed +server: ${name} `, 'm'));
     expect(result.stdout).toContain('ALTER ROLE "reader" REPLICATION');

@@ -37,8 +37,6 @@ export async function check(at: Workplace, call: CheckCall): Promise<CheckDone> 
 
 async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, void, undefined> {
   const { config, logger, registry, signal } = at;
-  const events = await at.hooks();
-  const { repositories } = await at.open({ retry: { deadline: 10_000 } });
   let facts: ServerFacts | undefined;
   if (call.server !== false) {
     const [{ readServerFacts }, { checkServer }] = await Promise.all([
@@ -53,6 +51,8 @@ async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, vo
     }
   }
   if (call.storage === false) return;
+  const events = await at.hooks();
+  const { repositories } = await at.open({ retry: { deadline: 10_000 } });
   const [{ probeStorage }, { checkArchive }, { checkCodecs }] = await Promise.all([
     import('../check/storage-probe.ts'),
     import('../check/archive-check.ts'),

@@ -1,6 +1,5 @@
 /** How operations draw the map: with the cache of the config, telling how far the listing is. */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { cacheFolder } from '../map/cache-folder.ts';
 import { drawMap, type RecoveryMap } from '../map/recovery-map.ts';
 import { MapCache } from '../map/map-cache.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -21,26 +20,23 @@ export interface DrawCall extends LongCall<ListingProgress>, ChosenRepositories 
   readonly systemId?: string;
 }
 
-/** The folder in which listings are remembered; undefined when nothing is. */
-function cacheFolder({ config, loaded }: Pick<Workplace, 'config' | 'loaded'>): string | undefined {
-  const { env } = loaded;
-  const { cache, cacheAge } = config.status;
-  if (cacheAge === undefined) return undefined;
-  return cache ?? join(env['XDG_CACHE_HOME'] || join(env['HOME'] || homedir(), '.cache'), 'pgark');
-}
-
 /** Forgets what was listed of a repository: objects were removed from it. Errors: those of the storage. */
 export async function forgetListing(at: Workplace, repository: Repository): Promise<void> {
-  const { logger, signal } = at;
-  await new MapCache({ folder: cacheFolder(at), age: 0, logger }).forget(repository, { signal });
+  const { config, loaded, logger, signal } = at;
+  await new MapCache({ folder: cacheFolder(config, loaded.env), age: 0, logger }).forget(repository, { signal });
 }
 
 /** Opens the repositories and draws their map. Errors: `ABORTED`, those of opening them. */
 export async function drawFor(at: Workplace, call: DrawCall): Promise<RecoveryMap> {
-  const { config, logger, signal } = at;
+  const { config, loaded, logger, signal } = at;
   const { repositories: names = [], fresh = false, systemId, onProgress } = call;
   const { repositories } = await at.open({ ...showingOptions(config), repositories: names });
-  const cache = new MapCache({ folder: cacheFolder(at), age: config.status.cacheAge ?? 0, fresh, logger });
+  const cache = new MapCache({
+    folder: cacheFolder(config, loaded.env),
+    age: config.status.cacheAge ?? 0,
+    fresh,
+    logger,
+  });
   return drawMap(repositories, {
     list: (repository) =>
       cache.list(repository, {

@@ -2,6 +2,9 @@ import type { ReceiveConfig } from '../config/config.ts';
 import type { ServerFacts } from '../postgres/server-facts.ts';
 import type { Finding } from './finding.ts';
 
+/** Milliseconds; more is a sign of no NTP. */
+const MOST_SKEW = 10_000;
+
 type Outcome = Omit<Finding, 'subject' | 'check'>;
 
 /** Whether a server is set up for what the archive needs of it. `systemIds` are those that the archive holds. */
@@ -18,6 +21,7 @@ export function checkServer(
     ['durability', durability(facts)],
     ['checksums', checksums(facts)],
     ['archiving', archiving(facts, receive.slot)],
+    ['clock', clock(facts)],
   ];
   return findings.map(([check, outcome]) => ({ subject: 'server', check, ...outcome }));
 }
@@ -132,4 +136,13 @@ function archiving({ settings, slots }: ServerFacts, name: string): Outcome {
     );
   const what = library === '' ? `archive_command is ${command}` : `archive_library is ${library}`;
   return ok(what);
+}
+
+function clock({ clockAhead, host }: ServerFacts): Outcome {
+  if (Math.abs(clockAhead) <= MOST_SKEW) return ok('the clocks agree');
+  const seconds = Math.round(Math.abs(clockAhead) / 1000);
+  return warning(
+    `the clock of ${host} is ${seconds} s ${clockAhead > 0 ? 'ahead of' : 'behind'} this one`,
+    'Run NTP on both: a restore goes by the time of the server, and ages are counted by this one.',
+  );
 }

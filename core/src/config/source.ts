@@ -65,11 +65,22 @@ function parse(path: string, content: string, directory: string): ConfigSource {
     message: error.message.toLowerCase().replace(/\.$/, ''),
   }));
   if (problems.length > 0) throw configInvalid(problems);
-  const tree: unknown = document.toJS() ?? {};
+  const tree: unknown = valueOf(document, displayPath(path, directory)) ?? {};
   if (typeof tree !== 'object' || Array.isArray(tree)) {
     throw configInvalid([{ source: displayPath(path, directory), line: 1, message: 'must be a map of keys' }]);
   }
   return { path, tree, lineOf: (keys) => lineOf(document, lines, keys) };
+}
+
+/** The name of an alias is not told: it may be a password that was not quoted. */
+function valueOf(document: Document, source: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    const message =
+      'a value begins with "*" and names no anchor before it, or anchors are used too often: quote the value';
+    throw configInvalid([{ source, message }], { cause: error });
+  }
 }
 
 function lineOf(document: Document, lines: LineCounter, path: KeyPath): number | undefined {

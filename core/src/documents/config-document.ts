@@ -1,17 +1,9 @@
 /** The config for programs, without its secrets. */
-import type { ConfigSetting, Origin } from '../config/explain.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { isSecretReference } from '../config/secrets.ts';
 import { Secret } from '../contracts/secret.ts';
 import type { Registry } from '../plugins/registry.ts';
-import { mapSecrets } from '../plugins/secret-options.ts';
-
-/** A key of the config. */
-export interface ExplainedSetting {
-  readonly key: string;
-  readonly value: unknown;
-  readonly origin: Origin;
-}
+import { secretsBy, shownSettings, type ShownSetting } from '../plugins/shown-settings.ts';
 
 export interface ConfigDocumentOptions {
   /** Whether the arguments of commands that print a secret are shown: they may hold another one. Default `shown`. */
@@ -26,34 +18,8 @@ export async function configDocument(
   loaded: LoadedConfig,
   registry: Registry,
   { commands = 'shown' }: ConfigDocumentOptions = {},
-): Promise<readonly ExplainedSetting[]> {
-  const { config } = loaded;
-  const kinds = new Map<string, { readonly kind: 'storage' | 'codec' | 'hook'; readonly use: string }>([
-    ...config.repositories.flatMap(({ storage, codecs }) => [
-      [storage.path, { kind: 'storage', use: storage.use }] as const,
-      ...codecs.map(({ path, use }) => [path, { kind: 'codec', use }] as const),
-    ]),
-    ...config.hooks.map(({ hook }) => [hook.path, { kind: 'hook', use: hook.use }] as const),
-  ]);
-  const secretsOf = async (section: string): Promise<readonly string[] | undefined> => {
-    const found = kinds.get(section);
-    if (found === undefined) return undefined;
-    return registry.plugin(found.kind, found.use).then(
-      (plugin) => plugin.secrets ?? [],
-      () => undefined,
-    );
-  };
-  const rows = await Promise.all(
-    loaded.settings.map(async ({ path, value, origin, option }: ConfigSetting) => {
-      const shown = { key: path, value: path === 'concurrency' ? config.concurrency : value, origin };
-      if (option === undefined) return shown;
-      const secrets = await secretsOf(option.section);
-      const hide = (secret: unknown): unknown => (isSecretReference(secret) ? secret : '[redacted]');
-      const hidden = { secret: hide, misplaced: hide };
-      const open = await mapSecrets({ [option.name]: value }, secrets ?? [option.name], hidden);
-      return { ...shown, value: open[option.name] };
-    }),
-  );
+): Promise<readonly ShownSetting[]> {
+  const rows = await shownSettings(loaded, { secretsOf: secretsBy(registry) });
   return rows.map((row) => ({ ...row, value: withoutSecrets(row.value, commands) }));
 }
 

@@ -35,6 +35,8 @@ export interface ServerFacts {
   readonly size?: number;
   /** Why a replication connection fails, if it does. */
   readonly replicationProblem?: string;
+  /** Milliseconds that its clock is ahead of this one at least: what the time of the answer could explain is taken off. */
+  readonly clockAhead: number;
 }
 
 const SETTINGS = [
@@ -93,6 +95,7 @@ export async function readServerFacts(
     ).rows;
     const senders = await client.query<{ count: number }>('SELECT count(*)::int AS count FROM pg_stat_replication');
     const size = await databaseSize(client);
+    const clockAhead = await aheadOf(client);
     const problem = await replicationProblem(target, options);
     return {
       host,
@@ -106,6 +109,7 @@ export async function readServerFacts(
       walSenders: senders.rows[0]?.count ?? 0,
       tablespaces: facts.tablespaces,
       mayReplicate: facts.replicate,
+      clockAhead,
       ...(size === undefined ? {} : { size }),
       ...(problem === undefined ? {} : { replicationProblem: problem }),
     };
@@ -126,6 +130,14 @@ export async function openAnyDatabase(
     if (!missing || target.database !== target.user) throw error;
     return openSession({ ...target, database: 'postgres' }, { replication: false, ...options });
   }
+}
+
+async function aheadOf(client: Client): Promise<number> {
+  const before = Date.now();
+  const { rows } = await client.query<{ now: string }>('SELECT extract(epoch FROM clock_timestamp())::text AS now');
+  const now = Number(rows[0]?.now) * 1000;
+  const after = Date.now();
+  return now < before ? now - before : now > after ? now - after : 0;
 }
 
 /** Undefined when the role may not connect to every database, which the function wants. */

@@ -83,8 +83,8 @@ function bytesOf(backup: BackupRecord, archives: readonly string[]): number {
     .reduce((sum, { plainSize }) => sum + plainSize, 0);
 }
 
-/** The folder itself, or the nearest one above it that exists. */
-async function existing(path: string): Promise<string> {
+/** The folder itself, or the nearest one above it that exists. Errors: those of the file system, but for what is not there. */
+export async function existing(path: string): Promise<string> {
   for (let folder = path; ; folder = dirname(folder)) {
     try {
       await stat(folder);

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import type { Origin } from '../../config/explain.ts';
-import { Secret } from '../../contracts/secret.ts';
 import { examples } from '../help.ts';
+import { originText } from '../origin-text.ts';
 import { runCommand, runPlain, type PlainContext } from '../run.ts';
 
 export function register(program: Command): void {
@@ -87,13 +86,6 @@ async function checkConfig({ globals, output, logger, env, directory, signal }: 
   return 0;
 }
 
-function originText(origin: Origin): string {
-  if (origin.kind === 'default') return 'default';
-  if (origin.kind === 'env') return `env ${origin.name}`;
-  return origin.line === undefined ? origin.file : `${origin.file}:${origin.line}`;
-}
-
 function show(value: unknown): string {
-  if (typeof value === 'string') return value;
-  return value instanceof Secret ? String(value) : JSON.stringify(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

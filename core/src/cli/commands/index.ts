@@ -7,6 +7,7 @@ import { register as config } from './config.ts';
 import { register as copy } from './copy.ts';
 import { register as expire } from './expire.ts';
 import { register as gc } from './gc.ts';
+import { register as doctor } from './doctor.ts';
 import { register as drill } from './drill.ts';
 import { register as hooks } from './hooks.ts';
 import { register as init } from './init.ts';
@@ -29,6 +30,7 @@ import { register as walPush } from './wal-push.ts';
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   init,
   check,
+  doctor,
   receive,
   run,
   backup,
