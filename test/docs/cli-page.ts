@@ -2,8 +2,8 @@
 import { createProgram } from '../../core/src/cli/program.ts';
 import { code, MADE, table } from './page.ts';
 
-type Command = ReturnType<typeof createProgram>;
-type Option = Command['options'][number];
+export type Command = ReturnType<typeof createProgram>;
+export type Option = Command['options'][number];
 
 /** The text of the page. */
 export function cliPage(): string {
@@ -57,16 +57,21 @@ function sections(command: Command): readonly string[] {
 }
 
 /** \`pgark config check\` */
-function pathOf(command: Command): string {
+export function pathOf(command: Command): string {
   return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+}
+
+/** What an option means, and what holds without it. */
+export function meaningOf(option: Option): { readonly text: string; readonly fallback: string } {
+  // Where the config has the last word, commander knows no default: it stands in the description.
+  const [, text = '', said] = /^(.*?)(?: \(default: (.*)\))?$/.exec(option.description) ?? [];
+  return { text, fallback: said ?? option.defaultValueDescription ?? plainDefault(option) };
 }
 
 function optionTable(options: readonly Option[]): string {
   const rows = options.map((option) => {
-    // Where the config has the last word, commander knows no default: it stands in the description.
-    const [, text = '', said] = /^(.*?)(?: \(default: (.*)\))?$/.exec(option.description) ?? [];
+    const { text, fallback } = meaningOf(option);
     const choices = option.argChoices === undefined ? '' : `: ${option.argChoices.map(code).join(', ')}`;
-    const fallback = said ?? option.defaultValueDescription ?? plainDefault(option);
     return [code(option.flags), text + choices, fallback];
   });
   return table(['Option', 'Meaning', 'Default'], rows);
@@ -76,12 +81,12 @@ function plainDefault({ defaultValue, negate }: Option): string {
   return defaultValue === undefined || negate ? '' : String(defaultValue);
 }
 
-function sentence(text: string): string {
+export function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 /** The examples of a command's help. */
-function examplesOf(command: Command): readonly (readonly [typed: string, meaning: string])[] {
+export function examplesOf(command: Command): readonly (readonly [typed: string, meaning: string])[] {
   let help = '';
   command.configureOutput({ writeOut: (text) => (help += text) });
   command.outputHelp();

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { register as agent } from './agent.ts';
 import { register as backup } from './backup.ts';
 import { register as check } from './check.ts';
+import { register as completion } from './completion.ts';
 import { register as config } from './config.ts';
 import { register as copy } from './copy.ts';
 import { register as expire } from './expire.ts';
@@ -54,4 +55,5 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   config,
   plugins,
   hooks,
+  completion,
 ];
