@@ -1,7 +1,7 @@
-/** Reads what examples/compose and examples/kubernetes deploy. */
+/** Reads what examples/playground and examples/helm deploy. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { PROJECT } from '../docs/pages.ts';
 
 const FOLDER = join(PROJECT, 'examples');
@@ -17,7 +17,9 @@ export interface Service {
   readonly configs?: readonly { readonly source: string; readonly target: string }[];
   readonly volumes?: readonly string[];
   readonly depends_on?: Readonly<Record<string, unknown>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
+  readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean };
+  readonly stop_grace_period?: string;
+  readonly ports?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly build?: { readonly context: string; readonly dockerfile: string; readonly target: string };
   readonly read_only?: boolean;
@@ -32,12 +34,19 @@ export interface Compose {
   readonly volumes: Readonly<Record<string, unknown>>;
 }
 
-export const readCompose = (): Compose => parse(readExample('compose/compose.yaml')) as Compose;
+export const readCompose = (): Compose => parse(readExample('playground/compose.yaml')) as Compose;
 
-export interface Container {
+interface Probe {
+  readonly exec?: { readonly command: readonly string[] };
+  readonly httpGet?: { readonly path: string; readonly port: string; readonly scheme: string };
+}
+
+interface Container {
   readonly name: string;
   readonly image: string;
+  readonly command: readonly string[];
   readonly args: readonly string[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
   readonly env?: readonly {
     readonly name: string;
     readonly valueFrom: { readonly secretKeyRef: { readonly name: string; readonly key: string } };
@@ -45,25 +54,30 @@ export interface Container {
   readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string }[];
   readonly resources: { readonly requests: object; readonly limits: object };
   readonly securityContext: Readonly<Record<string, unknown>>;
-  readonly livenessProbe?: { readonly exec: { readonly command: readonly string[] } };
-  readonly readinessProbe?: { readonly exec: { readonly command: readonly string[] } };
+  readonly livenessProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly startupProbe?: Probe;
 }
 
-export interface PodSpec {
+interface PodSpec {
   readonly serviceAccountName: string;
   readonly automountServiceAccountToken: boolean;
   readonly securityContext: Readonly<Record<string, unknown>>;
+  readonly terminationGracePeriodSeconds?: number;
   readonly containers: readonly [Container, ...Container[]];
   readonly volumes: readonly {
     readonly name: string;
-    readonly configMap?: { readonly name: string };
     readonly secret?: { readonly secretName: string };
+    readonly projected?: { readonly sources: readonly { readonly secret: { readonly name: string } }[] };
     readonly emptyDir?: object;
   }[];
 }
 
 interface PodTemplate {
-  readonly metadata: { readonly labels: Readonly<Record<string, string>> };
+  readonly metadata: {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly spec: PodSpec;
 }
 
@@ -71,36 +85,27 @@ interface PodTemplate {
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  /** Of a secret. */
+  readonly stringData?: Readonly<Record<string, string>>;
   readonly spec: {
     readonly selector?: { readonly matchLabels: Readonly<Record<string, string>> };
     readonly podSelector?: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly serviceName?: string;
+    readonly ports?: readonly { readonly name: string; readonly port: number; readonly targetPort: string }[];
+    readonly ingress?: readonly object[];
     readonly template?: PodTemplate;
     readonly volumeClaimTemplates?: readonly { readonly metadata: { readonly name: string } }[];
     readonly schedule?: string;
     readonly concurrencyPolicy?: string;
     readonly jobTemplate?: { readonly spec: { readonly template: PodTemplate } };
+    readonly endpoints?: readonly {
+      readonly port: string;
+      readonly tlsConfig: { readonly ca: { readonly secret: { readonly name: string } } };
+      readonly authorization?: { readonly credentials: { readonly name: string; readonly key: string } };
+    }[];
+    readonly groups?: readonly { readonly name: string; readonly rules: readonly { readonly alert?: string }[] }[];
   };
-}
-
-export interface Kustomization {
-  readonly resources: readonly string[];
-  readonly configMapGenerator: readonly { readonly name: string; readonly files: readonly string[] }[];
-  readonly images: readonly { readonly name: string; readonly newTag: string }[];
-}
-
-export const readKustomization = (): Kustomization =>
-  parse(readExample('kubernetes/kustomization.yaml')) as Kustomization;
-
-/** The objects of all files that the kustomization names. */
-export function readManifests(): readonly Manifest[] {
-  return readKustomization().resources.flatMap((file) =>
-    parseAllDocuments(readExample(`kubernetes/${file}`)).map((document) => {
-      const [error] = document.errors;
-      if (error !== undefined) throw new Error(`${file}: ${error.message}`);
-      return document.toJS() as Manifest;
-    }),
-  );
 }
 
 export const podsOf = (manifests: readonly Manifest[]): readonly (PodTemplate & { readonly of: Manifest })[] =>
