@@ -1,22 +1,19 @@
-/** Compose file, Dockerfile and manifests hold together: what they name is there, and what runs in them is taken by pgark. */
-import { existsSync } from 'node:fs';
+/** Compose file and Dockerfile hold together: what they name is there, and what runs in them is taken by pgark. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  podsOf,
-  readCompose,
-  readExample,
-  readKustomization,
-  readManifests,
-  type Service,
-} from '../support/deployment.ts';
+import { parse } from 'yaml';
+import { loadConfig } from '../../core/src/config/load.ts';
+import { readCompose, readExample, type Service } from '../support/deployment.ts';
+import { unavailable } from '../support/require.ts';
 import { commandLines, refusal } from './command-lines.ts';
 import { PROJECT } from './pages.ts';
 
 /** A name and a version: never what somebody may move. */
 const PINNED = /^[a-z0-9./-]+:v?\d+\.\d+[\w.-]*$/;
 
-describe('examples/compose', () => {
+describe('examples/playground', () => {
   const compose = readCompose();
   const services = Object.entries(compose.services);
 
@@ -27,7 +24,9 @@ describe('examples/compose', () => {
     for (const name of Object.keys(service.depends_on ?? {})) expect(Object.keys(compose.services)).toContain(name);
     for (const volume of service.volumes ?? []) {
       const [source = ''] = volume.split(':');
-      if (source.startsWith('./')) expect(existsSync(inExample(source)), source).toBe(true);
+      // What the metrics come with, for Prometheus and Grafana.
+      if (source === '../../docs/monitoring') continue;
+      if (source.startsWith('.')) expect(existsSync(inExample(source)), source).toBe(true);
       else expect(Object.keys(compose.volumes)).toContain(source);
     }
     if (service.build === undefined) return;
@@ -39,14 +38,18 @@ describe('examples/compose', () => {
   });
 
   test('secrets are made by the commands of the README, and configs are there', () => {
-    const made = /for name in ([\w ]+); do/.exec(readExample('compose/README.md'))?.[1]?.split(' ');
-    expect(Object.values(compose.secrets).map(({ file }) => file)).toEqual(made?.map((name) => `./secrets/${name}`));
+    const made = /for name in ([\w ]+); do/.exec(readExample('playground/README.md'))?.[1]?.split(' ');
+    const keys = [...readExample('playground/README.md').matchAll(/(?:-keyout|-out) (secrets\/\w+)/g)].map(
+      ([, file]) => `./${file}`,
+    );
+    const files = Object.values(compose.secrets).map(({ file }) => file);
+    expect(files.toSorted()).toEqual([...(made ?? []).map((name) => `./secrets/${name}`), ...keys].toSorted());
     for (const { file } of Object.values(compose.configs)) expect(existsSync(inExample(file))).toBe(true);
   });
 
   test('pgark takes what its services run, and they may do nothing else', () => {
-    const own = services.filter(([, { image }]) => image.startsWith('pgark:'));
-    expect(own.map(([name]) => name)).toEqual(['receive', 'pgark']);
+    const own = services.filter(([name]) => ['daemon', 'pgark'].includes(name));
+    expect(own.map(([, { image }]) => image)).toEqual(['pgark-server:0.1.0', 'pgark:0.1.0']);
     for (const [name, service] of own) {
       expect(refusal(service.command), name).toBeUndefined();
       expect(service).toMatchObject({
@@ -61,7 +64,7 @@ describe('examples/compose', () => {
   });
 
   test('the Dockerfile pins what it begins with, copies what is there, and ends without root', () => {
-    const lines = readExample('compose/Dockerfile').split('\n');
+    const lines = readExample('docker/Dockerfile').split('\n');
     const bases = lines.flatMap((line) => /^FROM (\S+) AS \w+$/.exec(line)?.slice(1) ?? []);
     expect(bases).toHaveLength(lines.filter((line) => line.startsWith('FROM')).length);
     for (const base of bases) expect(base).toMatch(PINNED);
@@ -70,88 +73,66 @@ describe('examples/compose', () => {
       .join('\n')
       .split(/^FROM /m)
       .slice(2))
-      expect(part).toMatch(/^USER (?:999:999|postgres)$/m);
+      expect(part).toMatch(/^USER 999:999$/m);
+    // What is copied out of the tree is there, and is not held back.
+    const copied = lines.flatMap((line) => /^COPY (?!--from)(\S+) \S+$/.exec(line)?.slice(1) ?? []);
+    expect(copied).toContain('.');
+    for (const source of copied) expect(existsSync(join(PROJECT, source)), source).toBe(true);
+    const [, check = ''] = /^HEALTHCHECK .*CMD \["node", "([^"]*)"\]$/m.exec(lines.join('\n')) ?? [];
+    expect(lines.some((line) => line.startsWith('COPY ') && line.endsWith(` ${check}`))).toBe(true);
     // The server that is restored is of the version of the server.
     expect(bases).toContain(compose.services['postgres']?.image);
-    expect(readExample('compose/Dockerfile.dockerignore')).toContain('secrets');
+    expect(readExample('docker/Dockerfile.dockerignore')).toContain('secrets');
   });
 });
 
-const inExample = (path: string): string => join(PROJECT, 'examples/compose', path);
+describe('what stands beside the services', () => {
+  const compose = readCompose();
+
+  test('the daemon has longer to end than daemon.drain, and answers where it is asked', async () => {
+    const { config } = await loadConfig({ path: 'pgark.yaml', env: {}, directory: inExample('') });
+    const { stop_grace_period: grace = '', ports = [], environment } = compose.services['daemon'] ?? {};
+    expect(Number(/^(\d+)m$/.exec(grace)?.[1]) * 60_000).toBeGreaterThan(config.daemon.drain);
+    const port = config.daemon.listen?.split(':').at(-1);
+    expect(ports).toEqual([`127.0.0.1:${port}:${port}`]);
+    expect(environment?.['HEALTH_URL']).toBe(`https://127.0.0.1:${port}/livez`);
+    expect(config.schedule.map(({ do: kind }) => kind)).toContain('drill');
+    // Prometheus asks it by the name of its service, with a token of a viewer.
+    const { scrape_configs: scraped } = parse(readExample('playground/prometheus.yml')) as {
+      readonly scrape_configs: readonly {
+        readonly static_configs: readonly { readonly targets: readonly string[] }[];
+      }[];
+    };
+    expect(scraped[0]?.static_configs[0]?.targets).toEqual([`daemon:${port}`]);
+    expect(readExample('playground/README.md')).toContain('subjectAltName=DNS:daemon');
+  });
+
+  test('nothing in the folder is left over', () => {
+    const named = [...Object.values(compose.configs).map(({ file }) => file), './role.sh'];
+    const files = readdirSync(inExample(''), { recursive: true, encoding: 'utf8', withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => `./${join(entry.parentPath, entry.name).slice(inExample('').length)}`.replace('.//', './'));
+    expect(
+      files.filter((file) => !/^\.\/secrets\/|README\.md$|compose\.yaml$|\.gitignore$/.test(file)).toSorted(),
+    ).toEqual(named.toSorted());
+  });
+
+  const noPromtool =
+    spawnSync('promtool', ['--version']).status === 0
+      ? undefined
+      : unavailable('promtool', 'apt-get install prometheus');
+  test.skipIf(noPromtool !== undefined)(
+    `Prometheus takes its config${noPromtool === undefined ? '' : ` (${noPromtool})`}`,
+    () => {
+      const args = ['check', 'config', '--syntax-only', inExample('prometheus.yml')];
+      const { status, stderr } = spawnSync('promtool', args, { encoding: 'utf8' });
+      expect(status, stderr).toBe(0);
+    },
+  );
+});
+
+const inExample = (path: string): string => join(PROJECT, 'examples/playground', path);
 
 function targets(): readonly string[] {
-  return [...readExample('compose/Dockerfile').matchAll(/^FROM \S+ AS (\w+)$/gm)].map(([, name]) => name ?? '');
+  return [...readExample('docker/Dockerfile').matchAll(/^FROM \S+ AS (\w+)$/gm)].map(([, name]) => name ?? '');
 }
-
-describe('examples/kubernetes', () => {
-  const manifests = readManifests();
-  const kustomization = readKustomization();
-  const pods = podsOf(manifests);
-
-  test('objects are of kinds that there are, and have names of their own', () => {
-    const kinds = manifests.map(({ apiVersion, kind }) => `${apiVersion} ${kind}`);
-    expect(kinds.toSorted()).toEqual([
-      'apps/v1 StatefulSet',
-      'batch/v1 CronJob',
-      'batch/v1 CronJob',
-      'batch/v1 CronJob',
-      'networking.k8s.io/v1 NetworkPolicy',
-      'v1 Namespace',
-      'v1 Service',
-      'v1 ServiceAccount',
-    ]);
-    const names = manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
-    expect(new Set(names).size).toBe(names.length);
-  });
-
-  test.each(pods)('$of.kind $of.metadata.name may do nothing but its work', ({ spec, metadata, of }) => {
-    const [container] = spec.containers;
-    expect(spec.containers).toHaveLength(1);
-    expect(spec).toMatchObject({
-      serviceAccountName: 'pgark',
-      automountServiceAccountToken: false,
-      securityContext: { runAsNonRoot: true, runAsUser: 999, fsGroup: 999, seccompProfile: { type: 'RuntimeDefault' } },
-    });
-    expect(container.securityContext).toEqual({
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-    });
-    expect(container.resources.limits).toHaveProperty('memory');
-    expect(container.image).toMatch(PINNED);
-    expect(kustomization.images.map(({ name }) => name)).toContain(container.image.split(':')[0]);
-    expect(refusal(container.args), of.metadata.name).toBeUndefined();
-    // What is mounted is there, and what the policy says is about these pods.
-    const claims = of.spec.volumeClaimTemplates?.map((claim) => claim.metadata.name) ?? [];
-    const volumes = [...spec.volumes.map(({ name }) => name), ...claims];
-    expect(container.volumeMounts.map(({ name }) => name).toSorted()).toEqual(volumes.toSorted());
-    for (const { configMap, secret } of spec.volumes) {
-      if (configMap !== undefined)
-        expect(kustomization.configMapGenerator.map(({ name }) => name)).toContain(configMap.name);
-      if (secret !== undefined) expect(secret.secretName).toBe('pgark');
-    }
-    const policy = manifests.find(({ kind }) => kind === 'NetworkPolicy');
-    expect(metadata.labels).toMatchObject(policy?.spec.podSelector?.matchLabels ?? { none: '' });
-    if (of.spec.selector !== undefined) expect(metadata.labels).toMatchObject(of.spec.selector.matchLabels);
-  });
-
-  test('jobs do not run beside themselves, at times of their own', () => {
-    const jobs = manifests.filter(({ kind }) => kind === 'CronJob');
-    const schedules = jobs.map(({ spec }) => spec.schedule ?? '');
-    for (const schedule of schedules) expect(schedule).toMatch(/^(?:[\d*][\d*,/-]* ){4}[\d*][\d*,/-]*$/);
-    expect(new Set(schedules).size).toBe(jobs.length);
-    for (const { spec } of jobs) expect(spec.concurrencyPolicy).toBe('Forbid');
-  });
-
-  test('the keys of the secret are those that the README makes it of', () => {
-    const made = [...readExample('kubernetes/README.md').matchAll(/--from-file=([\w-]+)/g)].map(([, name]) => name);
-    const mounted = [...readExample('kubernetes/pgark.yaml').matchAll(/\/run\/secrets\/pgark\/([\w-]+)/g)];
-    const named = pods
-      .flatMap(({ spec }) => spec.containers[0].env ?? [])
-      .map(({ valueFrom }) => valueFrom.secretKeyRef.key);
-    expect(new Set([...mounted.map(([, name]) => name), ...named])).toEqual(new Set(made));
-    for (const { files } of kustomization.configMapGenerator) {
-      for (const file of files) expect(readExample(`kubernetes/${file}`)).not.toBe('');
-    }
-  });
-});

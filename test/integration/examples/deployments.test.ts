@@ -1,5 +1,5 @@
 /**
- * What examples/compose and examples/kubernetes run is run here, by their own commands and configs, with the names of hosts and folders
+ * What examples/playground and examples/helm run is run here, by their own commands and configs, with the names of hosts and folders
  * replaced: the script of the server's image, the S3 server, receiver and probes, jobs, and the server that is restored.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLines } from '../../docs/command-lines.ts';
+import { PROJECT } from '../../docs/pages.ts';
 import { Receiver } from '../../support/archive.ts';
 import { serverHome, serverUser } from '../../support/binaries.ts';
 import { CLI, runCli, spawnCli } from '../../support/cli.ts';
-import { podsOf, readCompose, readExample, readManifests } from '../../support/deployment.ts';
+import { podsOf, readCompose, readExample } from '../../support/deployment.ts';
 import { freePort } from '../../support/free-port.ts';
 import { goServer } from '../../support/go-server.ts';
+import { helmMissing, rendered } from '../../support/helm.ts';
 import { later } from '../../support/later.ts';
 import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from '../../support/postgres.ts';
 import { versityMissing } from '../../support/s3-server.ts';
@@ -28,19 +30,22 @@ const reason = [versityMissing, tool('psql') === undefined ? MISSING : undefined
 describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`).join('')}`, () => {
   let server: PostgresServer;
   let s3: ChildProcess;
-  /** What stands for `/var/lib/pgark`, `/run/secrets`, `/data` and the rest. */
+  /** What stands for `/run/secrets`, `/data` and the rest. */
   let folder: string;
   let s3Port: number;
   let restoredPort: number;
-  /** Each receiver has a spool of its own. */
-  let spool: string;
+  let daemonPort: number;
+  /** Each daemon has a folder of its own. */
+  let work: string;
 
   beforeAll(async () => {
     folder = temporaryFolder('deployment');
-    for (const path of ['bin', 'secrets', 'data', 'compose', 'kubernetes']) mkdirSync(join(folder, path));
+    for (const path of ['bin', 'secrets', 'data', 'playground', 'helm']) mkdirSync(join(folder, path));
     const secrets = {
       pgark_password: 'p',
       s3_secret: 's',
+      viewer_token: 'viewer-viewer-viewer',
+      operator_token: 'operator-operator-operator',
       'postgres-password': 'p',
       's3-secret-access-key': 's',
       'age-recipients': 'age15hkqtp7dhxc28ctsdhd4p8mev564m5hjcl527nja97j3uv6aaukqf8589p\n',
@@ -48,8 +53,8 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     for (const [name, value] of Object.entries(secrets)) writeFileSync(join(folder, 'secrets', name), value);
     const words = CLI.map((word) => `'${word}'`).join(' ');
     writeFileSync(join(folder, 'bin/pgark'), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
-    for (const path of ['bin', 'secrets', 'compose', 'kubernetes']) giveToServer(join(folder, path));
-    [s3Port, restoredPort] = [await freePort(), await freePort()];
+    for (const path of ['bin', 'secrets', 'playground', 'helm']) giveToServer(join(folder, path));
+    [s3Port, restoredPort, daemonPort] = [await freePort(), await freePort(), await freePort()];
 
     server = await PostgresServer.create({ major: 18, settings: { fsync: 'on', max_slot_wal_keep_size: '10GB' } });
     // The last line is the one that the image writes.
@@ -60,7 +65,7 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     ]);
     await server.start();
     // The image sets POSTGRES_USER; psql finds the server by its socket.
-    const made = shell(replaced(readExample('compose/role.sh')), {
+    const made = shell(replaced(readExample('playground/role.sh')), {
       PGDATA: server.data,
       PGHOST: server.folder,
       PGPORT: String(server.port),
@@ -88,14 +93,17 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     removeFolder(folder);
   });
 
-  test('examples/compose', async () => {
-    spool = join(folder, 'compose');
-    const config = configOf('compose/pgark.yaml');
-    const receiver = await receiving(config, compose.services['receive']?.command ?? []);
-    const [, health = ''] = compose.services['receive']?.healthcheck?.test ?? [];
-    await until('the health check', () => shell(replaced(health)).status === 0);
+  test('examples/playground', async () => {
+    work = join(folder, 'playground');
+    const [, made = ''] = /^(openssl req [^]*?tls_certificate)$/m.exec(readExample('playground/README.md')) ?? [];
+    expect(shell(made)).toMatchObject({ status: 0 });
+    const { daemon } = compose.services;
+    const config = configOf(readExample('playground/pgark.yaml'), 'playground.yaml', [['0.0.0.0:', '127.0.0.1:']]);
+    const receiver = await receiving(config, daemon?.command ?? []);
+    const [, ...health] = daemon?.healthcheck?.test ?? [];
+    await until('the health check', () => probe(health, daemon?.environment) === 0);
 
-    const commands = [...readExample('compose/README.md').matchAll(/docker compose run --rm (pgark .*)$/gm)];
+    const commands = [...readExample('playground/README.md').matchAll(/docker compose run --rm (pgark .*)$/gm)];
     const lines = commands.flatMap(([, line]) => commandLines(line ?? ''));
     expect(lines.map(([name]) => name)).toEqual(['check', 'backup', 'status', 'verify', 'expire']);
     await server.query('CREATE TABLE before AS SELECT 42 AS answer');
@@ -128,37 +136,46 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     expect(await receiver.stop()).toBe(0);
   });
 
-  test('examples/kubernetes', async () => {
-    spool = join(folder, 'kubernetes');
-    const pods = podsOf(readManifests());
-    const argsOf = (role: string): readonly string[] =>
-      pods.find(({ metadata }) => metadata.labels['role'] === role)?.spec.containers[0].args ?? [];
-    const [container] = pods.find(({ metadata }) => metadata.labels['role'] === 'receive')?.spec.containers ?? [];
-    const config = configOf('kubernetes/pgark.yaml', [
-      ['region: eu-central-1', `endpoint: http://127.0.0.1:${s3Port}`],
-      ['sslmode=require', 'sslmode=disable'],
-    ]);
-    const receiver = await receiving(config, argsOf('receive'));
-    for (const probe of [container?.livenessProbe, container?.readinessProbe]) {
-      const [, , script = ''] = probe?.exec.command ?? [];
-      await until('a probe', () => shell(replaced(script)).status === 0);
-    }
-    for (const role of ['backup', 'verify', 'expire']) await pgark(config, argsOf(role));
-    expect(await receiver.stop()).toBe(0);
-    // One that has stopped is not ready.
-    expect(shell(replaced(container?.readinessProbe?.exec.command.at(-1) ?? '')).status).toBe(1);
-  });
+  test.skipIf(helmMissing !== undefined)(
+    `examples/helm${helmMissing === undefined ? '' : ` (${helmMissing})`}`,
+    async () => {
+      work = join(folder, 'helm');
+      const manifests = rendered('small');
+      const text = manifests.find(({ kind }) => kind === 'Secret')?.stringData?.['pgark.yaml'] ?? '';
+      const [container] = podsOf(manifests).flatMap(({ spec }) => spec.containers);
+      const config = configOf(text, 'helm.yaml', [
+        ['region: eu-central-1', `endpoint: http://127.0.0.1:${s3Port}`],
+        ['sslmode=require', 'sslmode=disable'],
+      ]);
+      const receiver = await receiving(config, container?.args ?? []);
+      for (const { exec } of [container?.livenessProbe, container?.readinessProbe].flatMap((found) => found ?? []))
+        await until('a probe', () => probe(exec?.command ?? []) === 0);
+      const jobs = rendered('full').filter(({ kind }) => kind === 'CronJob');
+      expect(jobs).toHaveLength(3);
+      for (const job of podsOf(jobs)) await pgark(config, job.spec.containers[0].args);
+      expect(await receiver.stop()).toBe(0);
+      // One that has stopped is not ready.
+      expect(probe(container?.readinessProbe?.exec?.command ?? [])).toBe(1);
+    },
+  );
 
-  /** A config as it is deployed, for this machine. */
-  function configOf(path: string, more: readonly (readonly [string, string])[] = []): string {
-    let text = replaced(readExample(path));
+  /** A config as it is deployed, for this machine. Nothing is begun by itself. */
+  function configOf(deployed: string, name: string, more: readonly (readonly [string, string])[] = []): string {
+    let text = replaced(deployed).replace(/^schedule:\n(?:[ -].*\n)+/m, 'schedule: []\n');
     for (const [from, to] of more) {
       expect(text).toContain(from);
       text = text.replace(from, to);
     }
-    const file = join(folder, path.replace('/', '-'));
+    const file = join(folder, name);
     writeFileSync(file, text);
     return file;
+  }
+
+  /** Runs a probe of a container, and gives its exit code. */
+  function probe(command: readonly string[], env: Readonly<Record<string, string>> = {}): number | null {
+    const [program = '', ...args] = command.map(replaced);
+    const variables = Object.fromEntries(Object.entries(env).map(([key, value]) => [key, replaced(value)]));
+    return spawnSync(program, args, { ...serverUser(), cwd: folder, env: environment(variables) }).status;
   }
 
   /** A text out of a container, with what has another name here. */
@@ -167,7 +184,10 @@ describe.skipIf(reason.length > 0)(`deployments${reason.map((why) => ` (${why})`
     const names: readonly (readonly [RegExp, string])[] = [
       [/\$\$/g, '$'],
       [/\/run\/secrets(?:\/pgark)?\//g, join(folder, 'secrets/')],
-      [/\/var\/lib\/pgark\/spool/g, spool],
+      [/\/var\/lib\/pgark\b/g, work],
+      [/\/opt\/pgark\/healthcheck\.mjs/g, join(PROJECT, 'examples/docker/healthcheck.mjs')],
+      [/^node$/g, process.execPath],
+      [/\b8733\b/g, String(daemonPort)],
       [/\/var\/lib\/postgresql\/restored/g, join(folder, 'restored')],
       [/(?<![\w.])\/data\b/g, join(folder, 'data')],
       [/\/app\/versitygw/g, goServer(`github.com/versity/versitygw/cmd/versitygw@${version}`, 'versitygw') ?? ''],
