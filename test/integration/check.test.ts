@@ -65,6 +65,29 @@ describe('pgark check', () => {
     });
   }
 
+  test('doctor has nothing to mend where all is in order, and tells of the receiver', async () => {
+    const server = await serverWith(17, { max_slot_wal_keep_size: '1GB', fsync: 'on', full_page_writes: 'on' });
+    const archive = archiveOf(server);
+    const receiver = await archive.receive(server);
+    const { code, stdout, stderr } = await runCli(['--config', archive.config, 'doctor'], {
+      ...serverUser(),
+      env: { XDG_CACHE_HOME: archive.spool },
+    });
+    expect(code, stdout + stderr).toBe(0);
+    expect(stdout).toMatch(/^ok +user +runs as /m);
+    expect(stdout).toMatch(/^ok +receiver +running, "streaming" since /m);
+    expect(stdout).toMatch(/^ok +slot +slot "pgark" is in use$/m);
+    expect(stdout).toMatch(/^ok +server: clock +the clocks agree$/m);
+    expect(stdout).toMatch(/\n0 failed, /);
+    // With its password or without: an address is never shown.
+    expect(stdout).toMatch(/^postgres\.url +\[redacted\] /m);
+    await receiver.stop();
+    await server.stop();
+    const down = await runCli(['--config', archive.config, 'doctor', '--json'], { ...serverUser() });
+    expect(down.code).toBe(1);
+    expect(down.stdout).toContain('SERVER_UNREACHABLE');
+  });
+
   test('a server that cannot be archived: each fault has its line and its hint, and the exit code says so', async () => {
     const server = await serverWith(17, {
       wal_level: 'minimal',

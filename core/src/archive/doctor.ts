@@ -17,7 +17,7 @@ import { examineFolders } from '../doctor/folders.ts';
 import { FoundSecrets } from '../doctor/found-secrets.ts';
 import { examineHost } from '../doctor/host.ts';
 import { Redactor } from '../doctor/redact.ts';
-import { examineConfigFile, examineSecrets, examineTls } from '../doctor/secrets.ts';
+import { examineConfigFile, examineSecrets, examineTls, type NamedSecret } from '../doctor/secrets.ts';
 import { diagnose, type Diagnosis } from '../plugins/doctor.ts';
 import { listPlugins, namedPlugins, type ListedPlugin, type NamedPlugin } from '../plugins/listing.ts';
 import { Registry } from '../plugins/registry.ts';
@@ -195,7 +195,7 @@ async function* lookAtCluster(
   };
   yield ofSecrets;
   yield await examined('permissions', cluster, async () => {
-    const literal = secrets.filter(({ source }) => source instanceof Secret).map(({ key }) => key);
+    const literal = secrets.filter(isLiteral).map(({ key }) => key);
     const inFile = path === undefined ? [] : [await examineConfigFile(path, literal)];
     return [...inFile, ...(await examineTls(loaded))];
   });
@@ -211,6 +211,12 @@ async function* lookAtCluster(
   yield { part: 'storage', ...cluster, findings: checked.filter((found) => !isServer(found) && !isClock(found)) };
   yield { part: 'clock', ...cluster, findings: [...checked.filter(isClock), ownClock()] };
   if (told.length > 0) yield { part: 'log', ...cluster, findings: told };
+}
+
+/** Whether it stands in the config. An address of the server is secret only with a password in it. */
+function isLiteral({ key, source }: NamedSecret): boolean {
+  if (!(source instanceof Secret)) return false;
+  return key !== 'postgres.url' || /:\/\/[^/@]*:[^/@]|password/.test(source.reveal());
 }
 
 /** What the receiver of this host says of itself. */

@@ -42,7 +42,6 @@ export async function examineFolders(config: Config, env: NodeJS.ProcessEnv): Pr
   const { spool, ack } = config.receive;
   const cache = cacheFolder(config, env);
   const others: readonly (readonly [check: string, folder: string | undefined])[] = [
-    ['cache', cache],
     ['drills', config.drill.folder],
     ['agent', config.agent.folder],
     ['served WAL', config.serve.folder],
@@ -53,6 +52,11 @@ export async function examineFolders(config: Config, env: NodeJS.ProcessEnv): Pr
   add('space of spool', await space(spool));
   add('type of spool', await durability(spool, ack));
   add('waiting WAL', waiting(spool, config.cluster));
+  if (cache !== undefined) {
+    const outcome = await usable(cache);
+    // Without it everything works, and lists more.
+    add('cache', outcome.state === 'failed' ? { ...outcome, state: 'warning' } : outcome);
+  }
   for (const [check, folder] of others) if (folder !== undefined) add(check, await usable(folder));
   return findings;
 }
