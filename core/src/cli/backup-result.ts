@@ -2,7 +2,7 @@
 import type { BackupOutcome, BackupResult } from '../backup/backup.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import { count, formatBytes, formatDuration, formatTime } from '../documents/format.ts';
-import { formatRatio } from './backup-view.ts';
+import { formatRatio } from '../documents/backup-ratio.ts';
 import { storedSize } from '../documents/backup-document.ts';
 import type { Output } from './output.ts';
 

@@ -5,6 +5,7 @@ import type { MappedLine, RecoveryMap, SystemMap } from '../map/recovery-map.ts'
 import { describeWindowEnd } from '../map/windows.ts';
 import { count, formatTime } from '../documents/format.ts';
 import { toText } from '../documents/map-document.ts';
+import { contentProblems, evidenceOf } from '../documents/map-text.ts';
 import type { Output } from './output.ts';
 
 /** For people. */
@@ -53,44 +54,10 @@ function printSystem(output: Output, cluster: string, system: SystemMap): void {
   output.line(evidenceOf(system));
 }
 
-/** What is known to be wrong with the content of the WAL, or is not known, beside what ends the windows. */
-export function contentProblems({
-  differences: { conflicts, unknown },
-  unnamedDamage,
-  unreadFacts,
-}: Pick<SystemMap, 'differences' | 'unnamedDamage' | 'unreadFacts'>): readonly string[] {
-  const [first, ...more] = conflicts;
-  const others = more.length === 0 ? '' : `, and ${count(more.length, 'more file')}`;
-  return [
-    ...(first === undefined
-      ? []
-      : [`repositories ${first.repositories.join(' and ')} hold different contents of ${first.name}${others}`]),
-    ...(unknown === 0
-      ? []
-      : [`whether the repositories hold the same is not known of up to ${count(unknown, 'segment')}`]),
-    ...(unnamedDamage === 0
-      ? []
-      : [
-          `a verification found ${count(unnamedDamage, 'more object')} of the WAL damaged than it names: windows may end earlier`,
-        ]),
-    ...unreadFacts.map((key) => `${key} is not as it was written: what it says is not known`),
-  ];
-}
-
 const STATES = { suspect: 'suspect', damaged: 'damaged', 'no-wal': 'not restorable' } as const;
 
 function lineTexts({ timeline, problem, historyMissing }: MappedLine): readonly string[] {
   if (problem !== undefined) return [`timeline ${timeline}: ${problem}`];
   if (!historyMissing) return [];
   return [`timeline ${timeline}: its history is not archived, backups of earlier timelines do not lead to it`];
-}
-
-/** What is known, and how: objects that were listed are there, whether they are whole only reading tells. */
-export function evidenceOf({ backups, walVerified }: SystemMap): string {
-  const wal =
-    walVerified === undefined
-      ? 'the WAL was never verified'
-      : `the WAL was verified on ${formatTime(walVerified.time)} (${walVerified.level})`;
-  const verified = backups.filter((one) => one.verified !== undefined).length;
-  return `evidence: objects listed with their sizes, ends of windows read; ${wal}; ${verified} of ${count(backups.length, 'backup')} verified`;
 }

@@ -3,15 +3,15 @@ import type { ListedBackup } from '../../archive/list.ts';
 import type { BackupRecord } from '../../repository/backup-record.ts';
 import { describeGap } from '../../repository/wal-gaps.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
-import { formatRatio } from '../backup-view.ts';
+import { formatRatio } from '../../documents/backup-ratio.ts';
 import { listedDocument, storedSize } from '../../documents/backup-document.ts';
-import { provenText } from '../drill-text.ts';
+import { provenText } from '../../documents/drill-text.ts';
 import { formatBytes, formatTime } from '../../documents/format.ts';
 import { examples } from '../help.ts';
 import type { Column } from '../output.ts';
-import { pinText } from '../pin-text.ts';
+import { pinText } from '../../documents/pin-text.ts';
 import { runCommand } from '../run.ts';
-import { verifiedText } from '../verified-text.ts';
+import { verifiedText } from '../../documents/verified-text.ts';
 
 export function register(program: Command): void {
   const list = program

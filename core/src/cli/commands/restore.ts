@@ -94,7 +94,7 @@ async function run(directory: string | undefined, flags: RestoreFlags, context: 
     });
   const [{ planDocument }, { planLines }, { RestoreProgressText }] = await Promise.all([
     import('../../documents/plan-document.ts'),
-    import('../restore-view.ts'),
+    import('../../documents/plan-text.ts'),
     import('../restore-progress.ts'),
   ]);
   const call = await planCall(flags);

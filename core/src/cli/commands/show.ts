@@ -5,14 +5,14 @@ import type { BackupObject } from '../../repository/backup-record.ts';
 import { describeGap } from '../../repository/wal-gaps.ts';
 import { asOfOption, pastOf } from '../as-of-option.ts';
 import { count, formatBytes, formatTime } from '../../documents/format.ts';
-import { formatRatio } from '../backup-view.ts';
+import { formatRatio } from '../../documents/backup-ratio.ts';
 import { firstOf, lastOf, shownDocument, storedSize } from '../../documents/backup-document.ts';
-import { drillText } from '../drill-text.ts';
+import { drillText } from '../../documents/drill-text.ts';
 import { examples } from '../help.ts';
 import type { Output } from '../output.ts';
-import { pinText } from '../pin-text.ts';
+import { pinText } from '../../documents/pin-text.ts';
 import { runCommand } from '../run.ts';
-import { verifiedText } from '../verified-text.ts';
+import { verifiedText } from '../../documents/verified-text.ts';
 
 export function register(program: Command): void {
   const show = program

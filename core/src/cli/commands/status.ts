@@ -36,8 +36,9 @@ export function register(program: Command): void {
 
 async function run({ repository, fresh, nagios, server }: StatusFlags, context: CommandContext): Promise<number> {
   const { config, output, archive } = context;
-  const [{ statusDocument }, { age, nagiosLine, printStatus }, { LEVELS }] = await Promise.all([
+  const [{ statusDocument }, { age }, { nagiosLine, printStatus }, { LEVELS }] = await Promise.all([
     import('../../documents/status-document.ts'),
+    import('../../documents/status-text.ts'),
     import('../status-view.ts'),
     import('../../status/judge.ts'),
   ]);

@@ -1,5 +1,5 @@
 import type { Verified } from '../archive/backup-verified.ts';
-import { formatDuration } from '../documents/format.ts';
+import { formatDuration } from './format.ts';
 
 /** `full, 3h 05m ago`, with `: DAMAGED` or `: not all` behind it. */
 export function verifiedText(verified: Verified | undefined, now: number = Date.now()): string {

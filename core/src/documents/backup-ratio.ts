@@ -1,5 +1,4 @@
-/** What the commands show of a backup. */
-import { storedSize } from '../documents/backup-document.ts';
+import { storedSize } from './backup-document.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 
 /** How many times smaller the backup is stored than it is, `23.1`. */

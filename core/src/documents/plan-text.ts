@@ -1,12 +1,12 @@
-/** What the restore command shows of a plan. */
+/** A plan in words. */
 import { formatLsn } from '../postgres/lsn.ts';
 import type { RestorePlan } from '../restore/plan-types.ts';
 import type { Setting } from '../restore/recovery-settings.ts';
 import { describeTarget } from '../restore/target.ts';
 import { formatMoment } from '../restore/time-text.ts';
-import { count, formatBytes, formatTime } from '../documents/format.ts';
+import { count, formatBytes, formatTime } from './format.ts';
 
-/** A plan for people. */
+/** Names and what is said of each, in columns. */
 export function planLines(plan: RestorePlan, settings: readonly Setting[]): readonly string[] {
   const { backup, wal } = plan;
   const first = wal.pieces[0];

@@ -1,6 +1,6 @@
 /** What the commands that show backups say of their drills. */
 import type { LastDrill } from '../archive/backup-drills.ts';
-import { formatDuration, formatTime } from '../documents/format.ts';
+import { formatDuration, formatTime } from './format.ts';
 
 /** For a table: `3d 4h ago`, `FAILED 2h 10m ago`; undefined for a backup that was never tried. */
 export function provenText(drill: LastDrill, now: number = Date.now()): string | undefined {
