@@ -1,0 +1,166 @@
+/** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller`. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Hono, type Context } from 'hono';
+import { isArchiveError } from '../../contracts/errors.ts';
+import type { Daemon } from '../daemon.ts';
+import type { HttpEnv } from '../http/caller.ts';
+import { backupPage } from './backup-page.ts';
+import { backupsPage } from './backups-page.ts';
+import { clusterPage } from './cluster-page.ts';
+import { eventsPage } from './events-page.ts';
+import { errorText } from './notices.ts';
+import { overviewPage } from './overview.ts';
+import { Peers } from './peers.ts';
+import { problemPage } from './problem-page.ts';
+import { repositoriesPage } from './repositories-page.ts';
+import { momentFragment, planPage } from './restore-page.ts';
+import { readRunForm } from './run-form.ts';
+import { runPage } from './run-page.ts';
+import { runsPage } from './runs-page.ts';
+import { clusterPath } from './shell.ts';
+import { streamPage } from './stream-page.ts';
+import { ZOOMS, type Zoom } from './timeline.ts';
+import { Turns } from './turns.ts';
+import { isOperator, type ClusterViewing, type Viewing } from './viewing.ts';
+import { walPage } from './wal-page.ts';
+
+export interface PageOptions {
+  /** Where secrets of peers are looked up. Default: none. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Against which a relative path of a secret is resolved: the folder of the config. Default: the current one. */
+  readonly directory?: string;
+  /** Plans of restores that are made at once; a further one is refused. Default 2. */
+  readonly plans?: number;
+}
+
+/** Milliseconds for a plan: it reads the ends of the WAL, and who asked may be gone. */
+const PLAN_TIME = 60_000;
+/** Milliseconds that an answer waits for a run to end that was cancelled. */
+const CANCEL_TIME = 3000;
+
+/** Nothing of another origin is loaded, and no style or script stands in the page. */
+const HEADERS: Readonly<Record<string, string>> = {
+  'content-security-policy':
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'cache-control': 'no-store',
+  'referrer-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+};
+
+/** The routes. Whoever mounts them has checked the credentials, and refuses requests of other sites that could change something. */
+export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<HttpEnv> {
+  const { env = {}, directory = process.cwd(), plans = 2 } = options;
+  const routes = new Hono<HttpEnv>();
+  const turns = new Turns(plans);
+  const peers = new Peers({ config: () => daemon.config, env, directory });
+
+  const viewingOf = (context: Context<HttpEnv>): Viewing => ({
+    daemon,
+    caller: context.get('caller'),
+    now: Date.now(),
+  });
+
+  routes.use(async (context, next) => {
+    await next();
+    for (const [name, value] of Object.entries(HEADERS)) context.res.headers.set(name, value);
+  });
+
+  routes.get('/', async (context) => {
+    const viewing = viewingOf(context);
+    return context.html(overviewPage(viewing, await peers.states(viewing.now)));
+  });
+
+  /** A view of the cluster that the address names. `undefined`: there is no such thing. */
+  const view = (
+    path: string,
+    show: (viewing: ClusterViewing, context: Context<HttpEnv>) => Promise<string | undefined> | string | undefined,
+  ): void => {
+    routes.get(path, async (context) => {
+      const viewing = viewingOf(context);
+      const cluster = clusterOf(context);
+      const page = cluster && (await show({ ...viewing, cluster }, context));
+      return page === undefined ? notFound(context) : context.html(page);
+    });
+  };
+  const clusterOf = (context: Context<HttpEnv>): ClusterViewing['cluster'] | undefined =>
+    daemon.clusters.get(context.req.param('name') ?? '');
+  const notFound = (context: Context<HttpEnv>): Response =>
+    context.html(problemPage(viewingOf(context), 'Not found', 'There is nothing at this address.'), 404);
+
+  view('/clusters/:name', (viewing, { req }) => clusterPage(viewing, zoomOf(req.query('zoom'))));
+  view('/clusters/:name/stream', streamPage);
+  view('/clusters/:name/backups', (viewing, { req }) => backupsPage(viewing, req.query('page')));
+  view('/clusters/:name/backups/:id', (viewing, { req }) => backupPage(viewing, req.param('id') ?? ''));
+  view('/clusters/:name/wal', (viewing, { req }) => walPage(viewing, req.query('page')));
+  view('/clusters/:name/runs', (viewing, { req }) => runsPage(viewing, req.query('page')));
+  view('/clusters/:name/runs/:id', (viewing, { req }) => runPage(viewing, req.param('id') ?? ''));
+  view('/clusters/:name/repositories', repositoriesPage);
+  view('/clusters/:name/events', (viewing, { req }) => eventsPage(viewing, req.query('page')));
+  view('/clusters/:name/moment', (viewing, { req }) => {
+    const time = Date.parse(req.query('at') ?? '');
+    return Number.isNaN(time) ? undefined : momentFragment(viewing, time);
+  });
+
+  routes.get('/clusters/:name/restore', async (context) => {
+    const cluster = clusterOf(context);
+    if (cluster === undefined) return notFound(context);
+    const viewing = { ...viewingOf(context), cluster };
+    const asked = (context.req.query('time') ?? '').trim().slice(0, 200);
+    const signal = AbortSignal.any([context.req.raw.signal, AbortSignal.timeout(PLAN_TIME)]);
+    try {
+      const target = asked === '' ? {} : { target: { time: asked } };
+      const planned = await turns.take(() => cluster.archive.planRestore({ ...target, signal }));
+      if (planned !== undefined) return context.html(planPage(viewing, asked, { planned }));
+      context.header('retry-after', '5');
+      return context.html(
+        problemPage(viewing, 'Busy', `${plans} plans are being made at this moment. Try again in a few seconds.`),
+        503,
+      );
+    } catch (error) {
+      if (!isArchiveError(error)) throw error;
+      return context.html(planPage(viewing, asked, { error }), error.code === 'USAGE' ? 400 : 200);
+    }
+  });
+
+  /** What acts: for operators alone. */
+  const act = (path: string, work: (viewing: ClusterViewing, context: Context<HttpEnv>) => Promise<Response>): void => {
+    routes.post(path, async (context) => {
+      const viewing = viewingOf(context);
+      const cluster = clusterOf(context);
+      if (cluster === undefined) return notFound(context);
+      if (!isOperator(viewing)) {
+        const problem = `${viewing.caller.name} may look, and not act: this needs a token whose role is operator.`;
+        return context.html(problemPage(viewing, 'Not allowed', problem), 403);
+      }
+      try {
+        return await work({ ...viewing, cluster }, context);
+      } catch (error) {
+        if (!isArchiveError(error)) throw error;
+        const status = error.code === 'RUN_NOT_FOUND' ? 404 : error.code === 'RUN_BUSY' ? 409 : 503;
+        return context.html(runsPage({ ...viewing, cluster }, undefined, errorText(error)), status);
+      }
+    });
+  };
+
+  act('/clusters/:name/runs', async (viewing, context) => {
+    const { cluster, caller } = viewing;
+    const form = readRunForm(await context.req.parseBody(), caller.name);
+    if ('problem' in form) return context.html(runsPage(viewing, undefined, form.problem), 400);
+    const { id } = await cluster.scheduler.start(form.request);
+    return context.redirect(clusterPath(cluster.name, 'runs', id), 303);
+  });
+  act('/clusters/:name/runs/:id/cancel', async ({ cluster, caller }, context) => {
+    const id = context.req.param('id') ?? '';
+    const cancelled = cluster.scheduler.cancel(id, caller.name);
+    cancelled.catch(() => undefined); // of one that ends later than the answer, the page of the run tells
+    await Promise.race([cancelled, sleep(CANCEL_TIME, undefined, { ref: false })]);
+    return context.redirect(clusterPath(cluster.name, 'runs', id), 303);
+  });
+
+  routes.notFound((context) => notFound(context));
+  return routes;
+}
+
+function zoomOf(text: string | undefined): Zoom {
+  return text !== undefined && Object.hasOwn(ZOOMS, text) ? (text as Zoom) : 'all';
+}
