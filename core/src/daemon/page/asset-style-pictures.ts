@@ -1,6 +1,7 @@
 /** How the drawings look. Their places are attributes; only colours and text are here. */
 export const PICTURE_STYLE: string = `
 .stage { position: relative; touch-action: pan-y; }
+.cursor-pad:focus-visible { outline-offset: 7px; }
 .picture { display: block; width: 100%; overflow: visible; }
 .picture text { fill: var(--quiet); font: 12px var(--sans); font-variant-numeric: tabular-nums; }
 .picture .name { fill: var(--text); font-weight: 550; }
@@ -35,10 +36,9 @@ export const PICTURE_STYLE: string = `
 .moment > * + * { margin-top: .6rem; }
 .chart-line { fill: none; stroke: var(--accent); stroke-width: 1.7; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .chart-fill { fill: var(--accent-soft); stroke: none; }
-.figures { display: flex; flex-wrap: wrap; gap: .4rem 2rem; margin: 0 0 .4rem; }
-.figures div { min-width: 6rem; }
+.figures { display: flex; flex-wrap: wrap; gap: .7rem 2.6rem; border-top: 1px solid var(--line); padding-top: .9rem; }
 .figures dt { color: var(--quiet); font-size: .85rem; }
-.figures dd { margin: 0; font-size: 1.2rem; font-weight: 550; }
+.figures dd { margin: 0; font-weight: 550; }
 @media (max-width: 46rem) {
   .tick-more { display: none; }
 }

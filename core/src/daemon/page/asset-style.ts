@@ -35,7 +35,8 @@ h1, h2, h3 { line-height: 1.25; font-weight: 600; margin: 0; letter-spacing: -.0
 h1 { font-size: 1.65rem; }
 h2 { font-size: 1.08rem; }
 h3 { font-size: .95rem; }
-p { margin: 0; }
+p, dl, ul, ol, pre { margin: 0; }
+ul, ol { padding-left: 1.2rem; }
 p + p { margin-top: .5rem; }
 .quiet { color: var(--quiet); }
 .small { font-size: .87rem; }
@@ -61,7 +62,8 @@ const FRAME = `
 .tabs a { padding: .62rem 0 .56rem; color: var(--quiet); text-decoration: none; white-space: nowrap; border-bottom: 2px solid transparent; }
 .tabs a:hover { color: var(--text); }
 .tabs a[aria-current] { color: var(--text); font-weight: 600; border-bottom-color: var(--accent); }
-main { flex: 1; padding-top: 1.9rem; padding-bottom: 3.5rem; outline: none; }
+main { flex: 1; outline: none; }
+main.frame { padding-top: 1.9rem; padding-bottom: 3.5rem; }
 main > * + *, .stack > * + * { margin-top: 1.6rem; }
 .foot { border-top: 1px solid var(--line); color: var(--quiet); font-size: .85rem; }
 .foot .frame { padding-top: 1rem; padding-bottom: 1.4rem; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; }
@@ -80,7 +82,10 @@ main > * + *, .stack > * + * { margin-top: 1.6rem; }
 .banner ul, .reasons { margin: .35rem 0 0; padding-left: 1.15rem; }
 .banner + .banner { margin-top: .7rem; }
 .reasons { margin-top: .6rem; color: var(--text); }
-.empty { color: var(--quiet); border: 1px dashed var(--line); border-radius: 8px; padding: 1rem 1.2rem; }
+.empty { color: var(--quiet); }
+.evidence { color: var(--quiet); max-width: 62rem; margin-top: .35rem; }
+.begin { display: flex; flex-wrap: wrap; gap: 1.1rem 2.6rem; align-items: flex-end; }
+.begin > * + * { margin-top: 0; }
 `;
 
 const PARTS = `
@@ -91,15 +96,18 @@ const PARTS = `
 .badge.bad { color: var(--bad); background: var(--bad-soft); }
 .badge.dim { color: var(--dim); background: var(--dim-soft); border: 1px dashed currentColor; }
 .badge.plain { color: var(--accent); background: var(--accent-soft); }
-.facts { display: grid; grid-template-columns: minmax(6.2rem, max-content) 1fr; gap: .42rem 1.3rem; margin: 0; }
+.facts { display: grid; grid-template-columns: minmax(6.2rem, max-content) 1fr; gap: .42rem 1.3rem; }
 .fact { display: contents; }
 .facts dt { color: var(--quiet); }
 .facts dd { margin: 0; min-width: 0; }
 .table { width: 100%; border-collapse: collapse; font-size: .92rem; }
 .table caption { text-align: left; color: var(--quiet); padding-bottom: .5rem; }
-.table th { text-align: left; font-weight: 500; color: var(--quiet); font-size: .84rem; padding: .3rem .9rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: bottom; }
+.table th { text-align: left; white-space: nowrap; overflow-wrap: normal; font-weight: 500; color: var(--quiet); font-size: .84rem; padding: .3rem .9rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 .table td { padding: .58rem .9rem .58rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.table tr:last-child > td { border-bottom: 0; }
+.table tr:last-child > td { border-bottom: 0; padding-bottom: 0; }
+.table th.number { text-align: right; }
+.table .number + .text { padding-left: .6rem; }
+.table time, .table .id { white-space: nowrap; }
 .table th:last-child, .table td:last-child { padding-right: 0; }
 .table .under { display: block; color: var(--quiet); font-size: .9em; }
 .zoom, .pages { display: flex; flex-wrap: wrap; gap: .25rem; list-style: none; margin: 0; padding: 0; }
@@ -130,13 +138,13 @@ button.danger:hover { background: var(--bad-soft); }
 progress { width: 100%; max-width: 16rem; height: .5rem; accent-color: var(--accent); }
 details > summary { cursor: pointer; color: var(--quiet); }
 details[open] > summary { margin-bottom: .7rem; }
-.log { list-style: none; margin: 0; padding: .8rem 1rem; background: var(--soft); border-radius: 8px; font-family: var(--mono); font-size: .86rem; }
+.log { list-style: none; padding: .8rem 1rem; background: var(--soft); border-radius: 8px; font-family: var(--mono); font-size: .86rem; }
 .log li { padding: .1rem 0; display: flex; gap: .9rem; }
 .log time { color: var(--quiet); flex: none; }
 .log .error { color: var(--bad); }
 .log .warn { color: var(--warn); }
 .log b { font-weight: 600; }
-.plan { margin: 0; white-space: pre-wrap; font-family: var(--mono); font-size: .87rem; line-height: 1.5; }
+.plan { white-space: pre-wrap; font-family: var(--mono); font-size: .87rem; line-height: 1.5; }
 .login { max-width: 25rem; margin: 12vh auto 0; padding: 0 1.25rem; width: 100%; }
 .login .sheet { padding: 1.7rem 1.8rem 1.9rem; }
 .login input { width: 100%; }
@@ -147,7 +155,7 @@ const NARROW = `
 @media (max-width: 46rem) {
   .frame { padding-left: 1rem; padding-right: 1rem; }
   .sheet { padding: 1rem 1rem 1.1rem; }
-  main { padding-top: 1.3rem; }
+  main.frame { padding-top: 1.3rem; padding-bottom: 2.5rem; }
   h1 { font-size: 1.4rem; }
   .who { margin-left: 0; width: 100%; }
   .facts { grid-template-columns: 1fr; gap: 0; }
@@ -156,11 +164,13 @@ const NARROW = `
   .table thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .table tr { padding: .7rem 0; border-bottom: 1px solid var(--line); }
   .table tr:last-child { border-bottom: 0; }
-  .table td { border: 0; padding: .14rem 0; display: grid; grid-template-columns: 6.6rem 1fr; gap: .7rem; text-align: left; white-space: normal; }
+  .table td, .table tr:last-child > td { border: 0; padding: .14rem 0; display: grid; grid-template-columns: 6.6rem 1fr; gap: .7rem; text-align: left; white-space: normal; }
   .table td::before { content: attr(data-title); color: var(--quiet); font-size: .87rem; }
   .table td:empty { display: none; }
   .table td > * { grid-column: 2; }
   .table .number { text-align: left; }
+  .table .number + .text { padding-left: 0; }
+  .table th.number { text-align: left; }
   .command { flex-wrap: wrap; }
   input.moment-input { width: 100%; }
   .fields label { flex: 1 1 100%; }

@@ -65,7 +65,7 @@ function linesOf(backup: ListedBackup, now: number): readonly (readonly [string,
     ['data', `${formatBytes(record.dataSize)} in ${count(record.files, 'file')}`],
     [
       'stored',
-      `${formatBytes(storedSize(record))} in ${count(record.parts.length, 'part')}, ${formatRatio(record)} times smaller`,
+      `${formatBytes(storedSize(record))} in ${count(record.parts.length, 'part')}, ratio ${formatRatio(record)}`,
     ],
     ['codecs', record.codecs.map(({ id }) => id).join(', then ') || 'none'],
     ['checksums', record.dataChecksums ? 'on' : 'off'],

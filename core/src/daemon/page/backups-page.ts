@@ -13,7 +13,7 @@ import { notices } from './notices.ts';
 import { clusterPath, live, shell } from './shell.ts';
 import { pageLinks, pageOf, table } from './table.ts';
 import type { ClusterViewing } from './viewing.ts';
-import { momentAgo } from './words.ts';
+import { momentOver } from './words.ts';
 
 export function backupsPage(viewing: ClusterViewing, wanted: string | undefined): string {
   const { cluster } = viewing;
@@ -40,7 +40,10 @@ function contentOf({ cluster, now }: ClusterViewing, wanted: string | undefined)
       several ? { title: 'Repository', value: ({ repository }) => repository } : undefined,
       systems ? { title: 'System', value: ({ systemId }) => systemId } : undefined,
       { title: 'State', value: stateOf },
-      { title: 'Consistent', value: (backup) => backup.state === 'complete' && momentAgo(backup.record.stopTime, now) },
+      {
+        title: 'Consistent',
+        value: (backup) => backup.state === 'complete' && momentOver(backup.record.stopTime, now),
+      },
       { title: 'Took', value: tookOf, isNumber: true },
       {
         title: 'Size',
@@ -56,7 +59,7 @@ function contentOf({ cluster, now }: ClusterViewing, wanted: string | undefined)
 
 function nameOf(cluster: string, { id, pin, ...backup }: ListedBackup): Markup {
   const record = backup.state === 'complete' ? backup.record : undefined;
-  return markup`<a class="mono" href="${clusterPath(cluster, 'backups', id)}">${id}</a>${record !== undefined && markup`<span class="under">${record.kind}${record.label !== '' && `: ${record.label}`}</span>`}${pin !== undefined && markup`<span class="under">pinned: ${pinText(pin)}</span>`}`;
+  return markup`<a class="mono id" href="${clusterPath(cluster, 'backups', id)}">${id}</a>${record !== undefined && markup`<span class="under">${record.kind}${record.label !== '' && `: ${record.label}`}</span>`}${pin !== undefined && markup`<span class="under">pinned: ${pinText(pin)}</span>`}`;
 }
 
 export function stateOf(backup: ListedBackup): Markup {
@@ -81,7 +84,7 @@ function tookOf(backup: ListedBackup): Child {
 
 function storedOf(backup: ListedBackup): Child {
   if (backup.state !== 'complete') return undefined;
-  return markup`${formatBytes(storedSize(backup.record))}<span class="under">${formatRatio(backup.record)} times smaller</span>`;
+  return markup`${formatBytes(storedSize(backup.record))}<span class="under">ratio ${formatRatio(backup.record)}</span>`;
 }
 
 /** What was never looked at is no green mark, and what is not known neither. */

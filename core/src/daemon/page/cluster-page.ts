@@ -1,35 +1,29 @@
 /** The first view of a cluster: what it can be restored to, the picture of it, and what is known of every part. */
-import { canRestoreTo } from '../../documents/status-document.ts';
 import { statusLines } from '../../documents/status-text.ts';
-import { levelBadge } from './badge.ts';
 import { eventsTable } from './events-page.ts';
 import { LEGEND, timelinePicture } from './timeline-picture.ts';
 import { markup, type Child, type Markup } from './markup.ts';
-import { isStale, notices } from './notices.ts';
-import { reasons } from './overview.ts';
+import { notices } from './notices.ts';
 import { partsTable } from './parts-table.ts';
 import { momentForm } from './restore-page.ts';
 import { clusterPath, live, shell } from './shell.ts';
 import { facts } from './table.ts';
 import { drawTimeline, ZOOMS, type Zoom } from './timeline.ts';
+import { judged, truth } from './truth.ts';
 import type { ClusterViewing } from './viewing.ts';
+import { momentAgo } from './words.ts';
 
 export function clusterPage(viewing: ClusterViewing, zoom: Zoom): string {
-  const { cluster, daemon, now } = viewing;
+  const { cluster, now } = viewing;
   const { name } = cluster;
   const look = cluster.latest();
   const done = look?.status;
-  const level = isStale(look, daemon.config.refresh, now) ? undefined : done?.judgement.level;
-  const body = markup`${live(
-    'truth',
-    markup`${notices(viewing)}<div><div class="head"><h1>${name}</h1>${levelBadge(level)}</div>
-<p class="truth">${done === undefined ? `${name}: unknown` : canRestoreTo(done.status)}</p>${reasons(done?.judgement.reasons ?? [])}</div>`,
-  )}
+  const body = markup`${live('truth', markup`${notices(viewing)}<div><div class="head"><h1>${name}</h1>${judged(cluster, viewing)}</div>${truth(cluster)}</div>`)}
 <section class="sheet" aria-labelledby="recoverability"><div class="bar"><h2 id="recoverability">What can be restored</h2>${zoomLinks(name, zoom)}</div>
 ${recoverability(viewing, zoom)}
 ${momentForm(viewing)}</section>
 <div class="columns"><section class="sheet" aria-labelledby="evidence"><h2 id="evidence">What is known</h2>
-${live('evidence', done === undefined ? markup`<p class="empty">Unknown.</p>` : facts(joined(statusLines(done.status, cluster.archive.config))))}</section>
+${live('evidence', look === undefined || done === undefined ? markup`<p class="empty">Unknown.</p>` : markup`${facts(joined(statusLines(done.status, cluster.archive.config)))}<p class="quiet small">As of the look that ended on ${momentAgo(look.ended, now)}.</p>`)}</section>
 <div class="stack"><section class="sheet" aria-labelledby="parts"><h2 id="parts">What runs for it</h2>${live('parts', partsTable(viewing))}</section>
 <section class="sheet" aria-labelledby="lately"><div class="bar"><h2 id="lately">Lately</h2><a class="small" href="${clusterPath(name, 'events')}">all events</a></div>${live('lately', eventsTable(cluster.events().slice(-6), now))}</section></div></div>`;
   return shell(viewing, { title: name, cluster: name, tab: '', body });

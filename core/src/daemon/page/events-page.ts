@@ -8,7 +8,7 @@ import { notices } from './notices.ts';
 import { live, shell } from './shell.ts';
 import { pageLinks, pageOf, table } from './table.ts';
 import type { ClusterViewing } from './viewing.ts';
-import { momentAgo } from './words.ts';
+import { momentOver } from './words.ts';
 
 export function eventsPage(viewing: ClusterViewing, wanted: string | undefined): string {
   const { cluster, now } = viewing;
@@ -27,7 +27,7 @@ export function eventsTable(events: readonly SeenEvent[], now: number): Markup {
     name: 'Events',
     empty: 'Nothing has happened since the daemon was started.',
     columns: [
-      { title: 'When', value: ({ time }) => momentAgo(time, now) },
+      { title: 'When', value: ({ time }) => momentOver(time, now) },
       { title: 'What', value: whatOf },
     ],
   });

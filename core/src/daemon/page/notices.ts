@@ -1,7 +1,8 @@
 /** What a reader must know before the rest: what is shown is old, or not all of it could be looked at. */
 import type { ArchiveError } from '../../contracts/errors.ts';
+import { formatDuration } from '../../documents/format.ts';
 import type { DaemonCluster, Look, PartReport } from '../daemon.ts';
-import { markup, type Markup } from './markup.ts';
+import { markup, type Child, type Markup } from './markup.ts';
 import type { ClusterViewing } from './viewing.ts';
 import { ago, momentAgo } from './words.ts';
 
@@ -19,15 +20,27 @@ export function notices({ cluster, daemon, now }: ClusterViewing): Markup {
   const stale = isStale(look, daemon.config.refresh, now);
   return markup`${look === undefined && markup`<div class="banner" role="status"><p>Nothing is known yet: the daemon has not looked at this cluster.</p></div>`}
 ${look !== undefined && stale && markup`<div class="banner bad" role="status"><p><strong>STALE</strong>: the last look ended ${ago(look.ended, now)}. What is shown here may not hold any more.</p></div>`}
-${look !== undefined && look.failures.length > 0 && failuresOf(look, now)}
+${look !== undefined && blindness(look, now)}
 ${failedParts(cluster).map((part) => partNotice(part, now))}`;
 }
 
-function failuresOf({ failures, ended }: Look, now: number): Markup {
-  const seen = new Set<string>();
-  const different = failures.filter(({ message }) => !seen.has(message) && seen.add(message));
+/** What could not be looked at. What the reasons of the status say already is not said twice. */
+function blindness({ failures, status, backups, ended }: Look, now: number): Markup | undefined {
+  const { receiver, server } = status?.status ?? {};
+  const texts = new Map<string, Child>();
+  const said = new Set(status?.status.map.failures.map(({ error }) => error.message));
+  for (const error of [...failures, ...(backups?.failures ?? []).map((failure) => failure.error)])
+    if (!said.has(error.message)) texts.set(error.message, errorText(error));
+  if (server?.state === 'unknown') texts.set('server', `the server could not be asked: ${server.problem}`);
+  if (receiver?.state === 'unreadable') texts.set('receiver', `the receiver could not be asked: ${receiver.problem}`);
+  if (receiver?.state === 'stale')
+    texts.set(
+      'receiver',
+      `the receiver says nothing: its last word is ${formatDuration(receiver.ageSeconds * 1000)} old`,
+    );
+  if (texts.size === 0) return undefined;
   return markup`<div class="banner warn" role="status"><p>Not everything could be looked at ${ago(ended, now)}; what depends on it is unknown:</p>
-<ul>${different.map((failure) => markup`<li>${errorText(failure)}</li>`)}</ul></div>`;
+<ul>${[...texts.values()].map((text) => markup`<li>${text}</li>`)}</ul></div>`;
 }
 
 export function errorText({ message, hint, code }: Pick<ArchiveError, 'message' | 'hint' | 'code'>): Markup {

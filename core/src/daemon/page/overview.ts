@@ -1,13 +1,13 @@
 /** All clusters: one line of truth of each, and what the other daemons say of theirs. */
-import { canRestoreTo } from '../../documents/status-document.ts';
 import { formatBytes } from '../../documents/format.ts';
+import type { ArchiveError } from '../../contracts/errors.ts';
 import type { DaemonCluster } from '../daemon.ts';
 import { levelBadge } from './badge.ts';
-import { markup, type Child, type Markup } from './markup.ts';
-import { isStale, notices } from './notices.ts';
+import { markup, type Markup } from './markup.ts';
+import { errorText, notices } from './notices.ts';
 import type { PeerState } from './peers.ts';
 import { clusterPath, live, shell } from './shell.ts';
-import { facts } from './table.ts';
+import { judged, reasons, truth } from './truth.ts';
 import type { Viewing } from './viewing.ts';
 import { ago } from './words.ts';
 
@@ -15,7 +15,7 @@ export function overviewPage(viewing: Viewing, peers: readonly PeerState[]): str
   const clusters = [...viewing.daemon.clusters.values()];
   const title = 'Clusters';
   const body = markup`<h1>${title}</h1>
-${live('clusters', markup`${clusters.length === 0 && markup`<p class="empty">The config names no cluster.</p>`}${clusters.map((cluster) => cardOf(cluster, viewing))}`)}
+${live('clusters', markup`${clusters.length + viewing.daemon.broken.size === 0 && markup`<p class="empty">The config names no cluster.</p>`}${clusters.map((cluster) => cardOf(cluster, viewing))}${[...viewing.daemon.broken].map(([name, error]) => brokenOf(name, error))}`)}
 ${
   peers.length > 0 &&
   live(
@@ -27,35 +27,31 @@ ${
 }
 
 function cardOf(cluster: DaemonCluster, viewing: Viewing): Markup {
-  const { daemon, now } = viewing;
-  const look = cluster.latest();
-  const done = look?.status;
-  // What was seen too long ago says nothing of now.
-  const level = isStale(look, daemon.config.refresh, now) ? undefined : done?.judgement.level;
-  return markup`<section class="sheet card" aria-labelledby="cluster-${cluster.name}"><div class="head"><h2 id="cluster-${cluster.name}"><a href="${clusterPath(cluster.name)}">${cluster.name}</a></h2>${levelBadge(level)}</div>
-<p class="truth">${done === undefined ? `${cluster.name}: unknown` : canRestoreTo(done.status)}</p>
-${reasons(done?.judgement.reasons ?? [])}${notices({ ...viewing, cluster })}
-${done !== undefined && facts(figures(cluster, now))}</section>`;
+  const id = `cluster-${cluster.name}`;
+  return markup`<section class="sheet card" aria-labelledby="${id}"><div><div class="head"><h2 id="${id}"><a href="${clusterPath(cluster.name)}">${cluster.name}</a></h2>${judged(cluster, viewing)}</div>
+${truth(cluster)}</div>${notices({ ...viewing, cluster })}${figures(cluster, viewing.now)}</section>`;
 }
 
-export function reasons(texts: readonly string[]): Markup | undefined {
-  if (texts.length === 0) return undefined;
-  return markup`<ul class="reasons" aria-label="Why">${texts.map((text) => markup`<li>${text}</li>`)}</ul>`;
+/** One whose section of the config is not valid. */
+function brokenOf(name: string, error: ArchiveError): Markup {
+  return markup`<section class="sheet card" aria-labelledby="broken-${name}"><div class="head"><h2 id="broken-${name}">${name}</h2>${levelBadge(undefined)}</div>
+<div class="banner bad"><p>Nothing is done for it: ${errorText(error)}</p></div></section>`;
 }
 
-function figures(cluster: DaemonCluster, now: number): readonly (readonly [string, Child])[] {
+function figures(cluster: DaemonCluster, now: number): Markup | undefined {
   const look = cluster.latest();
-  if (look?.status === undefined) return [];
+  if (look?.status === undefined) return undefined;
   const { lastBackup, lag, system } = look.status.status;
   const drill = system?.drills.find(({ data }) => data['outcome'] === 'proven');
   const running = cluster.scheduler.running();
-  return [
+  const shown: readonly (readonly [string, string])[] = [
     ['newest good backup', lastBackup === undefined ? 'none' : ago(lastBackup.backup.backup.stopTime, now)],
     ['not archived yet', lag.bytes === undefined ? 'unknown' : lag.bytes === 0 ? 'nothing' : formatBytes(lag.bytes)],
     ['proven by a drill', drill === undefined ? 'never' : ago(drill.time, now)],
     ...(running.length === 0 ? [] : [['runs now', running.map(({ kind }) => kind).join(', ')] as const]),
     ['looked at', ago(look.ended, now)],
   ];
+  return markup`<dl class="figures">${shown.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
 function peerOf(peer: PeerState, now: number): Markup {

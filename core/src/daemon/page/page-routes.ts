@@ -31,6 +31,8 @@ export interface PageOptions {
   readonly directory?: string;
   /** Plans of restores that are made at once; a further one is refused. Default 2. */
   readonly plans?: number;
+  /** Epoch milliseconds. Default: the clock of the host. */
+  readonly now?: () => number;
 }
 
 /** Milliseconds for a plan: it reads the ends of the WAL, and who asked may be gone. */
@@ -49,7 +51,7 @@ const HEADERS: Readonly<Record<string, string>> = {
 
 /** The routes. Whoever mounts them has checked the credentials, and refuses requests of other sites that could change something. */
 export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<HttpEnv> {
-  const { env = {}, directory = process.cwd(), plans = 2 } = options;
+  const { env = {}, directory = process.cwd(), plans = 2, now = Date.now } = options;
   const routes = new Hono<HttpEnv>();
   const turns = new Turns(plans);
   const peers = new Peers({ config: () => daemon.config, env, directory });
@@ -57,7 +59,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
   const viewingOf = (context: Context<HttpEnv>): Viewing => ({
     daemon,
     caller: context.get('caller'),
-    now: Date.now(),
+    now: now(),
   });
 
   routes.use(async (context, next) => {

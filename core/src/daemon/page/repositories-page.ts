@@ -82,7 +82,7 @@ function holdingsOf(
 const SHOWN = 5;
 
 function checksTable(cluster: string, checks: readonly Run[] | undefined, now: number): Markup {
-  if (checks === undefined) return markup`<p class="empty">Unknown: the repositories were not read.</p>`;
+  if (checks === undefined) return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
   return table(checks.slice(0, SHOWN), {
     name: 'Checks',
     empty: 'No check is on record: “schedule” of the config can plan one.',

@@ -58,10 +58,12 @@ function unreachable(
   { before, after }: Extract<MomentAnswer, { readonly kind: 'unreachable' }>,
   time: number,
 ): Markup {
+  if (before !== undefined && after === undefined)
+    return markup`<p>${badge('dim', 'past the end')} The archive holds no transaction that ended after <a href="${planPath(name, before)}">${moment(before)}</a>: a restore to ${moment(time)} would not know that it has arrived.</p>
+<p class="quiet">All that the archive has, to the end of its WAL:</p>${commandBox(restoreCommand(name, {}))}<p class="small"><a href="${clusterPath(name, 'restore')}">Plan it exactly</a></p>`;
   return markup`<p>${badge('bad', 'not restorable')} Nothing in the archive leads to ${moment(time)}.</p>
 <ul>${before !== undefined && markup`<li>the last moment before it: <a href="${planPath(name, before)}">${moment(before)}</a></li>`}
-${after !== undefined && markup`<li>the first moment behind it: <a href="${planPath(name, after)}">${moment(after)}</a></li>`}
-${before !== undefined && after === undefined && markup`<li>all that the archive has: <a href="${clusterPath(name, 'restore')}">plan it</a></li>`}</ul>`;
+${after !== undefined && markup`<li>the first moment behind it: <a href="${planPath(name, after)}">${moment(after)}</a></li>`}</ul>`;
 }
 
 function planPath(name: string, time: number): string {

@@ -7,7 +7,7 @@ import { notices } from './notices.ts';
 import { clusterPath, live, shell } from './shell.ts';
 import { pageLinks, pageOf, table } from './table.ts';
 import { isOperator, type ClusterViewing } from './viewing.ts';
-import { ago, moment, momentAgo } from './words.ts';
+import { ago, moment, momentAgo, momentOver } from './words.ts';
 
 export function runsPage(viewing: ClusterViewing, wanted: string | undefined, problem?: Child): string {
   const { cluster } = viewing;
@@ -30,7 +30,7 @@ function schedulerNotice({ state: { state, since, problem } }: Scheduler, now: n
 
 function startForms(cluster: string): Markup {
   const action = clusterPath(cluster, 'runs');
-  return markup`<section class="sheet" aria-labelledby="begin"><h2 id="begin">Begin</h2><div class="columns">
+  return markup`<section class="sheet" aria-labelledby="begin"><h2 id="begin">Begin</h2><div class="begin">
 <form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="backup"><label>Label, if any <input name="label" maxlength="900" autocomplete="off"></label><button class="first" type="submit">Back up now</button></form>
 <form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="verify"><label>How thoroughly <select name="level"><option value="chain">chain: listings and records</option><option value="sample" selected>sample: some objects</option><option value="full">full: every byte</option></select></label><button type="submit">Verify</button></form>
 <form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="drill"><button type="submit">Drill</button><span class="quiet small">restores the newest backup on this host, and starts it</span></form>
@@ -97,7 +97,7 @@ function plannedTable(planned: readonly PlannedRun[], now: number): Markup {
 
 function historyTable({ cluster, now }: ClusterViewing, wanted: string | undefined): Markup {
   const runs = cluster.latest()?.runs;
-  if (runs === undefined) return markup`<p class="empty">Unknown: the repositories were not read.</p>`;
+  if (runs === undefined) return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
   const page = pageOf(
     runs.toSorted((one, other) => other.started - one.started),
     wanted,
@@ -108,7 +108,7 @@ function historyTable({ cluster, now }: ClusterViewing, wanted: string | undefin
     columns: [
       { title: 'Run', value: (run) => runLink(cluster.name, run) },
       { title: 'State', value: ({ state }) => runBadge(state) },
-      { title: 'Began', value: ({ started }) => momentAgo(started, now) },
+      { title: 'Began', value: ({ started }) => momentOver(started, now) },
       { title: 'Took', value: (run) => tookOf(run), isNumber: true },
       { title: 'Why', value: whyOf },
       { title: 'Came to', value: resultOf },

@@ -101,7 +101,9 @@ function positions(samples: readonly StreamSample[], now: number): Markup {
 function statesOf({ cluster, now }: ClusterViewing): Markup {
   const status = cluster.latest()?.status?.status;
   if (status === undefined) return markup`<p class="empty">Unknown.</p>`;
-  const { receiver, server, archived } = status;
+  const { server, archived } = status;
+  // The daemon hears the receiver more often than it looks at everything.
+  const receiver = cluster.receiver() ?? status.receiver;
   const own = 'status' in receiver ? receiver.status : undefined;
   return facts([
     [

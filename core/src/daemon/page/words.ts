@@ -19,6 +19,11 @@ function whole(milliseconds: number): string {
   return milliseconds < 59_500 ? `${Math.max(0, Math.round(milliseconds / 1000))} s` : formatDuration(milliseconds);
 }
 
+/** A moment, and below it how long ago it was. */
+export function momentOver(time: number | string, now: number): Markup {
+  return markup`${moment(time)}<span class="under">${ago(time, now)}</span>`;
+}
+
 /** A moment and how long ago it was. */
 export function momentAgo(time: number | string, now: number): Markup {
   return markup`${moment(time)}<span class="quiet">, ${ago(time, now)}</span>`;
