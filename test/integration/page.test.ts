@@ -1,5 +1,5 @@
 /** The page in a real browser, before a daemon with a real server: what it says is what the archive says. */
-import { readdirSync, renameSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,6 +13,7 @@ import { statusLines } from '../../core/src/documents/status-text.ts';
 import { segmentName } from '../../core/src/postgres/wal-file.ts';
 import { expectAccessible, noChromium, textOf } from '../support/chromium.ts';
 import { openPageScene, type PageScene } from '../support/page-scene.ts';
+import { credentials } from '../support/page-server.ts';
 import { randomFrom } from '../support/random.ts';
 import { SCALE } from '../support/scale.ts';
 import { until } from '../support/until.ts';
@@ -31,7 +32,9 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
   let open: Page[] = [];
 
   beforeAll(async () => {
-    scene = await openPageScene();
+    scene = await openPageScene({
+      cluster: { schedule: [{ do: 'backup', at: '30 2 * * *', timeZone: 'Europe/Berlin' }] },
+    });
     const { server, cluster } = scene;
     const { archive } = cluster;
     await archive.backup({ label: MARKUP, create: true, checkpoint: 'fast' });
@@ -61,8 +64,16 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
 
   const commit = (): Promise<unknown> => scene.server.query('INSERT INTO numbers VALUES (1)');
 
-  async function visit(path: string, options: Parameters<Browser['newPage']>[0] = {}): Promise<Page> {
-    const page = await scene.browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });
+  async function visit(
+    path: string,
+    options: Parameters<Browser['newPage']>[0] & { readonly role?: 'viewer' | 'operator' } = {},
+  ): Promise<Page> {
+    const { role = 'viewer', ...more } = options;
+    const page = await scene.browser.newPage({
+      viewport: { width: 1280, height: 800 },
+      extraHTTPHeaders: credentials(role),
+      ...more,
+    });
     open.push(page);
     page.on('dialog', (dialog) => void dialog.dismiss());
     await page.goto(scene.page.url + path);
@@ -109,7 +120,7 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
       expect(await page.locator('.timeline').getAttribute('aria-label')).toMatch(
         /1 restorable stretch, 0 holes, 2 backups, 3 verified or proven$/,
       );
-      expect(await textOf(page, '#live-parts tbody tr')).toMatch(/^receiverrunning\d+ s ago0never$/);
+      expect(await textOf(page, '#live-parts tbody tr:first-child')).toMatch(/^receiverrunning\d+ s ago0never$/);
 
       await go('/clusters/main/backups');
       const rows = await page.locator('tbody tr').allInnerTexts();
@@ -135,7 +146,7 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
       const run = system.wal.timelines[0]?.runs[0];
       if (run === undefined) throw new Error('there is no WAL');
       expect(await textOf(page, '[aria-label="Runs of segments"] tbody')).toContain(
-        `${segmentName(1, run.first, system.segmentSize)} ${segmentName(1, run.last, system.segmentSize)} ${run.last - run.first + 1n}`,
+        `${segmentName(1, run.first, system.segmentSize)}${segmentName(1, run.last, system.segmentSize)}${run.last - run.first + 1n}`,
       );
 
       await go('/clusters/main/stream');
@@ -275,8 +286,7 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
   });
 
   test('axe finds nothing in any view, wide and light, narrow and dark; nothing scrolls sideways', async () => {
-    scene.page.caller = { name: 'somebody', role: 'operator' };
-    const page = await visit('/');
+    const page = await visit('/', { role: 'operator' });
     const light = { width: 1280, colorScheme: 'light' } as const;
     const dark = { width: 360, colorScheme: 'dark' } as const;
     const others = [
@@ -302,7 +312,6 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
       const beyond = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
       expect(beyond, `${view} at 360 px`).toBe(0);
     }
-    scene.page.caller = { name: 'somebody', role: 'viewer' };
     await closePages();
   });
 
@@ -312,12 +321,8 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
     const oldest = backups.backups[0]?.id ?? '';
     await page.goto(`${scene.page.url}/clusters/main/backups/${oldest}`);
     expect(await textOf(page, 'main')).toContain(MARKUP);
-    scene.page.caller = { name: MARKUP, role: 'viewer' };
-    await page.goto(`${scene.page.url}/clusters/main`);
-    expect(await textOf(page, '.who')).toBe(`${MARKUP}, viewer`);
-    scene.page.caller = { name: 'somebody', role: 'viewer' };
     expect(await page.locator('main img').count()).toBe(0);
-    const answer = await fetch(`${scene.page.url}/clusters/main`);
+    const answer = await fetch(`${scene.page.url}/clusters/main`, { headers: credentials('viewer') });
     expect(answer.headers.get('content-security-policy')).toMatch(
       /^default-src 'none'; style-src 'self'; script-src 'self';/,
     );
@@ -328,25 +333,87 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
   test('a viewer finds nothing to press, and a post of one is refused', async () => {
     const page = await visit('/clusters/main/runs');
     expect(await page.locator('main button').count()).toBe(0);
-    const body = new URLSearchParams({ kind: 'backup' });
-    const refused = await fetch(`${scene.page.url}/clusters/main/runs`, { method: 'POST', body });
-    expect(refused.status).toBe(403);
-    expect((await fetch(`${scene.page.url}/clusters/main/runs/some/cancel`, { method: 'POST' })).status).toBe(403);
-    scene.page.caller = { name: 'ada', role: 'operator' };
-    await page.reload();
-    expect(await page.getByRole('button').allTextContents()).toEqual(['Back up now', 'Verify', 'Drill']);
+    const post = (
+      path: string,
+      role: 'viewer' | 'operator',
+      form: Readonly<Record<string, string>> = {},
+    ): Promise<Response> =>
+      fetch(scene.page.url + path, {
+        method: 'POST',
+        headers: credentials(role),
+        body: new URLSearchParams(form),
+        redirect: 'manual',
+      });
+    expect((await post('/clusters/main/runs', 'viewer', { kind: 'backup' })).status).toBe(403);
+    expect((await post('/clusters/main/runs/some/cancel', 'viewer')).status).toBe(403);
+    const foreign = await fetch(`${scene.page.url}/clusters/main/runs`, {
+      method: 'POST',
+      headers: { ...credentials('operator'), origin: 'https://elsewhere.example' },
+      body: new URLSearchParams({ kind: 'backup' }),
+    });
+    expect(foreign.status).toBe(403);
     for (const form of [
       { kind: 'expire' },
       { kind: 'backup', label: 'two\nlines' },
       { kind: 'verify', level: 'deep' },
-    ] as const) {
-      const wrong = await fetch(`${scene.page.url}/clusters/main/runs`, {
-        method: 'POST',
-        body: new URLSearchParams(form),
-      });
-      expect(wrong.status).toBe(400);
-    }
-    scene.page.caller = { name: 'somebody', role: 'viewer' };
+    ] as const)
+      expect((await post('/clusters/main/runs', 'operator', { ...form })).status).toBe(400);
+    expect((await post('/clusters/main/runs/some/cancel', 'operator')).status).toBe(404);
+    expect(scene.cluster.scheduler.running()).toEqual([]);
+    await closePages();
+  });
+
+  test('who signs in comes to where they wanted; an operator begins a backup, and reads its log; one that fails says why', async () => {
+    const page = await visit('/clusters/main/runs', { extraHTTPHeaders: {} });
+    expect(await textOf(page, 'h1')).toBe('Sign in');
+    await expectAccessible(page, 'signing in');
+    await page.getByLabel('Token').fill('no-token-of-anybody');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').waitFor();
+    await page.getByLabel('Token').fill('operator-token-0123456789');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Runs' }).waitFor();
+    expect(new URL(page.url()).pathname).toBe('/clusters/main/runs');
+    expect(await page.getByRole('button').allTextContents()).toEqual(['Sign out', 'Back up now', 'Verify', 'Drill']);
+
+    await page.getByLabel('Label').fill(MARKUP);
+    await page.getByRole('button', { name: 'Back up now' }).click();
+    await page.waitForURL(/\/runs\/backup-/);
+    const id = new URL(page.url()).pathname.split('/').at(-1) ?? '';
+    // The page goes on by itself.
+    await until('the backup has ended', async () => (await textOf(page, '#live-run .badge')) === 'succeeded');
+    const run = (await scene.cluster.archive.runs()).runs.find((one) => one.id === id);
+    expect(run).toMatchObject({ state: 'succeeded', by: 'ada', trigger: 'request' });
+    expect(await textOf(page, '#live-run')).toContain(`came to${run?.summary}`);
+    expect(await textOf(page, '#live-run')).toContain('asked for by ada');
+    expect(await page.locator('.log li').count()).toBeGreaterThan(0);
+    await expectAccessible(page, 'a run');
+
+    await page.goto(`${scene.page.url}/clusters/main/runs`);
+    await until('it is in the history', async () =>
+      (await textOf(page, '#live-history tbody')).includes(run?.summary ?? 'no summary'),
+    );
+    expect(await textOf(page, '#live-planned')).toContain('30 2 * * *Europe/Berlin');
+
+    // A file that the server itself cannot read.
+    const unreadable = join(scene.server.data, 'unreadable');
+    writeFileSync(unreadable, 'x', { mode: 0 });
+    await page.getByRole('button', { name: 'Back up now' }).click();
+    await page.waitForURL(/\/runs\/backup-/);
+    await until('the backup has failed', async () => (await textOf(page, '#live-run .badge')) === 'failed');
+    rmSync(unreadable);
+    const failed = (await scene.cluster.archive.runs()).runs.find(({ state }) => state === 'failed');
+    expect(failed?.error?.message).toMatch(/unreadable/);
+    expect(await textOf(page, '#live-run')).toContain(`failed${failed?.error?.message} (${failed?.error?.code})`);
+    await page.goto(`${scene.page.url}/clusters/main/events`);
+    expect(await textOf(page, 'tbody')).toContain('backup.failed');
+    await page.goto(`${scene.page.url}/clusters/main/runs`);
+    await until('it is in the history', async () =>
+      (await textOf(page, '#live-history tbody')).includes(failed?.error?.message ?? 'none'),
+    );
+    expect(await textOf(page, '#live-history tbody tr:first-child .badge')).toBe('failed');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor();
     await closePages();
   });
 
@@ -361,7 +428,7 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
       /^The daemon does not answer: what is shown here is as of 2\d{3}-.*Z, \d+ s ago\.$/,
     );
     expect(await textOf(page, '.truth')).toContain(before.slice(0, 50));
-    await scene.page.open();
+    await scene.page.reopen();
     scene.ahead = 180_000;
     await until('it goes on', async () => !(await page.locator('#lost').isVisible()));
     await until('the look is old', async () =>
@@ -390,8 +457,10 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
     renameSync(join(folder, file), join(scene.repository, file));
     try {
       await tellsTheTruth(page, '/clusters/main');
-      expect(await textOf(page, 'h1 + .badge')).toBe('critical');
-      expect(await textOf(page, '.reasons')).toContain('the WAL behind the newest backup does not lead to its end');
+      expect(await textOf(page, 'h1 + .badge')).toBe(status.judgement.level);
+      expect(status.judgement.level).toMatch(/warning|critical/);
+      expect(status.judgement.reasons).not.toEqual([]);
+      expect(await textOf(page, '.reasons')).toBe(status.judgement.reasons.join(' '));
       expect(await page.locator('.timeline rect.hole').count()).toBe(1);
       expect(await page.locator('.timeline').getAttribute('aria-label')).toContain('1 hole,');
       expect(await textOf(page, '.timeline rect.hole title')).toContain(`${name} is missing`);
@@ -443,7 +512,7 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
     expect(await textOf(page, '.banner.bad:visible')).toMatch(
       /^The receiver does not run since .* It is tried again .*thread ended/,
     );
-    expect(await textOf(page, '#live-parts .badge')).toBe('failed');
+    expect(await textOf(page, '#live-parts tr:first-child .badge')).toBe('failed');
     await until('it runs again', () => receiver() === 'running');
     await page.reload();
     expect(await page.locator('.banner.bad:visible').count()).toBe(0);

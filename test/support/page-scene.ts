@@ -4,10 +4,11 @@ import type { Worker } from 'node:worker_threads';
 import type { Browser } from 'playwright-core';
 import { loadSections } from '../../core/src/config/load.ts';
 import type { DaemonCluster } from '../../core/src/daemon/daemon.ts';
-import { openDaemon, type OpenDaemonOptions, type RunningDaemon } from '../../core/src/daemon/open.ts';
+import { openDaemon, type RunningDaemon } from '../../core/src/daemon/open.ts';
+import { freePort } from './free-port.ts';
 import { launchChromium } from './chromium.ts';
 import { sectionFor } from './daemon.ts';
-import { servePage, type PageServer } from './page-server.ts';
+import { PageServer, TOKENS } from './page-server.ts';
 import { PostgresServer, removeFolder, temporaryFolder } from './postgres.ts';
 import { until } from './until.ts';
 
@@ -26,7 +27,7 @@ export interface PageScene {
   close(): Promise<void>;
 }
 
-export interface PageSceneOptions extends Pick<OpenDaemonOptions, 'openScheduler'> {
+export interface PageSceneOptions {
   /** More of the section of the cluster. */
   readonly cluster?: object;
   /** More of the section `daemon`. */
@@ -37,11 +38,7 @@ export interface PageSceneOptions extends Pick<OpenDaemonOptions, 'openScheduler
 const COMMAND = ['pgark', '--config', '/etc/pgark/pgark.yaml'];
 
 /** The cluster is `main`, and streams. */
-export async function openPageScene({
-  cluster: more,
-  daemon: section,
-  ...options
-}: PageSceneOptions = {}): Promise<PageScene> {
+export async function openPageScene({ cluster: more, daemon: section }: PageSceneOptions = {}): Promise<PageScene> {
   const undo: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).toReversed()) await step();
@@ -71,13 +68,12 @@ export async function openPageScene({
           ...more,
         },
       },
-      daemon: { listen: 'off', refresh: '1s', ...section },
+      daemon: { listen: `127.0.0.1:${await freePort()}`, tokens: TOKENS, refresh: '1s', ...section },
     };
     const daemon = await openDaemon({
       load: () => loadSections({ value, env: {}, directory: folder }),
       command: COMMAND,
       pace: { restart: { first: 3000, most: 3000 }, slowRestart: { first: 200, most: 500 }, sample: 100, runs: 500 },
-      ...options,
     });
     undo.push(() => daemon.close(5000));
     await daemon.ready;
@@ -95,7 +91,7 @@ export async function openPageScene({
       close,
       receivingThread,
     };
-    const page = await servePage(daemon, { now: () => Date.now() + scene.ahead });
+    const page = await PageServer.open(daemon, { now: () => Date.now() + scene.ahead });
     undo.push(() => page.close());
     return Object.assign(scene, { page });
   } catch (error) {

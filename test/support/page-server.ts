@@ -1,49 +1,50 @@
-/** The page over HTTP, for who is named: what the API puts before it is left out. */
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
-import { Hono } from 'hono';
+/** The HTTP side of a daemon with its page, at an address that stays the same. */
 import type { Daemon } from '../../core/src/daemon/daemon.ts';
-import type { Caller, HttpEnv } from '../../core/src/daemon/http/caller.ts';
+import type { HttpServer } from '../../core/src/daemon/http/server.ts';
+import { serveHttp } from '../../core/src/daemon/http/serve-http.ts';
 import { assets } from '../../core/src/daemon/page/assets.ts';
+import { loginPage } from '../../core/src/daemon/page/login-page.ts';
 import { pageRoutes, type PageOptions } from '../../core/src/daemon/page/page-routes.ts';
+import { silentLogger } from './silent-logger.ts';
 
-export interface PageServer {
-  readonly url: string;
-  /** Who asks from now on. */
-  caller: Caller;
-  /** Takes no more requests, and cuts off those that go on. */
-  close(): Promise<void>;
-  /** Listens again at the same address. */
-  open(): Promise<void>;
+export const TOKENS = [
+  { name: 'grafana', role: 'viewer', token: 'viewer-token-0123456789' },
+  { name: 'ada', role: 'operator', token: 'operator-token-0123456789' },
+] as const;
+
+type Role = (typeof TOKENS)[number]['role'];
+
+/** The headers of a request of somebody with a token. */
+export function credentials(role: Role): { readonly authorization: string } {
+  return { authorization: `Bearer ${TOKENS.find((one) => one.role === role)?.token}` };
 }
 
-export async function servePage(daemon: Daemon, options: PageOptions = {}): Promise<PageServer> {
-  const app = new Hono<HttpEnv>();
-  const server = createAdaptorServer({ fetch: app.fetch });
-  let port = 0;
-  const opened: PageServer = {
-    get url() {
-      return `http://127.0.0.1:${port}`;
-    },
-    caller: { name: 'somebody', role: 'viewer' },
-    close: async () => {
-      server.close();
-      if ('closeAllConnections' in server) server.closeAllConnections();
-      await once(server, 'close');
-    },
-    open: async () => {
-      server.listen(port, '127.0.0.1');
-      await once(server, 'listening');
-      ({ port } = server.address() as AddressInfo);
-    },
-  };
-  app.use(async (context, next) => {
-    context.set('caller', opened.caller);
-    await next();
-  });
-  app.route('/', assets());
-  app.route('/', pageRoutes(daemon, options));
-  await opened.open();
-  return opened;
+export class PageServer {
+  readonly url: string;
+  readonly #open: () => Promise<HttpServer>;
+  #server: HttpServer;
+
+  private constructor(server: HttpServer, open: () => Promise<HttpServer>) {
+    this.url = server.url;
+    this.#server = server;
+    this.#open = open;
+  }
+
+  /** Listens where the config of the daemon says, which has {@link TOKENS}. */
+  static async open(daemon: Daemon, options: PageOptions = {}): Promise<PageServer> {
+    const page = { routes: pageRoutes(daemon, options), login: loginPage, assets: assets() };
+    const open = (): Promise<HttpServer> =>
+      serveHttp({ daemon, secrets: { env: {}, directory: '/' }, logger: silentLogger, page });
+    return new PageServer(await open(), open);
+  }
+
+  /** Answers nobody any more. */
+  async close(): Promise<void> {
+    await this.#server.close(0);
+  }
+
+  /** Listens again. */
+  async reopen(): Promise<void> {
+    this.#server = await this.#open();
+  }
 }

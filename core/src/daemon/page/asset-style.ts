@@ -126,6 +126,7 @@ button, .button { padding: .38rem 1rem; min-height: 2.35rem; border-radius: 6px;
 button:hover, .button:hover { background: var(--accent-soft); }
 button.first { background: var(--accent); color: var(--sheet); }
 button.first:hover { filter: brightness(1.12); }
+button.plain { border: 0; min-height: 0; padding: 0; background: none; font-weight: 400; font-size: .87rem; text-decoration: underline; text-underline-offset: .18em; }
 button.danger { border-color: var(--bad); color: var(--bad); }
 button.danger:hover { background: var(--bad-soft); }
 .command { display: flex; gap: .6rem; align-items: flex-start; background: var(--soft); border-radius: 8px; padding: .6rem .7rem .6rem .9rem; }

@@ -2,24 +2,16 @@
 import type { ArchiveError } from '../../contracts/errors.ts';
 import { formatDuration } from '../../documents/format.ts';
 import type { DaemonCluster, Look, PartReport } from '../daemon.ts';
+import { isStale } from '../http/look-document.ts';
 import { markup, type Child, type Markup } from './markup.ts';
 import type { ClusterViewing } from './viewing.ts';
 import { ago, momentAgo } from './words.ts';
 
-/** Looks that may be missed before what is shown is called old, and the least time for it, in milliseconds. */
-const MISSED = 3;
-const LEAST = 10_000;
-
-/** Whether what is known of a cluster is too old to be taken for what is. */
-export function isStale(look: Look | undefined, refresh: number, now: number): boolean {
-  return look !== undefined && now - look.ended > Math.max(LEAST, MISSED * refresh);
-}
-
 export function notices({ cluster, daemon, now }: ClusterViewing): Markup {
   const look = cluster.latest();
-  const stale = isStale(look, daemon.config.refresh, now);
+  const stale = look !== undefined && isStale(look, daemon, now);
   return markup`${look === undefined && markup`<div class="banner" role="status"><p>Nothing is known yet: the daemon has not looked at this cluster.</p></div>`}
-${look !== undefined && stale && markup`<div class="banner bad" role="status"><p><strong>STALE</strong>: the last look ended ${ago(look.ended, now)}. What is shown here may not hold any more.</p></div>`}
+${stale && markup`<div class="banner bad" role="status"><p><strong>STALE</strong>: the last look ended ${ago(look.ended, now)}. What is shown here may not hold any more.</p></div>`}
 ${look !== undefined && blindness(look, now)}
 ${failedParts(cluster).map((part) => partNotice(part, now))}`;
 }

@@ -4,6 +4,9 @@ import { Hono, type Context } from 'hono';
 import { isArchiveError } from '../../contracts/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import type { HttpEnv } from '../http/caller.ts';
+import { readFields } from '../http/read-body.ts';
+import { isRefusal } from '../http/refusal.ts';
+import { Slots } from '../http/slots.ts';
 import { backupPage } from './backup-page.ts';
 import { backupsPage } from './backups-page.ts';
 import { clusterPage } from './cluster-page.ts';
@@ -20,7 +23,6 @@ import { runsPage } from './runs-page.ts';
 import { clusterPath } from './shell.ts';
 import { streamPage } from './stream-page.ts';
 import { ZOOMS, type Zoom } from './timeline.ts';
-import { Turns } from './turns.ts';
 import { isOperator, type ClusterViewing, type Viewing } from './viewing.ts';
 import { walPage } from './wal-page.ts';
 
@@ -40,31 +42,18 @@ const PLAN_TIME = 60_000;
 /** Milliseconds that an answer waits for a run to end that was cancelled. */
 const CANCEL_TIME = 3000;
 
-/** Nothing of another origin is loaded, and no style or script stands in the page. */
-const HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy':
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-  'cache-control': 'no-store',
-  'referrer-policy': 'same-origin',
-  'x-content-type-options': 'nosniff',
-};
-
 /** The routes. Whoever mounts them has checked the credentials, and refuses requests of other sites that could change something. */
 export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<HttpEnv> {
   const { env = {}, directory = process.cwd(), plans = 2, now = Date.now } = options;
   const routes = new Hono<HttpEnv>();
-  const turns = new Turns(plans);
+  const planning = new Slots(plans);
   const peers = new Peers({ config: () => daemon.config, env, directory });
 
   const viewingOf = (context: Context<HttpEnv>): Viewing => ({
     daemon,
     caller: context.get('caller'),
+    hasCookie: context.req.header('cookie') !== undefined,
     now: now(),
-  });
-
-  routes.use(async (context, next) => {
-    await next();
-    for (const [name, value] of Object.entries(HEADERS)) context.res.headers.set(name, value);
   });
 
   routes.get('/', async (context) => {
@@ -111,7 +100,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
     const signal = AbortSignal.any([context.req.raw.signal, AbortSignal.timeout(PLAN_TIME)]);
     try {
       const target = asked === '' ? {} : { target: { time: asked } };
-      const planned = await turns.take(() => cluster.archive.planRestore({ ...target, signal }));
+      const planned = await planning.run(() => cluster.archive.planRestore({ ...target, signal }));
       if (planned !== undefined) return context.html(planPage(viewing, asked, { planned }));
       context.header('retry-after', '5');
       return context.html(
@@ -146,7 +135,9 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
 
   act('/clusters/:name/runs', async (viewing, context) => {
     const { cluster, caller } = viewing;
-    const form = readRunForm(await context.req.parseBody(), caller.name);
+    const fields = await readFields(context.req.raw);
+    if (isRefusal(fields)) return context.html(runsPage(viewing, undefined, fields.message), 400);
+    const form = readRunForm(fields, caller.name);
     if ('problem' in form) return context.html(runsPage(viewing, undefined, form.problem), 400);
     const { id } = await cluster.scheduler.start(form.request);
     return context.redirect(clusterPath(cluster.name, 'runs', id), 303);

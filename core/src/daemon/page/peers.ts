@@ -125,12 +125,15 @@ function clustersOf(text: string): readonly PeerCluster[] {
   const body = JSON.parse(text) as { readonly clusters?: unknown };
   if (!Array.isArray(body.clusters)) throw new Error('its answer is not understood');
   return (body.clusters as readonly Readonly<Record<string, unknown>>[]).map(
-    ({ name, level, canRestoreTo, reasons }) => ({
-      name: String(name),
-      level: LEVELS.has(level) ? (level as Level) : 'unknown',
-      text: typeof canRestoreTo === 'string' ? canRestoreTo : `${String(name)}: unknown`,
-      reasons: Array.isArray(reasons) ? reasons.map(String) : [],
-    }),
+    ({ name, level, canRestoreTo, reasons, look }) => {
+      const isOld = (look as { readonly stale?: unknown } | undefined)?.stale === true;
+      return {
+        name: String(name),
+        level: LEVELS.has(level) && !isOld ? (level as Level) : 'unknown',
+        text: typeof canRestoreTo === 'string' ? canRestoreTo : `${String(name)}: unknown`,
+        reasons: [...(isOld ? ['its last look is STALE'] : []), ...(Array.isArray(reasons) ? reasons.map(String) : [])],
+      };
+    },
   );
 }
 

@@ -5,10 +5,11 @@ import { count, formatBytes } from '../../documents/format.ts';
 import { planLines } from '../../documents/plan-text.ts';
 import { shellWord } from '../../restore/quoting.ts';
 import { formatMoment } from '../../restore/time-text.ts';
+import { isStale } from '../http/look-document.ts';
 import { badge } from './badge.ts';
 import { markup, type Markup } from './markup.ts';
 import { momentOf, type MomentAnswer } from './moment.ts';
-import { errorText, isStale, notices } from './notices.ts';
+import { errorText, notices } from './notices.ts';
 import { clusterPath, shell } from './shell.ts';
 import type { ClusterViewing } from './viewing.ts';
 import { ago, moment } from './words.ts';
@@ -28,9 +29,10 @@ export function momentForm({ cluster: { name } }: Pick<ClusterViewing, 'cluster'
 export function momentFragment({ cluster, daemon, now }: ClusterViewing, time: number): string {
   const look = cluster.latest();
   const system = look?.status?.status.system;
-  const old = isStale(look, daemon.config.refresh, now)
-    ? markup`<p>By a look that is STALE: it ended ${ago(look?.ended ?? now, now)}.</p>`
-    : undefined;
+  const old =
+    look !== undefined &&
+    isStale(look, daemon, now) &&
+    markup`<p>By a look that is STALE: it ended ${ago(look.ended, now)}.</p>`;
   if (system === undefined)
     return markup`<p>${badge('dim', 'unknown')} What leads to ${moment(time)} is unknown.</p>`.toString();
   return markup`${old}${answerOf(cluster.name, momentOf(system, time), time)}`.toString();

@@ -5,15 +5,15 @@ const LONGEST_LABEL = 900;
 
 /** Reads the form that begins a run; gives what is wrong with it, for people. */
 export function readRunForm(
-  form: Readonly<Record<string, unknown>>,
+  form: ReadonlyMap<string, string>,
   by: string,
 ): { readonly request: RunRequest } | { readonly problem: string } {
-  const { kind, label, level } = form;
+  const kind = form.get('kind');
+  const label = form.get('label')?.trim() ?? '';
+  const level = form.get('level');
   if (kind !== 'backup' && kind !== 'verify' && kind !== 'drill')
     return { problem: 'only a backup, a verification or a drill can be begun here' };
-  if (label !== undefined && typeof label !== 'string') return { problem: 'the label is not a text' };
-  const text = label?.trim() ?? '';
-  if (text.length > LONGEST_LABEL || hasControls(text))
+  if (label.length > LONGEST_LABEL || hasControls(label))
     return { problem: `a label has at most ${LONGEST_LABEL} characters, on one line` };
   if (level !== undefined && level !== 'chain' && level !== 'sample' && level !== 'full')
     return { problem: 'there is no such level of a verification' };
@@ -21,7 +21,7 @@ export function readRunForm(
     request: {
       kind,
       by,
-      ...(kind === 'backup' && text !== '' && { label: text }),
+      ...(kind === 'backup' && label !== '' && { label }),
       ...(kind === 'verify' && level !== undefined && { level }),
     },
   };

@@ -27,7 +27,7 @@ export interface ShellOptions {
 
 /** The document of a view. */
 export function shell(viewing: Viewing, { title, cluster, tab, body }: ShellOptions): string {
-  const { daemon, caller, now } = viewing;
+  const { daemon, caller, hasCookie, now } = viewing;
   const name = cluster === undefined ? title : `${title} · ${cluster}`;
   return documentOf(
     `${name} · pgark`,
@@ -35,7 +35,7 @@ export function shell(viewing: Viewing, { title, cluster, tab, body }: ShellOpti
 <a class="skip" href="#main">Skip to content</a>
 <header class="top"><div class="frame"><a class="brand" href="/"><img src="${ASSET_PATHS.icon}" alt="" width="24" height="24">pgark</a>
 ${cluster !== undefined && markup`<span class="crumb"><a href="${clusterPath(cluster)}">${cluster}</a></span>`}
-<span class="who">${caller.name}, ${caller.role}</span></div></header>
+<span class="who">${caller.name}, ${caller.role}</span>${hasCookie && markup`<form method="post" action="/logout"><button class="plain" type="submit">Sign out</button></form>`}</div></header>
 ${cluster !== undefined && tabsOf(cluster, tab)}
 <main id="main" class="frame" tabindex="-1">
 <div id="lost" class="banner bad" role="alert" hidden><p></p></div>

@@ -2,7 +2,7 @@ import { canRestoreTo } from '../../documents/status-document.ts';
 import type { DaemonCluster } from '../daemon.ts';
 import { levelBadge } from './badge.ts';
 import { markup, type Markup } from './markup.ts';
-import { isStale } from './notices.ts';
+import { isStale } from '../http/look-document.ts';
 import type { Viewing } from './viewing.ts';
 
 /** Where the line that counts goes on with what says so. */
@@ -26,5 +26,5 @@ export function reasons(texts: readonly string[]): Markup | undefined {
 /** What it comes to. What was seen too long ago says nothing of now. */
 export function judged(cluster: DaemonCluster, { daemon, now }: Pick<Viewing, 'daemon' | 'now'>): Markup {
   const look = cluster.latest();
-  return levelBadge(isStale(look, daemon.config.refresh, now) ? undefined : look?.status?.judgement.level);
+  return levelBadge(look === undefined || isStale(look, daemon, now) ? undefined : look.status?.judgement.level);
 }

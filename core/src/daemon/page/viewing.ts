@@ -5,6 +5,8 @@ import type { Daemon, DaemonCluster } from '../daemon.ts';
 export interface Viewing {
   readonly daemon: Daemon;
   readonly caller: Caller;
+  /** Whether the browser has a session that can be ended. */
+  readonly hasCookie: boolean;
   /** Epoch milliseconds. */
   readonly now: number;
 }

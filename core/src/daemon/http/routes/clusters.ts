@@ -108,7 +108,10 @@ function summaryOf(cluster: DaemonCluster, daemon: Daemon): Readonly<Record<stri
   return {
     name: cluster.name,
     level: look?.status?.judgement.level ?? 'unknown',
-    ...(look?.status !== undefined && { canRestoreTo: canRestoreTo(look.status.status) }),
+    ...(look?.status !== undefined && {
+      canRestoreTo: canRestoreTo(look.status.status),
+      reasons: look.status.judgement.reasons,
+    }),
     parts: cluster.parts().map(partDocument),
     scheduler: { state, since: new Date(since).toISOString(), problem },
     ...(look !== undefined && { look: lookDocument(look, daemon) }),

@@ -28,6 +28,7 @@ export const clusterSummary: z.ZodType = z
     name: z.string(),
     level: z.enum(['ok', 'warning', 'critical', 'unknown']),
     canRestoreTo: z.string().optional().describe('Absent when the last look could not tell.'),
+    reasons: z.array(z.string()).optional().describe('Why the level is not better, the worst first.'),
     parts: z.array(part),
     scheduler: schedulerState,
     look: look.optional().describe('Absent before the first one.'),
