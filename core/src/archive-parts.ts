@@ -9,6 +9,7 @@ import { ArchiveError, isArchiveError } from './contracts/errors.ts';
 import type { Hook } from './contracts/hook.ts';
 import type { Logger, MetricSample, Plugin } from './contracts/plugin.ts';
 import type { Secret } from './contracts/secret.ts';
+import type { HookDelivery } from './hooks/courier.ts';
 import { Events } from './hooks/events.ts';
 import { LateHook } from './hooks/late-hook.ts';
 import { Registry } from './plugins/registry.ts';
@@ -27,6 +28,8 @@ export interface SharedOptions {
   readonly plugins?: readonly Plugin[];
   /** Told of what plugins count and measure. */
   readonly onMetric?: (sample: MetricSample) => void;
+  /** Told of every try to tell a hook of an event. */
+  readonly onDelivery?: (delivery: HookDelivery) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -191,7 +194,7 @@ export async function openRepositories(
 export async function openEvents(
   { config }: LoadedConfig,
   registry: Registry,
-  { logger, signal }: SharedOptions,
+  { logger, onDelivery, signal }: SharedOptions,
 ): Promise<Events> {
   const hooks = await Promise.all(
     config.hooks.map(async (section) => {
@@ -206,8 +209,19 @@ export async function openEvents(
       }
     }),
   );
-  const folder = join(config.receive.spool, config.cluster, 'hooks');
-  return new Events({ cluster: config.cluster, hooks, logger, folder, ...(signal === undefined ? {} : { signal }) });
+  return new Events({
+    cluster: config.cluster,
+    hooks,
+    logger,
+    folder: hooksFolder(config),
+    ...(onDelivery === undefined ? {} : { onDelivery }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** Where events wait for the hooks of a cluster, one folder for each hook. */
+export function hooksFolder({ cluster, receive }: Pick<Config, 'cluster' | 'receive'>): string {
+  return join(receive.spool, cluster, 'hooks');
 }
 
 interface Closable {

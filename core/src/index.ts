@@ -71,6 +71,8 @@ export type { CopyPlan, CopyWal, PlannedBackup, WalCount } from './copy/plan.ts'
 export type { DrillProgress, DrillResult } from './drill/drill.ts';
 export type { DrillCheck, DrillOutcome, DrillPhases, DrillReached, DrillRecord } from './drill/drill-result.ts';
 export type { RecoveryMap, SystemMap } from './map/recovery-map.ts';
+export type { HookDelivery } from './hooks/courier.ts';
+export type { HookBacklog } from './hooks/hook-backlog.ts';
 export { formatLsn, parseLsn } from './postgres/lsn.ts';
 export type { ReceiveResult } from './receive/receive.ts';
 export type { BackupRecord } from './repository/backup-record.ts';
@@ -98,6 +100,7 @@ export type { ExpirePlan, ExpireResult } from './retention/expire.ts';
 export type { Garbage, GarbageResult } from './retention/gc.ts';
 export type { ClusterStatus } from './status/cluster-status.ts';
 export type { Judgement } from './status/judge.ts';
+export type { SpoolState } from './status/spool-state.ts';
 export type { StorageCall } from './storage/observe.ts';
 export type { Finding, Problem, Skipped, Unrestorable, VerifyLevel } from './verify/finding.ts';
 export type { HealOutcome } from './verify/replace.ts';

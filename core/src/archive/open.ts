@@ -3,6 +3,7 @@ import { loadConfig, type ConfigValue, type LoadedConfig } from '../config/load.
 import { ArchiveError } from '../contracts/errors.ts';
 import type { Logger, MetricSample, Plugin } from '../contracts/plugin.ts';
 import type { CallOptions } from '../contracts/storage.ts';
+import type { HookDelivery } from '../hooks/courier.ts';
 import type { StorageCall } from '../storage/observe.ts';
 import type { Archive } from './archive.ts';
 import { Holdings, type Workplace } from './workplace.ts';
@@ -36,6 +37,8 @@ export interface OpenArchiveOptions {
   readonly onStorageCall?: (repository: string, call: StorageCall) => void;
   /** Told of what plugins count and measure. */
   readonly onMetric?: (sample: MetricSample) => void;
+  /** Told of every try to tell a hook of an event. */
+  readonly onDelivery?: (delivery: HookDelivery) => void;
   /** Cancels every call of the archive. It is to be closed all the same. */
   readonly signal?: AbortSignal;
 }
@@ -49,7 +52,7 @@ const SILENT: Logger = { debug: () => undefined, info: () => undefined, warn: ()
  * Errors: `CONFIG_NOT_FOUND`, `CONFIG_INVALID` with every problem at once, `PLUGIN_*` for one of `plugins` that is none.
  */
 export async function openArchive(options: OpenArchiveOptions): Promise<Archive> {
-  const { logger = SILENT, plugins, command, onStorageCall, onMetric } = options;
+  const { logger = SILENT, plugins, command, onStorageCall, onMetric, onDelivery } = options;
   const loaded = await loadedOf(options);
   const closing = new AbortController();
   const signals = options.signal === undefined ? [closing.signal] : [options.signal, closing.signal];
@@ -61,6 +64,7 @@ export async function openArchive(options: OpenArchiveOptions): Promise<Archive>
     ...(command === undefined ? {} : { command }),
     ...(onStorageCall === undefined ? {} : { onStorageCall }),
     ...(onMetric === undefined ? {} : { onMetric }),
+    ...(onDelivery === undefined ? {} : { onDelivery }),
   });
   const running = new Set<Promise<unknown>>();
   let closed: Promise<void> | undefined;

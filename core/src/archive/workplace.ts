@@ -11,6 +11,7 @@ import {
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Logger, MetricSample, Plugin } from '../contracts/plugin.ts';
+import type { HookDelivery } from '../hooks/courier.ts';
 import type { Events } from '../hooks/events.ts';
 import type { Registry } from '../plugins/registry.ts';
 import type { ConnectionTarget } from '../postgres/target.ts';
@@ -20,6 +21,7 @@ export interface WorkplaceOptions extends Pick<RepositoriesOptions, 'onStorageCa
   readonly logger: Logger;
   readonly plugins?: readonly Plugin[];
   readonly onMetric?: (sample: MetricSample) => void;
+  readonly onDelivery?: (delivery: HookDelivery) => void;
   /** See `OpenArchiveOptions.command`. */
   readonly command?: readonly string[];
   /** Fires when the archive is to stop. */

@@ -7,6 +7,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { ArchiveError } from '../contracts/errors.ts';
 import type { ArchiveEvents, EventName } from '../contracts/hook.ts';
 import type { MetricSample } from '../contracts/plugin.ts';
+import type { HookDelivery } from '../hooks/courier.ts';
 import type { Run, Scheduler } from '../schedule/run.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { StorageCall } from '../storage/observe.ts';
@@ -106,6 +107,7 @@ export interface DaemonObserver {
   readonly event?: (cluster: string, seen: SeenEvent) => void;
   readonly storageCall?: (cluster: string, repository: string, call: StorageCall) => void;
   readonly metric?: (cluster: string, sample: MetricSample) => void;
+  readonly delivery?: (cluster: string, delivery: HookDelivery) => void;
   readonly run?: (cluster: string, run: Run) => void;
   readonly part?: (cluster: string, report: PartReport) => void;
   readonly looked?: (cluster: string, look: Look) => void;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { HookConfig } from '../config/config.ts';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
-import type { ArchiveEvent, ArchiveEvents, Hook } from '../contracts/hook.ts';
+import type { ArchiveEvent, ArchiveEvents, EventName, Hook } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import { Backoff, pause, within } from '../receive/backoff.ts';
 import { makeShared } from '../receive/shared-file.ts';
@@ -25,6 +25,14 @@ export interface CourierPace {
 
 export const PACE: CourierPace = { retry: 500, most: 60_000, look: 15_000, end: 5000 };
 
+/** One try to tell a hook of an event, when it is over. */
+export interface HookDelivery {
+  readonly hook: string;
+  readonly event: EventName;
+  /** The code of the error with which it failed, or the error as text. */
+  readonly failed?: string;
+}
+
 export interface CourierOptions {
   readonly config: HookConfig;
   readonly hook: Hook;
@@ -34,6 +42,8 @@ export interface CourierOptions {
   readonly pace: CourierPace;
   /** Makes an event about this hook itself. */
   readonly make: <Name extends 'hook.dropped'>(name: Name, data: ArchiveEvents[Name]) => ArchiveEvent;
+  /** It must not throw. */
+  readonly onDelivery?: (delivery: HookDelivery) => void;
 }
 
 /** Events that wait at most for one hook. */
@@ -294,13 +304,16 @@ export class Courier {
     event: ArchiveEvent,
     { signal, wait }: { readonly signal: AbortSignal; readonly wait: typeof pause },
   ): Promise<void> {
-    const { hook, config, pace } = this.#options;
+    const { hook, config, pace, onDelivery } = this.#options;
     const { timeout, retries } = config;
+    const tried = { hook: this.#name, event: event.name };
     for (let attempt = 0; ; attempt += 1) {
       try {
         await deliver(hook, event, { timeout, signal });
+        onDelivery?.(tried);
         return;
       } catch (error) {
+        onDelivery?.({ ...tried, failed: isArchiveError(error) ? error.code : String(error) });
         if (isRefusal(error) || attempt >= retries || signal.aborted) throw asHookError(error, this.#name, event);
       }
       await wait(pace.retry * 2 ** attempt, signal);

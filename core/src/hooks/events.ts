@@ -7,7 +7,7 @@ import { makeEvent } from '../contracts/event-table.ts';
 import { throwIfAborted } from '../contracts/errors.ts';
 import type { ArchiveEvent, ArchiveEvents, EventName, EventSink, GateName, Hook } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { Courier, PACE, type CourierPace } from './courier.ts';
+import { Courier, PACE, type CourierPace, type HookDelivery } from './courier.ts';
 
 export interface EventsOptions {
   readonly cluster: string;
@@ -17,6 +17,8 @@ export interface EventsOptions {
   readonly folder?: string;
   /** Ends the wait for a gate that has no signal of its own. */
   readonly signal?: AbortSignal;
+  /** Told of every try to tell a hook. */
+  readonly onDelivery?: (delivery: HookDelivery) => void;
   /** How long is waited; for tests. */
   readonly pace?: Partial<CourierPace>;
 }
@@ -27,7 +29,7 @@ export class Events {
   readonly #signal: AbortSignal | undefined;
   readonly #couriers: readonly { readonly courier: Courier; readonly isGate: boolean }[];
 
-  constructor({ cluster, hooks, logger, folder, signal, pace }: EventsOptions) {
+  constructor({ cluster, hooks, logger, folder, signal, onDelivery, pace }: EventsOptions) {
     this.#cluster = cluster;
     this.#signal = signal;
     this.#couriers = hooks.map(({ config, hook }) => ({
@@ -39,6 +41,7 @@ export class Events {
         logger,
         pace: { ...PACE, ...pace },
         make: (name, data) => this.#event(name, data),
+        ...(onDelivery === undefined ? {} : { onDelivery }),
       }),
     }));
   }

@@ -32,7 +32,7 @@ export interface WaitingEventsOptions {
 }
 
 /** `<microseconds>-<severity>-<id>.json`. */
-const NAME = /^(\d{17})-([iwc])-[0-9a-f-]{36}\.json$/;
+export const WAITING_NAME: RegExp = /^(\d{17})-([iwc])-[0-9a-f-]{36}\.json$/;
 const LETTERS: Readonly<Record<Severity, string>> = { info: 'i', warning: 'w', critical: 'c' };
 /** What goes first when there is too much. */
 const GOING = ['i', 'w', 'c'];
@@ -56,7 +56,7 @@ function now(): number {
 
 /** Events that come from now on are behind this one, also when the clock was put back since. */
 function after(name: string | undefined): void {
-  last = Math.max(last, Number(NAME.exec(name ?? '')?.[1] ?? 0));
+  last = Math.max(last, Number(WAITING_NAME.exec(name ?? '')?.[1] ?? 0));
 }
 
 /**
@@ -202,7 +202,7 @@ export class WaitingEvents {
     for (const letter of GOING) {
       for (const name of names) {
         if (held.count <= count * ROOM && held.bytes <= bytes * ROOM) break;
-        if (NAME.exec(name)?.[2] !== letter) continue;
+        if (WAITING_NAME.exec(name)?.[2] !== letter) continue;
         this.#unlink(name);
         gone += 1;
       }
@@ -222,7 +222,7 @@ export class WaitingEvents {
     if (folder === undefined) return [];
     try {
       return readdirSync(folder)
-        .filter((name) => NAME.test(name) && !this.#unread.has(name))
+        .filter((name) => WAITING_NAME.test(name) && !this.#unread.has(name))
         .sort();
     } catch {
       return []; // not made yet, or of another user

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import type { HookConfig } from '../../src/config/config.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
+import type { HookDelivery } from '../../src/hooks/courier.ts';
 import { Events, type EventsOptions } from '../../src/hooks/events.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { down, hookConfig, InProcessHook, temporaryFolder } from './support.ts';
@@ -68,10 +69,14 @@ describe('what cannot be told', () => {
     hook.before = () => {
       if (failures-- > 0) down();
     };
-    const { events, lines } = open([
-      [hook, { retries: 1 }],
-      [other, {}],
-    ]);
+    const deliveries: HookDelivery[] = [];
+    const { events, lines } = open(
+      [
+        [hook, { retries: 1 }],
+        [other, {}],
+      ],
+      { onDelivery: (delivery) => void deliveries.push(delivery) },
+    );
     events.start();
     for (const lsn of ['0/1', '0/2', '0/3']) events.emit('receive.stopped', { lsn });
     await vi.waitFor(() =>
@@ -80,6 +85,9 @@ describe('what cannot be told', () => {
     await events.close();
     expect(hook.tries).toBe(8);
     expect(other.tries).toBe(3);
+    const failed = { hook: 'fake0', event: 'receive.stopped', failed: 'HOOK_FAILED' };
+    expect(deliveries.filter((delivery) => 'failed' in delivery)).toEqual(Array.from({ length: 5 }, () => failed));
+    expect(deliveries.filter((delivery) => !('failed' in delivery)).map((delivery) => delivery.hook)).toHaveLength(6);
     expect(lines).toEqual([
       'warn: hook fake0 cannot be told of receive.stopped, it is tried again: the receiver is down',
       'info: hook fake0 can be told again',
