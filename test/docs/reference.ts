@@ -15,6 +15,7 @@ import { jsonSchema } from '../../core/src/config/schema.ts';
 import { apiDocument, apiPage } from './api-page.ts';
 import { cliPage } from './cli-page.ts';
 import { eventsPage } from './events-page.ts';
+import { metricsPage } from './metrics-page.ts';
 import { code, MADE, table } from './page.ts';
 
 /** The pages by their name in docs/reference. */
@@ -28,6 +29,7 @@ export async function referencePages(): Promise<ReadonlyMap<string, string>> {
     ['errors.md', errorsPage()],
     ['events.md', await format(eventsPage(), { parser: 'markdown', printWidth: 160 })],
     ['exit-codes.md', exitCodesPage()],
+    ['metrics.md', await format(metricsPage(), { parser: 'markdown', printWidth: 160 })],
     ['pgark.schema.json', schema],
   ]);
 }
