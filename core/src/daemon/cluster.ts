@@ -98,6 +98,7 @@ export class Cluster implements DaemonCluster {
       ...(command === undefined ? {} : { command }),
       onStorageCall: (repository, call) => observers.tell('storageCall', cluster, repository, call),
       onMetric: (sample) => observers.tell('metric', cluster, sample),
+      onDelivery: (delivery) => observers.tell('delivery', cluster, delivery),
     });
     return new Cluster(archive, options);
   }

@@ -29,14 +29,21 @@ export class Counted implements DaemonObserver {
   readonly #conditions = new Map<string, Map<string, boolean>>();
   /** By cluster: repositories whose histograms have begun, which begin once. */
   readonly #repositories = new Map<string, Set<string>>();
+  readonly #clusters = new Set<string>();
 
   constructor(families: Families) {
     this.#families = families;
   }
 
+  /** All of which something was counted. */
+  get clusters(): ReadonlySet<string> {
+    return this.#clusters;
+  }
+
   /** Lets what may be counted of a cluster begin at 0: what comes first is an increase then. */
   begin(config: Config): void {
     const { cluster } = config;
+    this.#clusters.add(cluster);
     const counter = this.#families.counter.bind(this.#families);
     const duration = this.#families.histogram('pgark_storage_operation_duration_seconds');
     counter('pgark_receiver_disconnects_total').inc({ cluster }, 0);
@@ -74,12 +81,14 @@ export class Counted implements DaemonObserver {
   }
 
   async forget(cluster: string): Promise<void> {
+    this.#clusters.delete(cluster);
     this.#conditions.delete(cluster);
     this.#repositories.delete(cluster);
     await this.#families.forgetCluster(cluster);
   }
 
   readonly event = (cluster: string, seen: SeenEvent): void => {
+    this.#clusters.add(cluster);
     this.#families.counter('pgark_events_total').inc({ cluster, event: seen.name });
     this.#condition(cluster, seen);
     if (seen.name === 'receive.disconnected')
@@ -96,6 +105,7 @@ export class Counted implements DaemonObserver {
   };
 
   readonly storageCall = (cluster: string, repository: string, call: StorageCall): void => {
+    this.#clusters.add(cluster);
     if (call.call === 'close') return;
     const operation = call.step === undefined ? call.call : 'step';
     const outcome = outcomeOf(call);
@@ -112,15 +122,18 @@ export class Counted implements DaemonObserver {
   };
 
   readonly delivery = (cluster: string, { hook, failed }: HookDelivery): void => {
+    this.#clusters.add(cluster);
     const outcome = failed === undefined ? 'succeeded' : 'failed';
     this.#families.counter('pgark_hook_deliveries_total').inc({ cluster, hook, outcome });
   };
 
   readonly run = (cluster: string, { job, state }: Run): void => {
+    this.#clusters.add(cluster);
     if (state !== 'running') this.#families.counter('pgark_runs_total').inc({ cluster, job, outcome: state });
   };
 
   readonly looked = (cluster: string, { failures }: { readonly failures: readonly unknown[] }): void => {
+    this.#clusters.add(cluster);
     const outcome = failures.length === 0 ? 'complete' : 'partial';
     this.#families.counter('pgark_looks_total').inc({ cluster, outcome });
   };

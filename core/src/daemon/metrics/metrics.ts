@@ -49,7 +49,7 @@ export class Metrics {
     const { clusters } = this.#daemon;
     for (const cluster of clusters.values())
       if (this.#known.get(cluster.name) !== cluster.archive) this.#begin(cluster);
-    for (const name of this.#known.keys()) {
+    for (const name of this.#counted.clusters) {
       if (clusters.has(name)) continue;
       this.#known.delete(name);
       await this.#counted.forget(name);
