@@ -10,6 +10,8 @@ import type { Workplace } from './workplace.ts';
 export interface RunsCall extends CallOptions, ChosenRepositories {
   /** The most runs that are given. Default 100. */
   readonly limit?: number;
+  /** Of each job so many at least, also beyond the limit. Default 0. */
+  readonly ofEachJob?: number;
   /** Names of jobs. Default, or empty: all, also those that the config does not have any more. */
   readonly jobs?: readonly string[];
   /** Default, or empty: all. */
@@ -32,7 +34,7 @@ const JOB = /^[a-z0-9][a-z0-9-]{0,40}$/;
 
 /** See `Archive.runs`. */
 export async function runs(at: Workplace, call: RunsCall): Promise<RunList> {
-  const { limit = LIMIT, repositories: names = [], jobs, states, since } = call;
+  const { limit = LIMIT, repositories: names = [], ofEachJob, jobs, states, since } = call;
   if (!Number.isSafeInteger(limit) || limit < 1) throw new ArchiveError('USAGE', `not a number of runs: ${limit}`);
   const unknown = jobs?.find((job) => !JOB.test(job));
   if (unknown !== undefined) throw new ArchiveError('USAGE', `not the name of a job: "${unknown}"`);
@@ -40,6 +42,7 @@ export async function runs(at: Workplace, call: RunsCall): Promise<RunList> {
   const { runs: found, failures } = await readHistory(repositories, {
     limit,
     signal: at.signal,
+    ...(ofEachJob === undefined ? {} : { ofEachJob }),
     ...(jobs === undefined ? {} : { jobs }),
     ...(states === undefined ? {} : { states }),
     ...(since === undefined ? {} : { since: since.getTime() }),

@@ -128,11 +128,14 @@ export class Looker {
   }
 }
 
+/** Runs of each job that are looked at, however often others run. */
+const OF_EACH_JOB = 10;
+
 function viewsOf(archive: Archive): Views {
   return {
     status: (signal) => archive.status({ signal }),
     backups: (signal) => archive.backups({ signal }),
-    runs: async (signal) => (await archive.runs({ signal })).runs,
+    runs: async (signal) => (await archive.runs({ signal, ofEachJob: OF_EACH_JOB })).runs,
   };
 }
 

@@ -12,6 +12,8 @@ import type { Run, RunState } from './run.ts';
 export interface HistoryOptions extends CallOptions {
   /** The most runs that are wanted. */
   readonly limit: number;
+  /** Of each job so many at least, also beyond the limit: a frequent job must not hide a rare one. Default 0. */
+  readonly ofEachJob?: number;
   /** Names of jobs. Default, or empty: all. */
   readonly jobs?: readonly string[];
   /** Default, or empty: all. */
@@ -45,7 +47,7 @@ interface Named {
 
 /** Reads the history. Errors: when no repository answers, theirs; `ABORTED`. */
 export async function readHistory(repositories: readonly Repository[], options: HistoryOptions): Promise<History> {
-  const { limit, states = [] } = options;
+  const { limit, ofEachJob = 0, states = [] } = options;
   const { answers, failures: silent } = await answersOf(
     repositories,
     (repository) => namesIn(repository, options),
@@ -56,11 +58,17 @@ export async function readHistory(repositories: readonly Repository[], options: 
   const named = newestFirst(answers.flatMap(({ value }) => value));
   const runs: Run[] = [];
   const failures: RepositoryFailure[] = [...silent];
-  for (let from = 0; from < named.length && runs.length < limit; from += AT_ONCE) {
-    const read = await Promise.all(named.slice(from, from + AT_ONCE).map((one) => readOne(one, options)));
+  const counts = new Map<string, number>();
+  const isWanted = ({ job }: Pick<Run, 'job'>): boolean => runs.length < limit || (counts.get(job) ?? 0) < ofEachJob;
+  for (let left: readonly Named[] = named; left.length > 0; left = left.filter(isWanted)) {
+    const read = await Promise.all(left.slice(0, AT_ONCE).map((one) => readOne(one, options)));
+    left = left.slice(AT_ONCE);
     for (const found of read) {
       if ('repository' in found) failures.push(found);
-      else if (runs.length < limit && (states.length === 0 || states.includes(found.state))) runs.push(found);
+      else if (isWanted(found) && (states.length === 0 || states.includes(found.state))) {
+        runs.push(found);
+        counts.set(found.job, (counts.get(found.job) ?? 0) + 1);
+      }
     }
   }
   return { runs, failures };

@@ -53,8 +53,9 @@ export class Families {
       if (family instanceof Gauge) continue;
       const { values } = await family.get();
       for (const { labels } of values) {
-        const { le, ...own } = labels as Readonly<Record<string, string>>;
-        if (own['cluster'] === cluster) family.remove(own);
+        if (labels['cluster'] !== cluster) continue;
+        // Of a histogram all its buckets go, whichever is named.
+        family.remove(Object.fromEntries(Object.entries(labels).filter(([label]) => label !== 'le')));
       }
     }
   }

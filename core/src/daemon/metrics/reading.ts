@@ -28,9 +28,9 @@ export function seconds(time: number | string | undefined): number | undefined {
 }
 
 /** One reading for each of the states, 1 for the one that holds. */
-export function* oneOf<Label extends MetricLabel>(
+export function* oneOf(
   name: Reading['name'],
-  label: Label,
+  label: MetricLabel,
   states: readonly string[],
   current: string,
 ): Generator<Reading> {
