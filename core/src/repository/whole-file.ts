@@ -1,4 +1,5 @@
 import { open, rename, rm } from 'node:fs/promises';
+import { releaseChunk } from '../contracts/lease.ts';
 
 /**
  * Puts a stream at `path`: written beside it under a name of its own, then renamed, so that a stream that fails never leaves a wrong or
@@ -9,7 +10,10 @@ export async function writeWhole(path: string, source: AsyncIterable<Uint8Array>
   const handle = await open(temporary, 'wx', 0o600);
   try {
     try {
-      for await (const chunk of source) await handle.writeFile(chunk);
+      for await (const chunk of source) {
+        await handle.writeFile(chunk);
+        releaseChunk(chunk);
+      }
     } finally {
       await handle.close();
     }

@@ -2,10 +2,12 @@ import { createZstdDecompress } from 'node:zlib';
 import { abortable, ByteReader, mapOrdered, releaseChunk, throughStream, type CodecContext } from '@pgark/sdk';
 import { CoderPool } from './coder-pool.ts';
 import { corrupt } from './corrupt.ts';
-import { frameDecompressor } from './frame-coder.ts';
+import { contentRoom, frameDecompressor } from './frame-coder.ts';
 import { FrameScanner, type SmallFrame } from './frame-scanner.ts';
 
 const WHAT = 'zstd decompression';
+
+const coders = new CoderPool(frameDecompressor);
 
 /** Bytes of output per chunk of a frame that is decoded as a stream. */
 const STREAM_CHUNK = 256 * 1024;
@@ -19,13 +21,11 @@ export async function* decodeFrames(
   context: CodecContext,
 ): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(abortable(source, context.signal, WHAT));
-  const coders = new CoderPool(frameDecompressor);
-  const decode = (frame: SmallFrame): Promise<Uint8Array> => decodeWhole(frame, coders);
   try {
     if (await reader.atEnd()) throw corrupt('the zstd stream is empty, which no zstd stream is');
     const scanner = new FrameScanner(reader);
     for (;;) {
-      for await (const content of mapOrdered(scanner.smallFrames(), decode, { ...context, what: WHAT })) {
+      for await (const content of mapOrdered(scanner.smallFrames(), decodeWhole, { ...context, what: WHAT })) {
         if (content.byteLength > 0) yield content;
       }
       const large = scanner.takeLarge();
@@ -38,15 +38,14 @@ export async function* decodeFrames(
       });
     }
   } finally {
-    coders.close();
     await reader.close();
   }
 }
 
-async function decodeWhole({ bytes, contentSize }: SmallFrame, coders: CoderPool): Promise<Uint8Array> {
+async function decodeWhole({ bytes, contentSize }: SmallFrame): Promise<Uint8Array> {
   let content: Uint8Array;
   try {
-    content = await coders.run(bytes);
+    content = await coders.run(bytes, contentRoom(contentSize));
   } catch (error) {
     throw corrupt('a zstd frame is damaged', error);
   }

@@ -1,9 +1,10 @@
 import { leaseChunk, type ByteReader } from '@pgark/sdk';
 import { corrupt } from './corrupt.ts';
+import { MOST_CONTENT } from './frame-coder.ts';
 import { FRAME_MAGIC, headerLength, isSkippable, parseBlock, parseHeader, type FrameHeader } from './frame.ts';
 
 /** A frame is decoded whole when its content, its window and its bytes are at most this. */
-const SMALL = 8 * 1024 * 1024;
+const SMALL = MOST_CONTENT;
 
 /** What a frame may have beside its blocks' bytes without being called large. */
 const FRAME_OVERHEAD = 64 * 1024;

@@ -1,54 +1,37 @@
-import { freeMemory, leaseChunk, leaseOwned } from '@pgark/sdk';
+import { freeMemory } from '@pgark/sdk';
 
-interface Piece {
-  readonly memory: ArrayBuffer;
-  /** Chunks of it that were given out and not released. */
-  lent: number;
-  /** Whether the stream has left it, so that it gives no further chunk of it. */
-  full: boolean;
-}
+/** Bytes that are kept when nobody uses them. */
+const MOST_FREE = 16 * 1024 * 1024;
 
-/**
- * Gives back the memory into which a stream of Node's zlib writes. The stream takes a piece of `pieceSize` bytes, fills it with what it gives
- * out, and forgets it; here it is freed with the last of its chunks, and not left to the collector.
- */
+/** Pieces of memory that are used again, by whoever wants one of just that size. */
 export class OutputMemory {
-  readonly #pieceSize: number;
-  #present: Piece | undefined;
+  readonly #free = new Map<number, Buffer[]>();
+  #bytes = 0;
 
-  constructor(pieceSize: number) {
-    this.#pieceSize = pieceSize;
+  take(size: number): Buffer {
+    const memory = this.#free.get(size)?.pop();
+    if (memory === undefined) return Buffer.allocUnsafeSlow(size);
+    this.#bytes -= size;
+    return memory;
   }
 
-  /** Leases what the stream gave, in the order in which it did. */
-  lease(chunk: Uint8Array): Uint8Array {
-    const memory = chunk.buffer as ArrayBuffer;
-    if (memory.byteLength !== this.#pieceSize) {
-      // It began in one piece and ended in the next: Node has joined both parts in memory of its own.
-      this.#leave();
-      return leaseOwned(chunk);
+  /** Takes memory back that nobody looks at any more. */
+  give(memory: Buffer): void {
+    const size = memory.byteLength;
+    if (this.#bytes + size > MOST_FREE) {
+      freeMemory(memory.buffer as ArrayBuffer);
+      return;
     }
-    if (this.#present?.memory !== memory) {
-      this.#leave();
-      this.#present = { memory, lent: 0, full: false };
-    }
-    const piece = this.#present;
-    piece.lent++;
-    return leaseChunk(chunk, () => {
-      piece.lent--;
-      freeIfDone(piece);
-    });
+    this.#bytes += size;
+    const free = this.#free.get(size);
+    if (free === undefined) this.#free.set(size, [memory]);
+    else free.push(memory);
   }
 
-  #leave(): void {
-    const piece = this.#present;
-    if (piece === undefined) return;
-    this.#present = undefined;
-    piece.full = true;
-    freeIfDone(piece);
+  /** Frees what nobody uses. */
+  clear(): void {
+    for (const memory of [...this.#free.values()].flat()) freeMemory(memory.buffer as ArrayBuffer);
+    this.#free.clear();
+    this.#bytes = 0;
   }
-}
-
-function freeIfDone({ memory, lent, full }: Piece): void {
-  if (full && lent === 0) freeMemory(memory);
 }

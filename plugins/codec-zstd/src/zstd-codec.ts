@@ -1,7 +1,7 @@
 import { mapBlocks, type Codec, type CodecContext } from '@pgark/sdk';
 import { CoderPool } from './coder-pool.ts';
 import { decodeFrames } from './decode.ts';
-import { frameCompressor } from './frame-coder.ts';
+import { frameCompressor, frameRoom } from './frame-coder.ts';
 
 export interface ZstdCodecOptions {
   /** 1 (fastest) to 19 (smallest). */
@@ -28,10 +28,14 @@ export class ZstdCodec implements Codec {
   readonly suffix: string = 'zst';
   readonly #level: number;
   readonly #long: boolean;
+  readonly #coders: CoderPool;
 
   constructor(options: ZstdCodecOptions) {
     this.#level = options.level;
     this.#long = options.long ?? false;
+    const { blockSize } = this;
+    const longWindowLog = this.#long ? { longWindowLog: LONG_WINDOW_LOG } : {};
+    this.#coders = new CoderPool(() => frameCompressor({ level: this.#level, blockSize, ...longWindowLog }));
   }
 
   /** Bytes of content in every frame but the last. */
@@ -40,23 +44,11 @@ export class ZstdCodec implements Codec {
     return this.#level <= SMALL_WINDOW_LEVEL ? MIB : 4 * MIB;
   }
 
-  async *encode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
-    const coders = new CoderPool(() =>
-      frameCompressor({
-        level: this.#level,
-        blockSize: this.blockSize,
-        ...(this.#long ? { longWindowLog: LONG_WINDOW_LOG } : {}),
-      }),
-    );
-    try {
-      yield* mapBlocks(source, (block) => coders.run(block), {
-        ...context,
-        blockSize: this.blockSize,
-        what: 'zstd compression',
-      });
-    } finally {
-      coders.close();
-    }
+  encode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncGenerator<Uint8Array> {
+    const { blockSize } = this;
+    const room = frameRoom(blockSize);
+    const encodeBlock = (block: Uint8Array): Promise<Uint8Array> => this.#coders.run(block, room);
+    return mapBlocks(source, encodeBlock, { ...context, blockSize, what: 'zstd compression' });
   }
 
   decode(source: AsyncIterable<Uint8Array>, context: CodecContext): AsyncIterable<Uint8Array> {

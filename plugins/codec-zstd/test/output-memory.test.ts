@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { zstdDecompressSync } from 'node:zlib';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { isLeased, releaseChunk } from '@pgark/sdk';
 import { expect, test } from 'vitest';
+import { frameCompressor, frameDecompressor, frameRoom } from '../src/frame-coder.ts';
 import { OutputMemory } from '../src/output-memory.ts';
 import { ZstdCodec } from '../src/zstd-codec.ts';
 
@@ -11,37 +12,7 @@ async function* blocks(count: number, bytes: Uint8Array): AsyncGenerator<Uint8Ar
   for (let block = 0; block < count; block++) yield bytes;
 }
 
-test('memory goes with the last of its chunks, and not while the stream may fill it', async () => {
-  const memory = new OutputMemory(1000);
-  const first = new ArrayBuffer(1000);
-  const second = new ArrayBuffer(1000);
-  const [one, other] = [memory.lease(new Uint8Array(first, 0, 400)), memory.lease(new Uint8Array(first, 400, 300))];
-  releaseChunk(one);
-  releaseChunk(other);
-  await Promise.resolve();
-  expect(first.byteLength, 'the stream may still fill the rest').toBe(1000);
-  const third = memory.lease(new Uint8Array(first, 700, 300));
-  const fourth = memory.lease(new Uint8Array(second, 0, 100));
-  expect(first.byteLength, 'the third is not released').toBe(1000);
-  releaseChunk(third);
-  await Promise.resolve();
-  expect(first.byteLength).toBe(0);
-  expect(fourth.byteLength).toBe(100);
-});
-
-test('a chunk in two pieces of memory is one of its own, and frees the first of them', async () => {
-  const memory = new OutputMemory(1000);
-  const first = new ArrayBuffer(1000);
-  releaseChunk(memory.lease(new Uint8Array(first, 0, 900)));
-  const joined = memory.lease(new Uint8Array(700));
-  await Promise.resolve();
-  expect(first.byteLength).toBe(0);
-  const { buffer } = joined;
-  releaseChunk(joined);
-  await Promise.resolve();
-  expect(buffer.byteLength).toBe(0);
-});
-
+// First, as what others leave to the collector counts too.
 test('what nobody releases stays as it is; what is released takes no memory', async () => {
   const codec = new ZstdCodec({ level: 1 });
   const noise = randomBytes(MIB);
@@ -55,7 +26,73 @@ test('what nobody releases stays as it is; what is released takes no memory', as
     most = Math.max(most, process.memoryUsage().arrayBuffers);
   }
   for (const frame of kept) expect(zstdDecompressSync(frame).equals(noise)).toBe(true);
-  // 60 MiB went through; what is kept holds its pieces of 4 MiB.
+  // 60 MiB went through.
   expect(count).toBe(60);
   expect(most).toBeLessThan(75 * MIB);
+});
+
+test('memory is filled again when its chunk was released, and not before', async () => {
+  const memory = new OutputMemory();
+  const coder = frameCompressor({ level: 1, blockSize: MIB });
+  const [one, other] = [randomBytes(MIB), randomBytes(MIB)];
+  const kept = await coder.run(one, frameRoom(MIB), memory);
+  const released = await coder.run(other, frameRoom(MIB), memory);
+  expect(released.buffer).not.toBe(kept.buffer);
+  const { buffer } = released;
+  releaseChunk(released);
+  const third = await coder.run(other, frameRoom(MIB), memory);
+  expect(third.buffer, 'it is the memory that came back').toBe(buffer);
+  expect(zstdDecompressSync(kept).equals(one)).toBe(true);
+  expect(zstdDecompressSync(third).equals(other)).toBe(true);
+  coder.close();
+});
+
+test('what does not fit into its memory is a chunk of its own, which is freed when it is released', async () => {
+  const memory = new OutputMemory();
+  const coder = frameDecompressor();
+  const content = randomBytes(MIB);
+  const frame = zstdCompressSync(content);
+  for (const size of [1000, MIB - 1, MIB, MIB + 1]) {
+    const piece = memory.take(size);
+    memory.give(piece);
+    const made = await coder.run(frame, size, memory);
+    expect(content.equals(made), `into ${size} bytes`).toBe(true);
+    expect(made.buffer === piece.buffer).toBe(size >= MIB);
+    expect(isLeased(made)).toBe(true);
+    const { buffer } = made;
+    releaseChunk(made);
+    await Promise.resolve();
+    expect(buffer.byteLength).toBe(size >= MIB ? size : 0);
+    expect(memory.take(size), 'the piece is there again').toBe(piece);
+  }
+  coder.close();
+});
+
+test('memory that nobody uses is bounded, and goes when it is cleared', async () => {
+  const memory = new OutputMemory();
+  const pieces = Array.from({ length: 20 }, () => memory.take(MIB));
+  for (const piece of pieces) memory.give(piece);
+  await Promise.resolve();
+  expect(pieces.filter(({ buffer }) => buffer.byteLength > 0)).toHaveLength(16);
+  memory.clear();
+  await Promise.resolve();
+  expect(pieces.filter(({ buffer }) => buffer.byteLength > 0)).toHaveLength(0);
+  expect(memory.take(MIB)).toHaveLength(MIB);
+});
+
+test('several objects at once share coders and memory, and none sees the bytes of another', async () => {
+  const codec = new ZstdCodec({ level: 1 });
+  const work = Array.from({ length: 6 }, async (_, at) => {
+    const noise = Buffer.concat([Buffer.alloc(MIB / 2, at), randomBytes(MIB / 2)]);
+    const made: Buffer[] = [];
+    for await (const frame of codec.encode(blocks(8, noise), { concurrency: 2 })) {
+      made.push(Buffer.from(frame));
+      releaseChunk(frame);
+    }
+    for await (const content of codec.decode(blocks(1, Buffer.concat(made)), { concurrency: 2 })) {
+      expect(noise.equals(content), `object ${at}`).toBe(true);
+      releaseChunk(content);
+    }
+  });
+  await Promise.all(work);
 });
