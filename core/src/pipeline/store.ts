@@ -52,6 +52,39 @@ export async function store(
   source: AsyncIterable<Uint8Array>,
   options: StoreOptions,
 ): Promise<StoredObject> {
+  const { plain, stored } = await put(storage, key, source, { ...options, storedHash: true });
+  return {
+    key,
+    plainSize: plain.size,
+    ...(options.plainHash === false && options.codecs.length > 0 ? {} : { plainSha256: plain.sha256 }),
+    storedSize: stored.size,
+    storedSha256: stored.sha256,
+  };
+}
+
+/**
+ * As {@link store}, for an object of which no digest is kept but that of its content, in its name: what goes to the storage is not hashed,
+ * which nobody would look at.
+ */
+export async function storeNamed(
+  storage: Storage,
+  key: string,
+  source: AsyncIterable<Uint8Array>,
+  options: StoreOptions,
+): Promise<void> {
+  await put(storage, key, source, { ...options, storedHash: false });
+}
+
+interface AttemptOptions extends StoreOptions {
+  readonly storedHash: boolean;
+}
+
+async function put(
+  storage: Storage,
+  key: string,
+  source: AsyncIterable<Uint8Array>,
+  options: AttemptOptions,
+): Promise<Attempt> {
   const { codecs, signal } = options;
   throwIfAborted(signal, `storing ${key}`);
   let attempt: Attempt | undefined;
@@ -60,7 +93,7 @@ export async function store(
     return attempt.body;
   };
   const size = codecs.length === 0 ? options.size : undefined;
-  const put: PutOptions = {
+  const call: PutOptions = {
     ifAbsent: true,
     ...(size === undefined ? {} : { size }),
     ...(signal === undefined ? {} : { signal }),
@@ -69,14 +102,14 @@ export async function store(
   if (isOneShot(source)) {
     const body = readOnce(key, open);
     try {
-      await storage.put(key, body, put);
+      await storage.put(key, body, call);
     } catch (error) {
       // The producer must learn that nobody reads on, even if nobody began; but it may be what hangs.
       body.return().catch(() => undefined);
       throw error;
     }
   } else {
-    await storage.put(key, { [Symbol.asyncIterator]: () => iterate(open()) }, put);
+    await storage.put(key, { [Symbol.asyncIterator]: () => iterate(open()) }, call);
   }
 
   if (attempt?.stored.ended !== true) {
@@ -84,14 +117,7 @@ export async function store(
       hint: 'The storage plugin breaks its contract: report it to its author, and do not trust this object.',
     });
   }
-  const { plain, stored } = attempt;
-  return {
-    key,
-    plainSize: plain.size,
-    ...(options.plainHash === false && codecs.length > 0 ? {} : { plainSha256: plain.sha256 }),
-    storedSize: stored.size,
-    storedSha256: stored.sha256,
-  };
+  return attempt;
 }
 
 interface Attempt {
@@ -101,12 +127,12 @@ interface Attempt {
 }
 
 /** One reading of the source: fresh digests around fresh codec streams. */
-function begin(key: string, source: AsyncIterable<Uint8Array>, options: StoreOptions): Attempt {
-  const { codecs, concurrency, signal, onBytes } = options;
+function begin(key: string, source: AsyncIterable<Uint8Array>, options: AttemptOptions): Attempt {
+  const { codecs, concurrency, signal, onBytes, plainHash = true, storedHash } = options;
   const context: CodecContext = { concurrency, ...(signal === undefined ? {} : { signal }) };
   const hash = options.large === true ? hashInThread : hashInPlace;
-  const plain = new Digest(options.plainHash === false && codecs.length > 0 ? hashNothing : hash);
-  const stored = codecs.length === 0 ? plain : new Digest(hash);
+  const plain = new Digest(plainHash || (storedHash && codecs.length === 0) ? hash : hashNothing);
+  const stored = codecs.length === 0 ? plain : new Digest(storedHash ? hash : hashNothing);
   const report = (): void => onBytes?.(plain.size, stored.size);
   const ended = (): void => checkSource(key, plain, options);
   if (codecs.length === 0) return { plain, stored, body: plain.tap(source, { ended, passed: report }) };

@@ -4,7 +4,7 @@ import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { load } from '../pipeline/load.ts';
-import { store } from '../pipeline/store.ts';
+import { storeNamed } from '../pipeline/store.ts';
 import { historyName, parseWalFileName, segmentName, type WalFile } from '../postgres/wal-file.ts';
 import {
   DIGEST_LENGTH,
@@ -318,7 +318,7 @@ export class WalArchive {
   ): Promise<void> {
     const { storage, codecs, concurrency } = this.#context;
     const expected = hash ? { plainDigest: digest } : { plainHash: false };
-    await store(storage, key, source, { ...signalOf(options), codecs, concurrency, ...expected });
+    await storeNamed(storage, key, source, { ...signalOf(options), codecs, concurrency, ...expected });
   }
 
   #suffixes(): readonly string[] {

@@ -6,7 +6,7 @@ import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { load } from '../../src/pipeline/load.ts';
 import { ByteQueue } from '../../src/pipeline/queue.ts';
-import { store } from '../../src/pipeline/store.ts';
+import { store, storeNamed } from '../../src/pipeline/store.ts';
 import { withRetry } from '../../src/storage/retry.ts';
 import { bodyOf, CHAINS, content, joined, memoryStorage, sha256, zstd } from './objects.ts';
 
@@ -55,19 +55,25 @@ describe.each(CHAINS)('store and load through %s', (_name, codecs) => {
     expect(await keysOf(storage)).toEqual([]);
   });
 
-  test('H-30 a source of another length or content than announced leaves nothing', async () => {
-    const storage = await memoryStorage();
-    const bytes = content(100_000);
-    const wrong = [{ size: 99_999 }, { size: 100_001 }, { plainDigest: sha256(content(5)).slice(0, 32) }];
-    for (const announced of wrong) {
-      const storing = store(storage, key, bodyOf(bytes), { codecs, concurrency: 2, ...announced });
-      await expect(storing).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', message: expect.stringContaining(key) });
-      expect(await keysOf(storage)).toEqual([]);
-    }
-    const right = { size: 100_000, plainDigest: sha256(bytes).slice(0, 32) };
-    await store(storage, key, bodyOf(bytes), { codecs, concurrency: 2, ...right });
-    expect(await keysOf(storage)).toEqual([key]);
-  });
+  test.each([store, storeNamed])(
+    'H-30 a source of another length or content than announced leaves nothing: %o',
+    async (put) => {
+      const storage = await memoryStorage();
+      const bytes = content(100_000);
+      const wrong = [{ size: 99_999 }, { size: 100_001 }, { plainDigest: sha256(content(5)).slice(0, 32) }];
+      for (const announced of wrong) {
+        const storing = put(storage, key, bodyOf(bytes), { codecs, concurrency: 2, ...announced });
+        await expect(storing).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', message: expect.stringContaining(key) });
+        expect(await keysOf(storage)).toEqual([]);
+      }
+      const right = { size: 100_000, plainDigest: sha256(bytes).slice(0, 32) };
+      await put(storage, key, bodyOf(bytes), { codecs, concurrency: 2, ...right });
+      expect(await keysOf(storage)).toEqual([key]);
+      const expected = { plainSha256: sha256(bytes), plainSize: bytes.byteLength };
+      const loaded = await joined(load(storage, key, { codecs, concurrency: 2, expect: expected }));
+      expect(loaded.equals(bytes)).toBe(true);
+    },
+  );
 
   test('an abort is ABORTED, before and while the source is silent, and leaves nothing', async () => {
     const storage = await memoryStorage();
@@ -185,7 +191,9 @@ describe('a storage that tries again', () => {
         for await (const chunk of body) if (chunk.byteLength > 0) break;
       },
     };
-    const storing = store(careless, key, bodyOf(content(10), content(10)), { codecs: [], concurrency: 1 });
-    await expect(storing).rejects.toMatchObject({ code: 'STORAGE_CORRUPT' });
+    for (const put of [store, storeNamed]) {
+      const storing = put(careless, key, bodyOf(content(10), content(10)), { codecs: [], concurrency: 1 });
+      await expect(storing).rejects.toMatchObject({ code: 'STORAGE_CORRUPT' });
+    }
   });
 });
