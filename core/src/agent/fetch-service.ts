@@ -1,5 +1,6 @@
 /** `wal-fetch` in the agent. */
 import { mkdirSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { ArchiveError } from '../contracts/errors.ts';
@@ -134,7 +135,11 @@ export class FetchService {
       folder,
       concurrency: config.agent.concurrency,
       bytes: () => config.agent.prefetch / this.#streams.size,
-      fetch: (name, path, signal) => fetchArchived({ ...context, systemId, name, path, signal, logger }),
+      fetch: async (name, path, signal) => {
+        const found = await fetchArchived({ ...context, systemId, name, path, signal, logger });
+        if (found) await sync(path);
+        return found;
+      },
     });
     const idle = setTimeout(() => this.#end(key), IDLE).unref();
     this.#streams.set(key, { prefetch, idle, folder });
@@ -153,5 +158,18 @@ export class FetchService {
   /** Deletes what is held. */
   close(): void {
     for (const key of this.#streams.keys()) this.#end(key);
+  }
+}
+
+/**
+ * PostgreSQL syncs each segment that it was given before it replays it (PostgreSQL source: `durable_rename` in `KeepFileRestoredFromArchive`).
+ * Done ahead, that takes no time from the replay.
+ */
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.datasync();
+  } finally {
+    await handle.close();
   }
 }
