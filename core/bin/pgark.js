@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Runs on any Node that knows modules, so that an old one gets a sentence instead of a stack trace.
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 // PostgreSQL takes an exit code of 1 to 125 from a restore_command for the end of the archive, and would promote; a standby
 // would be stopped by a greater one.
@@ -16,6 +17,9 @@ const askAgent = async () =>
 const run = async () => {
   const code = await askAgent();
   if (code !== undefined) process.exit(code);
+  // Compressing takes as many threads of Node's pool as there are CPUs, for each object: with the four of the default, a look at a file
+  // would wait for blocks that are compressed, and nothing would be while files are synced. Read when the pool is first used.
+  process.env.UV_THREADPOOL_SIZE ??= String(8 + availableParallelism());
   await (await import('../dist/cli.js')).main(process.argv);
 };
 if (supported) {
