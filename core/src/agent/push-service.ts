@@ -7,7 +7,7 @@ import { isSegmentSize, parseWalFileName, type WalFile } from '../postgres/wal-f
 import type { Repository } from '../repository/repository.ts';
 import type { DroppedSegments } from '../wal-command/dropped-segments.ts';
 import { mayLetGo, shipLate } from '../wal-command/let-go.ts';
-import { clusterOf, type CheckOptions, type FileChecks } from '../wal-command/local-file.ts';
+import { clusterOf, type CheckedFile, type CheckOptions, type FileChecks } from '../wal-command/local-file.ts';
 import { readyFiles } from '../wal-command/look-ahead.ts';
 import { pushFile, walPush, type PushFile, type WalPushResult } from '../wal-command/push.ts';
 import { unlessAborted } from '../receive/backoff.ts';
@@ -29,6 +29,8 @@ export interface PushServiceOptions {
 
 /** Files behind the one that is asked for that are archived ahead: the archiver looks at 64 at a time (PostgreSQL source: `pgarch.c`). */
 const AHEAD = 32;
+/** Files behind the one that is asked for that are hashed here: a thread that has to start first takes longer. */
+const FEW = 4;
 /** Milliseconds for what is written at the end. */
 const CLOSING = 5000;
 
@@ -59,7 +61,7 @@ export class PushService {
     const path = resolve(cwd, request.path);
     const files: FileChecks = { get: (file, at, given) => this.#files.get(file, at, { systemId: given, cwd }) };
     const file = parseWalFileName(name);
-    if (file?.kind === 'segment') void this.#lookAhead(file, path, files, { systemId, cwd });
+    if (file?.kind === 'segment') void this.#lookAhead(file, path, { systemId, cwd });
     const cluster = systemId === undefined ? {} : { systemId };
     const { repositories, policy, dropped, logger } = this.#options;
     try {
@@ -111,7 +113,7 @@ export class PushService {
   }
 
   /** Never rejects. */
-  async #lookAhead(file: WalFile, path: string, files: FileChecks, cluster: CheckOptions): Promise<void> {
+  async #lookAhead(file: WalFile, path: string, cluster: CheckOptions): Promise<void> {
     const { logger } = this.#options;
     try {
       const systemId = await clusterOf(file, path, cluster);
@@ -119,9 +121,11 @@ export class PushService {
       const behind = (await readyFiles(path)).filter(
         ({ kind, name, timeline }) => kind === 'segment' && timeline === file.timeline && name > file.name,
       );
+      const inThread = behind.length > FEW;
       const ahead = behind.slice(0, AHEAD).map((next): AheadFile => {
         const at = join(dirname(path), next.name);
-        return { file: next, path: at, systemId, check: () => files.get(next, at, cluster.systemId) };
+        const check = (): Promise<CheckedFile> => this.#files.get(next, at, { ...cluster, inThread });
+        return { file: next, path: at, systemId, check };
       });
       for (const lane of this.#lanes.values()) lane.follow(ahead);
     } catch (error) {

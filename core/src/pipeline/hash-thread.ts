@@ -25,15 +25,34 @@ export type ToHashWorker =
       /** Where in the memory a piece of the stream ends, ascending. */
       readonly cuts: readonly number[];
     }
-  | { readonly type: 'forget'; readonly stream: number };
+  | { readonly type: 'forget'; readonly stream: number }
+  | { readonly type: 'read'; readonly job: number; readonly path: string; readonly memory: Uint8Array<ArrayBuffer> };
 
-export interface FromHashWorker {
+export type FromHashWorker = HashedSlot | ReadFile;
+
+export interface HashedSlot {
+  readonly type: 'hashed';
   readonly stream: number;
   /** Comes back. */
   readonly memory: Uint8Array<ArrayBuffer>;
   /** Of the pieces that ended in it, in order: 64 lower-case hex digits each. */
   readonly digests: readonly string[];
 }
+
+/** What came of a file that was to be read. */
+export type ReadFile = {
+  readonly type: 'read';
+  readonly job: number;
+} & (
+  | {
+      /** Comes back, with as much of the file as there was room for. */
+      readonly memory: Uint8Array<ArrayBuffer>;
+      /** Bytes that were read. */
+      readonly size: number;
+      readonly sha256: string;
+    }
+  | { readonly code: string; readonly message: string }
+);
 
 let current: HashThread | undefined;
 
@@ -70,6 +89,24 @@ export function piecesInThread(onDigest: (sha256: string) => void): PieceHasher 
   return thread()?.begin(onDigest) ?? piecesInPlace(onDigest);
 }
 
+/** A file in memory. */
+export interface HashedFile {
+  /** The memory that was given, which went to another thread and came back as another view of it. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+  /** Bytes that were read: all of the file, or as many as there was room for. */
+  readonly size: number;
+  /** Of those bytes, lower-case hex. */
+  readonly sha256: string;
+}
+
+/**
+ * Reads a file into memory of its own and hashes it, both in the thread; undefined where there is one core only. The memory is gone when it
+ * fails. Errors: those of the file system, with their `code`; `INTERNAL` when the thread ends.
+ */
+export function readInThread(path: string, memory: Uint8Array<ArrayBuffer>): Promise<HashedFile> | undefined {
+  return thread()?.read(path, memory);
+}
+
 /** Memory that the thread does not have. */
 type Slot = Uint8Array<ArrayBuffer>;
 
@@ -80,6 +117,7 @@ class HashThread {
   /** Slots that the thread has. */
   #waiting = 0;
   readonly #streams = new Map<number, HashStream>();
+  readonly #jobs = new Map<number, (answer: ReadFile | ArchiveError) => void>();
   readonly #gone: () => void;
   #begun = 0;
   #relief: { readonly promise: Promise<void>; resolve(): void } | undefined;
@@ -106,12 +144,32 @@ class HashThread {
   }
 
   begin(onDigest: (sha256: string) => void): PieceHasher {
-    clearTimeout(this.#linger);
-    this.#worker.ref();
-    const id = this.#begun++;
+    const id = this.#wake();
     const stream = new HashStream(this, id, onDigest);
     this.#streams.set(id, stream);
     return stream;
+  }
+
+  async read(path: string, memory: Uint8Array<ArrayBuffer>): Promise<HashedFile> {
+    const job = this.#wake();
+    try {
+      const answer = await new Promise<ReadFile | ArchiveError>((resolve) => {
+        this.#jobs.set(job, resolve);
+        this.#post({ type: 'read', job, path, memory }, [memory.buffer]);
+      });
+      if (answer instanceof ArchiveError) throw answer;
+      if ('code' in answer) throw Object.assign(new Error(answer.message), { code: answer.code });
+      return answer;
+    } finally {
+      this.#jobs.delete(job);
+      this.#rest();
+    }
+  }
+
+  #wake(): number {
+    clearTimeout(this.#linger);
+    this.#worker.ref();
+    return this.#begun++;
   }
 
   takeSlot(): Slot {
@@ -141,7 +199,11 @@ class HashThread {
   end(stream: number): void {
     this.#streams.delete(stream);
     this.#post({ type: 'forget', stream }, []);
-    if (this.#streams.size > 0) return;
+    this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#streams.size > 0 || this.#jobs.size > 0) return;
     // An idle thread keeps no process alive.
     this.#worker.unref();
     this.#linger = setTimeout(() => {
@@ -154,7 +216,12 @@ class HashThread {
     this.#worker.postMessage(message, transfer);
   }
 
-  #answer({ stream, memory, digests }: FromHashWorker): void {
+  #answer(message: FromHashWorker): void {
+    if (message.type === 'read') {
+      this.#jobs.get(message.job)?.(message);
+      return;
+    }
+    const { stream, memory, digests } = message;
     this.#waiting--;
     this.giveSlot(memory);
     this.#relieve();
@@ -173,6 +240,7 @@ class HashThread {
     this.#gone();
     this.#relieve();
     for (const stream of this.#streams.values()) stream.failed();
+    for (const told of this.#jobs.values()) told(this.#failure);
   }
 }
 

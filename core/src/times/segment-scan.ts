@@ -5,7 +5,7 @@ import { WalRecordReader } from '../postgres/wal-records.ts';
 import { mergeTimes, type SegmentTimes } from '../repository/commit-times.ts';
 
 /** Bytes that are read, and scanned without a pause, at once. */
-const BLOCK = 256 * 1024;
+const BLOCK = 1024 * 1024;
 
 /** Bytes of a segment in a file. */
 export interface ScanPart {
@@ -28,6 +28,8 @@ export class SegmentScan {
   /** The byte that the reader wants next. */
   #position = 0n;
   #segmentSize = 0;
+  /** What was read last: one file is read at a time. */
+  #block: Uint8Array | undefined;
   readonly #times = new Map<string, SegmentTimes>();
   /** What was said of the last segments: more may be found in them. */
   #said: readonly SegmentTimes[] = [];
@@ -48,7 +50,7 @@ export class SegmentScan {
       if (!follows || this.#reader === undefined || this.#reader.end !== undefined)
         this.#begin(timeline, start, segmentSize);
       this.#mention(name);
-      const block = new Uint8Array(BLOCK);
+      const block = (this.#block ??= Buffer.allocUnsafeSlow(BLOCK));
       for (let at = Number(this.#position - start); at < to && this.#reader?.end === undefined;) {
         const { bytesRead } = await file.read(block, 0, Math.min(BLOCK, to - at), at);
         if (bytesRead === 0) return;

@@ -4,6 +4,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ArchiveError, errnoOf, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
+import { readInThread } from '../pipeline/hash-thread.ts';
 import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
 import { DIGEST_LENGTH } from '../repository/layout.ts';
 import type { WalSource } from '../repository/wal.ts';
@@ -47,12 +48,16 @@ export interface CheckOptions {
   readonly cwd?: string;
   /** Gives memory for a file of so many bytes, which the first source then has, so that the file is read once. Default: it is read anew. */
   readonly hold?: (size: number) => HeldBytes | undefined;
+  /** Whether a file that is held is read in the hashing thread, which is there for many files. Default false. */
+  readonly inThread?: boolean;
 }
 
 /** The bytes of a file, for the one who takes them first. */
 export interface HeldBytes {
   /** Where they are read into. */
-  readonly memory: Uint8Array;
+  readonly memory: Uint8Array<ArrayBuffer>;
+  /** Another view of the same memory takes its place, which went to another thread and came back. */
+  replace(memory: Uint8Array<ArrayBuffer>): void;
   /**
    * Leased, and to be released when they are stored. After a failure they must not be: whatever goes on with them then would find others in
    * their place. Undefined when they were taken, or others came in their place.
@@ -65,7 +70,7 @@ export async function checkFile(file: WalFile, path: string, options: CheckOptio
   const systemId = await clusterOf(file, path, options);
   try {
     const held = options.hold?.((await stat(path)).size);
-    const digest = await digestOf(path, held?.memory);
+    const digest = await digestOf(path, held, options.inThread === true);
     return {
       systemId,
       source: (signal) => {
@@ -78,17 +83,34 @@ export async function checkFile(file: WalFile, path: string, options: CheckOptio
   }
 }
 
-/** `memory` is as long as the file, and has its bytes then. */
-async function digestOf(path: string, memory: Uint8Array | undefined): Promise<string> {
+/** Held memory is as long as the file, and has its bytes then. */
+async function digestOf(path: string, held: HeldBytes | undefined, inThread: boolean): Promise<string> {
+  const read = held !== undefined && inThread ? await readHeld(path, held) : undefined;
+  const { sha256, size } = read ?? (await hashHere(path, held));
+  if (held !== undefined && size !== held.memory.byteLength) throw new Error('its length has changed');
+  return sha256.slice(0, DIGEST_LENGTH);
+}
+
+async function readHeld(path: string, held: HeldBytes): Promise<Hashed | undefined> {
+  const read = await readInThread(path, held.memory);
+  if (read !== undefined) held.replace(read.memory);
+  return read;
+}
+
+interface Hashed {
+  readonly sha256: string;
+  readonly size: number;
+}
+
+async function hashHere(path: string, held: HeldBytes | undefined): Promise<Hashed> {
   const hash = createHash('sha256');
   let size = 0;
-  for await (const chunk of memory === undefined ? readChunks(path) : readInto(memory, path)) {
+  for await (const chunk of held === undefined ? readChunks(path) : readInto(held.memory, path)) {
     hash.update(chunk);
     size += chunk.byteLength;
     releaseChunk(chunk);
   }
-  if (memory !== undefined && size !== memory.byteLength) throw new Error('its length has changed');
-  return hash.digest('hex').slice(0, DIGEST_LENGTH);
+  return { sha256: hash.digest('hex'), size };
 }
 
 async function* readInto(memory: Uint8Array, path: string): AsyncGenerator<Uint8Array> {

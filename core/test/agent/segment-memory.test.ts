@@ -12,6 +12,11 @@ function filled(memory: SegmentMemory, value: number): HeldBytes {
   return held;
 }
 
+/** As a thread gives it back. */
+function sent({ buffer }: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(structuredClone(buffer, { transfer: [buffer] }));
+}
+
 test('bytes are for the first who takes them; released, their memory is used again, but for no other size', () => {
   const memory = new SegmentMemory();
   const held = filled(memory, 1);
@@ -36,4 +41,15 @@ test('few wait to be taken, the newest, and large segments none at all', () => {
   const bytes = held.map((one) => one.take()?.[0]);
   expect(bytes).toEqual([...Array.from({ length: 16 }, () => undefined), 16, 17, 18, 19]);
   expect(memory.hold(64 * SIZE)).toBeUndefined();
+});
+
+test('memory that went to another thread is taken as it came back, unless others came in its place', () => {
+  const memory = new SegmentMemory();
+  const held = filled(memory, 1);
+  held.replace(sent(held.memory));
+  expect(held.take()?.every((byte) => byte === 1)).toBe(true);
+  const late = filled(memory, 2);
+  Array.from({ length: 4 }, () => filled(memory, 3));
+  late.replace(sent(late.memory));
+  expect(late.take()).toBeUndefined();
 });

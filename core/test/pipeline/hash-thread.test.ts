@@ -1,7 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import { hashInThread, piecesInThread } from '../../src/pipeline/hash-thread.ts';
+import { hashInThread, piecesInThread, readInThread } from '../../src/pipeline/hash-thread.ts';
 import { content, sha256 } from './objects.ts';
 
 async function hashed(bytes: Uint8Array, chunk: number): Promise<string> {
@@ -122,6 +125,31 @@ describe('pieces', () => {
   });
 });
 
+test('reads files into the memory that it is given, while it hashes streams', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pgark-hash-thread-'));
+  try {
+    const path = join(folder, 'file');
+    const bytes = content(3_000_001);
+    writeFileSync(path, bytes);
+    const stream = hashed(bytes, 300_000);
+    for (const room of [bytes.byteLength, 4_000_000, 700_000, 0]) {
+      const memory = new Uint8Array(room);
+      const read = await readInThread(path, memory);
+      if (read === undefined) throw new Error('there is one core only, and no thread');
+      const expected = bytes.subarray(0, room);
+      expect(memory.byteLength, 'it went to the thread').toBe(0);
+      expect(read).toMatchObject({ size: expected.byteLength, sha256: sha256(expected) });
+      expect(read.memory).toHaveLength(room);
+      expect(expected.equals(read.memory.subarray(0, read.size))).toBe(true);
+    }
+    await expect(readInThread(join(folder, 'none'), new Uint8Array(10))).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(readInThread(folder, new Uint8Array(10))).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(await stream).toBe(sha256(bytes));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('a thread that dies fails all that wait for it, and the next stream starts another', () => {
   const module = new URL('../../src/pipeline/hash-thread.ts', import.meta.url);
   // The thread is ended in the middle of its work, as it would be for want of memory.
@@ -133,14 +161,15 @@ test('a thread that dies fails all that wait for it, and the next stream starts 
       postMessage.call(this, message, transfer);
       if (message.stream === 1 && !ended) ended = this.terminate();
     };
-    const { hashInThread, piecesInThread } = await import('${module.href}');
+    const { hashInThread, piecesInThread, readInThread } = await import('${module.href}');
     const first = hashInThread();
     await first.update(Buffer.alloc(10));
     const pieces = piecesInThread(() => undefined);
     pieces.write(Buffer.alloc(30_000_000));
     pieces.cut();
-    const [one, other] = await Promise.allSettled([first.digest(), pieces.finish(), pieces.pressure()]);
-    for (const { reason } of [one, other]) console.log(reason?.code, reason?.message);
+    const read = readInThread('/proc/self/exe', new Uint8Array(90_000_000));
+    const [one, other, file] = await Promise.allSettled([first.digest(), pieces.finish(), read, pieces.pressure()]);
+    for (const { reason } of [one, other, file]) console.log(reason?.code, reason?.message);
     const next = hashInThread();
     await next.update(Buffer.from('again'));
     console.log(await next.digest());`;
@@ -148,10 +177,11 @@ test('a thread that dies fails all that wait for it, and the next stream starts 
     encoding: 'utf8',
     timeout: 30_000,
   });
-  const [one, other, again] = run.stdout.trim().split('\n');
-  expect({ one, other, stderr: run.stderr }).toMatchObject({
+  const [one, other, file, again] = run.stdout.trim().split('\n');
+  expect({ one, other, file, stderr: run.stderr }).toMatchObject({
     one: 'INTERNAL the hashing thread ended',
     other: 'INTERNAL the hashing thread ended',
+    file: 'INTERNAL the hashing thread ended',
   });
   expect(again).toBe(sha256(Buffer.from('again')));
 });
