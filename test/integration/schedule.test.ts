@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Archive } from '../../core/src/archive/archive.ts';
 import { openArchive } from '../../core/src/archive/open.ts';
 import { lockKey } from '../../core/src/schedule/cluster-lock.ts';
-import type { Run } from '../../core/src/schedule/run.ts';
+import type { Run, Scheduler } from '../../core/src/schedule/run.ts';
 import type { JobScheduler } from '../../core/src/schedule/scheduler.ts';
 import { TestArchive } from '../support/archive.ts';
 import { serverUser } from '../support/binaries.ts';
@@ -118,7 +118,7 @@ function begin(on: ScheduleScene, url: string, host = 'backup1'): JobScheduler {
   return scheduler;
 }
 
-const stateOf = (scheduler: JobScheduler, pattern: RegExp): Promise<void> =>
+const stateOf = (scheduler: Scheduler, pattern: RegExp): Promise<void> =>
   until(
     `its state is ${pattern}`,
     () => pattern.test(JSON.stringify(scheduler.state)),

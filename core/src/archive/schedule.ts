@@ -27,7 +27,9 @@ export async function openScheduler(at: Workplace, call: SchedulerCall): Promise
   const { config, logger } = at;
   const { onRun, onEvent, clock, lockInterval } = call;
   const { repositories, writable } = await at.open({ retry: { deadline: RECORD_RETRY } });
-  const { emit } = tellingOf(await at.hooks(), { onEvent, signal: at.signal });
+  const events = await at.hooks();
+  const { emit } = tellingOf(events, { onEvent, signal: at.signal });
+  events.start();
   const scheduler = new JobScheduler({
     cluster: config.cluster,
     jobs: config.schedule,

@@ -123,7 +123,8 @@ function again({ interrupted, ...view }: JobView, now: number): readonly (Begin 
   if (interrupted === undefined || interrupted.tries >= MOST_TRIES) return [];
   const { id, moment, tries } = interrupted;
   const { moments } = view;
-  if (now > moments.deadline(moment)) return [];
+  // Neither too late nor, after a clock was put back, too early.
+  if (now > moments.deadline(moment) || now < moments.begin(moment)) return [];
   // A name of its own on record, and the same whoever does it.
   const begin = { view, planned: moment + tries, trigger: 'catch-up', repeats: id } as const;
   return [{ ...begin, at: moments.begin(moment) }];

@@ -1,5 +1,5 @@
 /** The runs that are on record, read as one over several repositories. */
-import { isArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { answersOf } from '../repository/all-answers.ts';
 import type { Fact } from '../repository/facts.ts';
@@ -122,7 +122,8 @@ async function readOne({ job, planned, begun, ended }: Named, call: CallOptions)
       const fact = await factAt(place, { job, planned, kind }, call);
       const run = runOf(job, fact);
       if (run !== undefined) return run;
-      throw new Error(`run ${runId(job, planned)} is on record in a form that this version does not know`);
+      const text = `run ${runId(job, planned)} is on record in a form that this version does not know`;
+      throw new ArchiveError('REPOSITORY_FORMAT', text);
     } catch (error) {
       failure = repositoryFailure(place.repository.name, error);
     }

@@ -117,8 +117,10 @@ export class Model {
   #act(killedMeanwhile: boolean): void {
     const decision = this.#decide();
     if (killedMeanwhile && decision.begins.length + decision.skips.length > 0 && this.#random.integer(10) === 0) {
-      // Between the claim and the work, or before either.
-      const [first] = decision.begins;
+      // Between two records, or between a claim and the work.
+      const skips = decision.skips.slice(0, this.#random.integer(decision.skips.length + 1));
+      for (const skip of skips) this.#skip(skip);
+      const [first] = skips.length === decision.skips.length ? decision.begins : [];
       if (first !== undefined) this.#begin(first);
       return this.#kill();
     }

@@ -47,8 +47,8 @@ export class AwayStorage extends MemoryStorage {
 /** Work that goes on until the test ends it. */
 interface Ongoing {
   readonly context: WorkContext;
-  end(done?: Partial<WorkDone>): void;
-  fail(error: unknown): void;
+  readonly end: (done?: Partial<WorkDone>) => void;
+  readonly fail: (error: unknown) => void;
 }
 
 export interface SceneOptions {

@@ -1,0 +1,58 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { fsRepository } from '../../../test/support/fs-repository.ts';
+import { runCli } from '../../../test/support/cli.ts';
+import { jobSubject } from '../../src/repository/layout.ts';
+import { factOf } from '../../src/schedule/run-facts.ts';
+import { folder } from '../config/support.ts';
+
+test('pgark runs shows what is on record, newest first, and what cannot be read beside it', async () => {
+  const root = folder();
+  const config = join(root, 'pgark.json');
+  writeFileSync(
+    config,
+    JSON.stringify({ cluster: 'main', repositories: [{ storage: { use: 'fs', path: 'archive' } }] }),
+  );
+  const repository = await fsRepository(join(root, 'archive'));
+  await repository.open({ create: true });
+  const facts = repository.facts('1');
+  const planned = Date.parse('2026-05-01T01:00:00Z');
+  const run = {
+    id: '',
+    job: 'nightly',
+    kind: 'backup',
+    trigger: 'schedule',
+    planned,
+    started: planned,
+    host: 'b1',
+  } as const;
+  const subject = jobSubject('nightly');
+  await facts.add(subject, factOf('begun', { ...run, state: 'running' }, 'x'));
+  const error = { code: 'STORAGE_FULL', message: 'no space left' };
+  await facts.add(subject, factOf('ended', { ...run, state: 'failed', ended: planned + 90_000, error }, 'x'));
+  await facts.add(subject, factOf('begun', { ...run, planned: planned + 1, state: 'running', repeats: 'r' }, 'x'));
+  await facts.add(subject, { kind: 'begun', time: planned + 5000, data: { kind: 'unheard of' } });
+  const shown = await runCli(['--config', config, 'runs']);
+  expect(shown.stdout.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
+    ['ID', 'DOES', 'WHY', 'STATE', 'STARTED', 'TOOK', 'HOST', 'WHAT CAME OF IT'],
+    ['nightly-20260501T010000001Z', 'backup', 'schedule', 'running', '2026-05-01 01:00:00Z', '-', 'b1', '-'],
+    [
+      'nightly-20260501T010000000Z',
+      'backup',
+      'schedule',
+      'failed',
+      '2026-05-01 01:00:00Z',
+      '1m 30s',
+      'b1',
+      'no space left',
+    ],
+    [''],
+  ]);
+  expect(shown).toMatchObject({
+    code: 4,
+    stderr: expect.stringContaining('run nightly-20260501T010005000Z is on record in a form'),
+  });
+  const refused = await runCli(['--config', config, 'runs', '--state', 'lost']);
+  expect(refused).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('not a state of a run') });
+});
