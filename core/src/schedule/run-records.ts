@@ -138,23 +138,17 @@ export class RunRecords {
     return !taken;
   }
 
-  /** Writes what could not be written before. Gives whether all is on record now, somewhere at least. */
-  async settle(): Promise<boolean> {
-    const owed = this.#owed;
-    this.#owed = [];
-    for (const { run, repositories } of owed) {
-      const { done } = await this.#endIn(run, repositories);
-      const left = repositories.filter((repository) => !done.includes(repository));
-      if (left.length > 0) this.#owed = [...this.#owed, { run, repositories: left }];
+  /** Writes what could not be written before. It does not throw. */
+  async settle(): Promise<void> {
+    for (const owed of this.#owed) {
+      const { done } = await this.#endIn(owed.run, owed.repositories);
+      const repositories = owed.repositories.filter((repository) => !done.includes(repository));
+      const rest = this.#owed.filter((one) => one !== owed);
+      this.#owed = repositories.length === 0 ? rest : [...rest, { run: owed.run, repositories }];
     }
-    return this.isSettled;
   }
 
-  /** Whether the end of every run is in some repository. */
-  get isSettled(): boolean {
-    return this.#owed.every(({ repositories }) => repositories.length < this.#options.writable.length);
-  }
-
+  /** Whether the end of a run is still to be written somewhere. */
   get owes(): boolean {
     return this.#owed.length > 0;
   }
@@ -193,8 +187,12 @@ export class RunRecords {
     return { done, taken };
   }
 
+  /** One outage is one line for each run, however often it is tried. */
   #unwritten({ name }: Repository, { id }: Run, error: unknown): void {
-    this.#options.logger.warn(
+    const isKnown = this.#owed.some(
+      ({ run, repositories }) => run.id === id && repositories.some((one) => one.name === name),
+    );
+    this.#options.logger[isKnown ? 'debug' : 'warn'](
       { repository: name, run: id, error },
       `run ${id} is not on record in repository ${name} yet`,
     );

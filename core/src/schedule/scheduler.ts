@@ -49,7 +49,7 @@ export interface SchedulerOptions {
  */
 const TAKEOVER = 15_000;
 /** Milliseconds by the clock of the scheduler before something is tried again that a repository did not take. */
-const RETRY = 30_000;
+const RETRY = 10_000;
 /** Milliseconds of real time in which runs have to end that are cancelled at the end of all. */
 const END_PATIENCE = 20_000;
 
@@ -190,6 +190,7 @@ export class JobScheduler implements Scheduler {
         lead = await takeLead({
           signal,
           onWaiting: ({ taken, problem }) => {
+            if (this.#state.problem !== problem) logger.info({}, `no job begins here: ${problem}`);
             this.#set('waiting', problem);
             // From now on they are another one's: it takes them for interrupted, and does them again.
             if (taken) this.#endAll({ reason: 'left', text: `the lock of the cluster was lost, and ${problem}` });
@@ -224,6 +225,7 @@ export class JobScheduler implements Scheduler {
     this.#set('running');
     this.#leading = { records, lost };
     let mayWrite = since;
+    stop.addEventListener('abort', () => this.#wake.abort(), { once: true });
     while (!stop.aborted) {
       this.#wake = new AbortController();
       const now = this.#clock.now();
@@ -245,8 +247,11 @@ export class JobScheduler implements Scheduler {
       } catch (error) {
         if (stop.aborted) break;
         // Nothing begins that is not on record; what is due stays due.
-        this.#set('running', messageOf(error));
-        logger.error({ error }, `a run could not be put on record, and does not begin: ${messageOf(error)}`);
+        const problem = messageOf(error);
+        // One outage is one line.
+        if (this.#state.problem !== problem)
+          logger.error({ error }, `a run could not be put on record, and does not begin: ${problem}`);
+        this.#set('running', problem);
         mayWrite = now + RETRY;
         await this.#clock.sleepUntil(mayWrite, stop);
         continue;
@@ -255,10 +260,7 @@ export class JobScheduler implements Scheduler {
         mayWrite = Math.max(mayWrite, now + RETRY);
         wake = Math.min(wake, mayWrite);
       }
-      await this.#clock.sleepUntil(
-        Number.isFinite(wake) ? wake : now + 86_400_000,
-        AbortSignal.any([stop, this.#wake.signal]),
-      );
+      await this.#clock.sleepUntil(Number.isFinite(wake) ? wake : now + 86_400_000, this.#wake.signal);
     }
     this.#lostLead(lost);
   }
@@ -286,8 +288,8 @@ export class JobScheduler implements Scheduler {
       } catch (error) {
         if (stop.aborted) return false;
         const problem = `which runs there were is not known: ${messageOf(error)}`;
+        if (this.#state.problem !== problem) this.#options.logger.warn({ error }, `no job begins: ${problem}`);
         this.#set('waiting', problem);
-        this.#options.logger.warn({ error }, `no job begins: ${problem}`);
         await this.#clock.sleepUntil(this.#clock.now() + RETRY, stop);
       }
     }
