@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { ArchiveError } from '../../contracts/errors.ts';
 import type { Run, RunState } from '../../schedule/run.ts';
 import { formatDuration, formatTime } from '../../documents/format.ts';
+import { runDocument } from '../../documents/run-document.ts';
 import { examples } from '../help.ts';
 import type { Column } from '../output.ts';
 import { repositoryOption } from '../repository-option.ts';
@@ -65,14 +66,6 @@ async function run(
   else output.note('no run is on record');
   if (failure !== undefined) throw failure;
 }
-
-/** A run for programs. */
-function runDocument({ planned, started, ended, ...rest }: Run): Readonly<Record<string, unknown>> {
-  const times = { planned: iso(planned), started: iso(started), ...(ended === undefined ? {} : { ended: iso(ended) }) };
-  return { ...rest, ...times };
-}
-
-const iso = (time: number): string => new Date(time).toISOString();
 
 const COLUMNS: readonly Column<Run>[] = [
   { title: 'ID', value: ({ id }) => id },

@@ -5,6 +5,7 @@ import type { Daemon, DaemonCluster } from '../daemon.ts';
 import type { Caller } from './caller.ts';
 import { notFound } from './answers.ts';
 import { isRefusal, type Refusal, type RefusalCode } from './refusal.ts';
+import type { RecentRuns } from './recent-runs.ts';
 import type { Turnstile } from './turnstile.ts';
 
 /** What routes work with. */
@@ -12,6 +13,7 @@ export interface RouteTools {
   readonly daemon: Daemon;
   /** In front of what reads from server or storage for one request. */
   readonly heavy: Turnstile;
+  readonly recent: RecentRuns;
   /** The document of all routes. */
   readonly openapi: () => unknown;
   /** Tells the log what somebody did. */

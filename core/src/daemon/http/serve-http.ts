@@ -21,6 +21,7 @@ import { checkRequest } from './check-request.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { hostNames } from './host-names.ts';
 import { openApi } from './openapi.ts';
+import { RecentRuns } from './recent-runs.ts';
 import { refusal } from './refusal.ts';
 import { API, ROUTES } from './routes/index.ts';
 import type { HttpServer } from './server.ts';
@@ -103,11 +104,17 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
   server.maxConnections = MOST_CONNECTIONS;
   server.maxRequestsPerSocket = REQUESTS_OF_ONE;
   server.timeout = SILENCE_LIMIT;
-  await listen(server, address.host, address.port);
+  try {
+    await listen(server, address.host, address.port);
+  } catch (error) {
+    work.close();
+    throw error;
+  }
   server.on('error', (error) => logger.warn({ error }, 'a connection could not be taken'));
   const bound = server.address() as AddressInfo;
   if (!(tls !== undefined && credentials) && !isLoopback(bound.address)) {
     server.close();
+    work.close();
     throw new ArchiveError('CONFIG_INVALID', `${address.host} is ${bound.address}, which other hosts reach`);
   }
   work.gatekeeper.listening(bound.port);
@@ -130,6 +137,7 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
       const end = setTimeout(() => server.closeAllConnections(), grace);
       await closed;
       clearTimeout(end);
+      work.close();
     },
   };
 }
@@ -177,6 +185,7 @@ class Requests {
   readonly strangers: Strangers = new Strangers(MOST_STRANGERS);
   readonly gatekeeper: Gatekeeper;
   readonly #options: ServeHttpOptions;
+  readonly #recent: RecentRuns;
   readonly #host: string;
   readonly #listener: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
   #isHost: (header: string | undefined) => boolean;
@@ -189,6 +198,7 @@ class Requests {
     const { daemon, logger, page, metrics } = options;
     const { tls, clientRole } = daemon.config;
     this.#options = options;
+    this.#recent = new RecentRuns(daemon);
     this.#host = host;
     this.#isHost = this.#hostCheck(certificate);
     this.gatekeeper = new Gatekeeper({
@@ -208,6 +218,7 @@ class Requests {
       ...(metrics !== undefined && { metrics }),
       tools: {
         daemon,
+        recent: this.#recent,
         heavy: new Turnstile(PLANS, PLANS_WAITING),
         openapi: () => (openapi ??= openApi(ROUTES, API)),
         acted: (caller, what, fields) => logger.info({ caller: caller.name, ...fields }, `${caller.name} ${what}`),
@@ -223,6 +234,10 @@ class Requests {
   take(tokens: Tokens, certificate: Buffer | undefined): void {
     this.gatekeeper.take(tokens);
     this.#isHost = this.#hostCheck(certificate);
+  }
+
+  close(): void {
+    this.#recent.close();
   }
 
   /** From now on connections end with the request that is under way; `idle` is called when one has ended. */

@@ -8,12 +8,10 @@ import { later } from '../../../../test/support/later.ts';
 import { loadSections, type ConfigValue } from '../../../src/config/load.ts';
 import { ArchiveError } from '../../../src/contracts/errors.ts';
 import { API_VERSION, type Logger, type Plugin } from '../../../src/contracts/plugin.ts';
-import type { Daemon, DaemonCluster } from '../../../src/daemon/daemon.ts';
 import type { RunningDaemon } from '../../../src/daemon/open.ts';
 import { openDaemon } from '../../../src/daemon/open.ts';
 import type { HttpServer } from '../../../src/daemon/http/server.ts';
 import { serveHttp, type ServeHttpOptions } from '../../../src/daemon/http/serve-http.ts';
-import type { Run } from '../../../src/schedule/run.ts';
 import { folder } from '../../config/support.ts';
 import { backup, push } from '../../map/archive.ts';
 import { repositoryOn } from '../../retention/small-archive.ts';
@@ -81,7 +79,7 @@ export async function scene(options: SceneOptions = {}): Promise<Scene> {
       openScheduler: () => Promise.resolve(scheduler),
       http: async (opened) =>
         (server = await serveHttp({
-          daemon: withRuns(opened),
+          daemon: opened,
           secrets: { env, directory: place },
           logger,
           ...(page !== undefined && { page }),
@@ -93,40 +91,6 @@ export async function scene(options: SceneOptions = {}): Promise<Scene> {
   await daemon.clusters.get('main')?.look();
   if (server === undefined) throw new Error(`the daemon does not listen:\n${logs.join('\n')}`);
   return { daemon, server, scheduler, storage, logs, folder: place, section: own };
-}
-
-/** Its looks have seen one run, which has ended. */
-function withRuns(daemon: Daemon): Daemon {
-  const recorded: Run = {
-    id: 'verify-20261129T020000Z',
-    job: 'verify',
-    kind: 'verify',
-    trigger: 'schedule',
-    planned: Date.now() - 86_400_000,
-    started: Date.now() - 86_400_000,
-    ended: Date.now() - 86_000_000,
-    state: 'failed',
-    host: 'there',
-    summary: 'damaged',
-    error: { code: 'VERIFY_DAMAGED', message: 'one object is damaged' },
-    result: { findings: 1 },
-  };
-  const seeing = (cluster: DaemonCluster): DaemonCluster =>
-    new Proxy(cluster, {
-      get: (target, key) => {
-        const value: unknown = Reflect.get(target, key, target);
-        if (key === 'latest') return () => ({ runs: [recorded], ...target.latest() });
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
-  return new Proxy(daemon, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key, target);
-      if (key === 'clusters')
-        return new Map([...target.clusters].map(([name, cluster]) => [name, seeing(cluster)] as const));
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
 }
 
 /** Two backups, the WAL behind them, and a hole before the last segments. */

@@ -6,6 +6,7 @@ import type { DaemonCluster } from '../../daemon.ts';
 import { notFound } from '../answers.ts';
 import { lookDocument } from '../look-document.ts';
 import { lookFailure } from '../look-failure.ts';
+import type { RecentRuns } from '../recent-runs.ts';
 import { refusal } from '../refusal.ts';
 import { route, withCluster, type Route } from '../route.ts';
 import { clusterParams, look, none, number } from '../schemas/common.ts';
@@ -64,7 +65,7 @@ export const runRoutes: readonly Route[] = [
     handle: (call) =>
       withCluster(call, (cluster) => {
         const { job, kind: wanted, state, limit = PAGE, before } = call.query;
-        const all = runsOf(cluster);
+        const all = runsOf(cluster, call.recent);
         const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
         if (before !== undefined && from === 0) return notFound(`run "${before}"`);
         const fitting = all
@@ -91,7 +92,7 @@ export const runRoutes: readonly Route[] = [
     errors: ['REQUEST_NOT_FOUND', 'STORAGE_UNAVAILABLE'],
     handle: (call) =>
       withCluster(call, (cluster) => {
-        const found = runsOf(cluster).find(({ id }) => id === call.params.id);
+        const found = runsOf(cluster, call.recent).find(({ id }) => id === call.params.id);
         return found === undefined ? notFound(`run "${call.params.id}"`) : { run: runDocument(found) };
       }),
   }),
@@ -160,15 +161,17 @@ export const runRoutes: readonly Route[] = [
 ];
 
 /**
- * Those on record, as the last look has seen them, and those that run now, newest first. Errors: why the look did not see them; none before the
- * first look, as then those that run are known all the same.
+ * Those on record, as the last look has seen them, those that have ended here since, and those that run now, newest first. Errors: why the look
+ * did not see them; none before the first look, as then those of this daemon are known all the same.
  */
-function runsOf(cluster: DaemonCluster): readonly Run[] {
-  const running = cluster.scheduler.running();
+function runsOf(cluster: DaemonCluster, recent: RecentRuns): readonly Run[] {
   const seen = cluster.latest();
   if (seen !== undefined && seen.runs === undefined) throw lookFailure(cluster, seen);
-  const known = new Set(running.map(({ id }) => id));
-  return [...running, ...(seen?.runs ?? []).filter(({ id }) => !known.has(id))].toSorted(
-    (one, other) => other.planned - one.planned || (one.id < other.id ? 1 : -1),
+  const known = new Map((seen?.runs ?? []).map((run) => [run.id, run]));
+  // Who looks may have seen the end of a run before it was told here, but never the other way.
+  for (const [id, run] of recent.of(cluster.name)) if (run.ended !== undefined || !known.has(id)) known.set(id, run);
+  for (const run of cluster.scheduler.running()) known.set(run.id, run);
+  return [...known.values()].toSorted(
+    (one, other) => other.planned - one.planned || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0),
   );
 }

@@ -21,6 +21,7 @@ export const run: z.ZodType = z
     trigger: z.enum(['schedule', 'catch-up', 'request']),
     by: z.string().optional().describe('Who asked for it.'),
     planned: time('When it was due or asked for.'),
+    repeats: z.string().optional().describe('The id of the interrupted run that it does again.'),
     started: time('When it began.'),
     ended: time('When it ended.').optional(),
     state: runState,

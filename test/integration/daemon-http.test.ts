@@ -1,0 +1,175 @@
+/** The HTTP side of a daemon with a real server: health and runs are what is so, and clients cannot hold the receiver up. */
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ROUTES } from '../../core/src/daemon/http/routes/index.ts';
+import { serveHttp } from '../../core/src/daemon/http/serve-http.ts';
+import type { HttpServer } from '../../core/src/daemon/http/server.ts';
+import { sectionFor, testDaemon, type TestDaemon } from '../support/daemon.ts';
+import { later } from '../support/later.ts';
+import { PostgresServer } from '../support/postgres.ts';
+import { until } from '../support/until.ts';
+
+const TOKEN = 'operator-token-0123456789';
+const tokens = [{ name: 'ada', role: 'operator', token: TOKEN }];
+let postgres: PostgresServer;
+beforeAll(async () => {
+  postgres = await PostgresServer.start({ major: 17, segmentMegabytes: 1 });
+});
+afterAll(() => postgres.destroy());
+
+async function opened(section: object = {}): Promise<TestDaemon & { readonly server: HttpServer }> {
+  let server: HttpServer | undefined;
+  const made = await testDaemon((folder) => ({ main: sectionFor(folder, 'main', postgres.url()) }), {
+    section: { listen: '127.0.0.1:0', tokens, ...section },
+    command: ['pgark'],
+    http: async (daemon) =>
+      (server = await serveHttp({
+        daemon,
+        secrets: { env: {}, directory: '/' },
+        logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
+      })),
+  });
+  if (server === undefined) throw new Error(`it does not listen:\n${made.logs.join('\n')}`);
+  return { ...made, server };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly json: Record<string, unknown>;
+}
+
+async function ask({ server }: { readonly server: HttpServer }, path: string, body?: object): Promise<Answer> {
+  const response = await fetch(server.url + path, {
+    headers: { Authorization: `Bearer ${TOKEN}`, 'Content-Type': 'application/json' },
+    ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+  });
+  return { status: response.status, json: (await response.json()) as Record<string, unknown> };
+}
+
+test('readiness follows the stream, a backup that is asked for is shown while it runs and when it is on record', async () => {
+  const at = await opened();
+  const main = '/api/v1/clusters/main';
+  const ready = async (): Promise<Answer> => ask(at, '/readyz');
+  await until(
+    'it is ready',
+    async () => (await ready()).status === 200,
+    () => at.logs.join('\n'),
+  );
+  expect((await ready()).json).toEqual({ status: 'ok', reasons: [] });
+
+  let scheduler: unknown;
+  await until(
+    'it runs jobs',
+    async () => {
+      ({ scheduler } = (await ask(at, `${main}/jobs`)).json);
+      return (scheduler as { state: string }).state === 'running';
+    },
+    () => JSON.stringify(scheduler),
+  );
+  const begun = await ask(at, `${main}/runs`, { kind: 'backup', label: 'by hand' });
+  expect(begun.status, JSON.stringify(begun.json)).toBe(202);
+  const { id } = begun.json['run'] as { id: string };
+  let run: Record<string, unknown> = {};
+  // From its beginning on it is never out of sight.
+  await until(
+    'the run is on record',
+    async () => {
+      const shown = await ask(at, `${main}/runs/${id}`);
+      expect(shown.status).toBe(200);
+      run = shown.json['run'] as Record<string, unknown>;
+      return run['state'] !== 'running';
+    },
+    () => `${JSON.stringify(run)}\n${at.logs.join('\n')}`,
+  );
+  expect(run).toMatchObject({ id, kind: 'backup', trigger: 'request', by: 'ada', state: 'succeeded' });
+  await at.daemon.clusters.get('main')?.look();
+  const { backups } = (await ask(at, `${main}/backups`)).json as {
+    backups: { state: string; record: { label: string } }[];
+  };
+  expect(backups).toMatchObject([{ state: 'complete', record: { label: 'by hand' } }]);
+  expect((await ask(at, `${main}/backups/latest`)).json).toMatchObject({ backup: { state: 'restorable' } });
+  // With a real server every answer is what its row says, too.
+  for (const row of ROUTES.filter(({ method }) => method === 'GET')) {
+    const path = `/api/v1${row.path}`
+      .replace('{cluster}', 'main')
+      .replace('{id}', row.path.includes('/runs/') ? id : 'latest')
+      .replace(/\/$/, '');
+    const { status, json } = await ask(at, path);
+    expect(status, `${path}: ${JSON.stringify(json).slice(0, 300)}`).toBe(200);
+    const result = row.answer.safeParse(json);
+    expect(result.error?.issues, path).toBeUndefined();
+    expect(result.data, path).toEqual(json);
+  }
+
+  await postgres.stop('immediate');
+  await until('it is not ready', async () => (await ready()).status === 503);
+  expect((await ready()).json['reasons']).toEqual([expect.stringMatching(/^cluster main: the receiver /)]);
+  // A new start would not help.
+  expect((await ask(at, '/livez')).status).toBe(200);
+  await postgres.start();
+  await until(
+    'it is ready again',
+    async () => (await ready()).status === 200,
+    () => at.logs.join('\n'),
+  );
+});
+
+/** Milliseconds of commits that wait for the receiver, ascending. */
+async function commits(count: number): Promise<readonly number[]> {
+  const times: number[] = [];
+  const client = await postgres.client();
+  try {
+    for (let done = 0; done < count; done++) {
+      const begun = performance.now();
+      await client.query('INSERT INTO load VALUES (1)');
+      times.push(performance.now() - begun);
+    }
+  } finally {
+    await client.end();
+  }
+  return times.sort((one, other) => one - other);
+}
+
+test.runIf(process.env['PGARK_TEST_FULL'] === '1')(
+  'H-27 slow clients, floods and guesses do not hold up the acknowledgement of commits',
+  async () => {
+    const at = await opened({ refresh: '1h' });
+    await until('it streams', async () => (await ask(at, '/readyz')).status === 200);
+    await postgres.query('CREATE TABLE IF NOT EXISTS load (n int)');
+    await postgres.query(`ALTER SYSTEM SET synchronous_standby_names = 'pgark'`);
+    await postgres.query('SELECT pg_reload_conf()');
+    later(undefined, async () => {
+      await postgres.query('ALTER SYSTEM RESET synchronous_standby_names');
+      await postgres.query('SELECT pg_reload_conf()');
+    });
+    await commits(500);
+    const alone = await commits(3000);
+    const { port } = new URL(at.server.url);
+    const slow = Array.from({ length: 300 }, () => {
+      const socket = connect(Number(port), '127.0.0.1');
+      socket.on('error', () => undefined); // to be cut off is what it is for
+      socket.write('POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{');
+      return later(socket, (each) => each.destroy());
+    });
+    let stopped = false;
+    // One after the other, so that what is measured is what they hold up, not what they take of two cores.
+    const guessing = (async () => {
+      while (!stopped) {
+        await ask(at, '/api/v1/openapi.json');
+        await fetch(`${at.server.url}/api/v1`, { headers: { Authorization: 'Bearer wrong-token-0123456789' } });
+        await sleep(20);
+      }
+    })();
+    const beside = await commits(3000);
+    stopped = true;
+    await guessing;
+    expect(slow.some((socket) => !socket.closed)).toBe(true);
+    const p99 = (times: readonly number[]): number => times[Math.floor(times.length * 0.99)] ?? Number.NaN;
+    process.stdout.write(
+      `p50 alone ${alone[1500]?.toFixed(2)} ms, beside ${beside[1500]?.toFixed(2)} ms; p99 alone ${p99(alone).toFixed(2)} ms, beside ${p99(beside).toFixed(2)} ms\n`,
+    );
+    // A handler that held it up would do so by seconds.
+    expect(p99(beside)).toBeLessThan(p99(alone) * 4 + 20);
+  },
+);
