@@ -20,16 +20,19 @@ afterAll(() => postgres.destroy());
 
 async function opened(section: object = {}): Promise<TestDaemon & { readonly server: HttpServer }> {
   let server: HttpServer | undefined;
-  const made = await testDaemon((folder) => ({ main: sectionFor(folder, 'main', postgres.url()) }), {
-    section: { listen: '127.0.0.1:0', tokens, ...section },
-    command: ['pgark'],
-    http: async (daemon) =>
-      (server = await serveHttp({
-        daemon,
-        secrets: { env: {}, directory: '/' },
-        logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
-      })),
-  });
+  const made = await testDaemon(
+    (folder) => ({ main: { ...sectionFor(folder, 'main', postgres.url()), backup: { checkpoint: 'fast' } } }),
+    {
+      section: { listen: '127.0.0.1:0', tokens, ...section },
+      command: ['pgark'],
+      http: async (daemon) =>
+        (server = await serveHttp({
+          daemon,
+          secrets: { env: {}, directory: '/' },
+          logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
+        })),
+    },
+  );
   if (server === undefined) throw new Error(`it does not listen:\n${made.logs.join('\n')}`);
   return { ...made, server };
 }
