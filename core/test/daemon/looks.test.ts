@@ -1,0 +1,103 @@
+/** Looks at a storage that hangs: nobody waits for them, and what was seen stays. */
+import { MemoryStorage } from '@pgark/storage-memory';
+import { expect, test } from 'vitest';
+import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
+import type { Storage } from '../../src/contracts/storage.ts';
+import { later } from '../../../test/support/later.ts';
+import { testDaemon } from '../../../test/support/daemon.ts';
+import { until } from '../../../test/support/until.ts';
+
+/** A storage whose calls hang while it is told to, and go on when it no longer is; they do not look at their signal. */
+class HangingStorage {
+  /** Calls that hang. */
+  waiting = 0;
+  #free = Promise.resolve();
+  #release = (): void => undefined;
+  readonly #storage = new MemoryStorage();
+
+  hang(): void {
+    this.#free = new Promise((resolve) => (this.#release = resolve));
+  }
+
+  release(): void {
+    this.#release();
+  }
+
+  async #wait(): Promise<void> {
+    this.waiting += 1;
+    await this.#free;
+    this.waiting -= 1;
+  }
+
+  get plugin(): Plugin<'storage'> {
+    const storage = this.#storage;
+    const held: Storage = {
+      capabilities: storage.capabilities,
+      put: (key, body, options) => storage.put(key, body, options),
+      get: (key, options) => this.#held(storage.get(key, options)),
+      stat: async (key, options) => {
+        await this.#wait();
+        return storage.stat(key, options);
+      },
+      list: (prefix, options) => this.#held(storage.list(prefix, options)),
+      remove: (keys, options) => storage.remove(keys, options),
+      close: () => storage.close(),
+    };
+    const options = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => ({ value }) } };
+    return { name: 'hanging', kind: 'storage', apiVersion: API_VERSION, options, create: async () => held };
+  }
+
+  async *#held<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item, void, undefined> {
+    await this.#wait();
+    yield* items;
+  }
+}
+
+test('a look that hangs is given up and told, what was seen before stays with its time, and no further one is begun meanwhile', async () => {
+  const storage = new HangingStorage();
+  const { daemon, logs } = await testDaemon(
+    () => ({
+      main: {
+        // Nobody listens there.
+        postgres: { url: 'postgres://127.0.0.1:1/' },
+        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+        receive: { spool: 'spool' },
+        status: { cacheAge: 'off' },
+      },
+    }),
+    { plugins: [storage.plugin], pace: { look: 1000, sample: 50 }, section: { refresh: '1h' } },
+  );
+  later(storage, (one) => one.release());
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  // The first ones may take their time: what they are made of is loaded.
+  await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
+  const seen = await cluster.look();
+  expect(seen.failures).toEqual([]);
+  expect(seen.status?.status.server.state).toBe('unknown');
+  expect(cluster.latest()).toBe(seen);
+  // It needs neither.
+  await until('the receiver is asked', () => cluster.receiver()?.state === 'running');
+
+  const warnings = (): number => logs.filter((line) => line.startsWith('warn: main: not all of the cluster')).length;
+  const before = warnings();
+  storage.hang();
+  const looks: number[] = [];
+  daemon.observe({ looked: (_, look) => void looks.push(look.failures.length) });
+  const [one, joined] = await Promise.all([cluster.look(), cluster.look()]);
+  expect(joined).toBe(one);
+  expect(looks).toHaveLength(1);
+  expect(one).toEqual({ ...seen, failures: one.failures });
+  expect(one.failures.map(({ message }) => message)).toEqual(['looking at cluster "main" took more than 1 s']);
+  const { waiting } = storage;
+  expect(waiting).toBeGreaterThan(0);
+  const again = await cluster.look();
+  expect(again).toEqual(one);
+  expect(storage.waiting).toBe(waiting);
+  expect(warnings()).toBe(before + 1);
+
+  storage.release();
+  const after = await cluster.look();
+  expect(after.failures).toEqual([]);
+  expect(after.began).toBeGreaterThan(seen.ended);
+});
