@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConfigValue, RepositoryValue } from '../../core/src/config/load.ts';
 import { spawnCli, type CliChild } from '../support/cli.ts';
 import { TestArchive } from '../support/archive.ts';
 import { ledger, Writers } from '../support/load.ts';
+import { flushedAll } from '../support/receiving.ts';
 import { restoredAlone } from '../support/restoring.ts';
 import { until } from '../support/until.ts';
 import { sectionFor } from '../support/daemon.ts';
@@ -29,6 +31,7 @@ function runDaemon(
   sections: (folder: string) => Readonly<Record<string, ConfigValue>>,
   env: Readonly<Record<string, string>> = {},
   before: (folder: string) => void = () => undefined,
+  daemon: object = {},
 ): {
   readonly child: CliChild;
   readonly write: (clusters: object, daemon?: object) => void;
@@ -40,7 +43,7 @@ function runDaemon(
   const write = (clusters: object, daemon: object = {}): void =>
     writeFileSync(file, JSON.stringify({ clusters, daemon: { listen: 'off', ...daemon } }));
   const clusters = sections(folder);
-  write(clusters);
+  write(clusters, daemon);
   before(folder);
   const child = later(spawnCli(['--config', file, 'run'], { env }), async ({ kill, ended }) => {
     kill('SIGKILL');
@@ -216,4 +219,39 @@ test('the end waits for what is to be shipped, within its time; a second signal 
   const result = await again.ended;
   expect(result.code, result.stderr).toBe(0);
   expect(result.stderr).toMatch(/files stay in the spool; the next run ships them \(unshipped=\d+\)/);
+});
+
+test('faults that nobody catches, and an address that is taken, end no receiver', async () => {
+  const taken = later(createServer().listen(0, '127.0.0.1'), (one) => one.close());
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const { child } = runDaemon(
+    (folder) => {
+      writeFileSync(
+        join(folder, 'faulty.mjs'),
+        `export default { name: 'faulty', kind: 'hook', apiVersion: 1,
+           options: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } },
+           create: async () => {
+             setTimeout(() => { throw new Error('thrown by a timer'); }, 10);
+             void Promise.reject(new Error('a promise that nobody waits for'));
+             return { handle: async () => undefined, close: async () => undefined };
+           } };\n`,
+      );
+      return { main: { ...sectionFor(folder, 'main', server.url()), hooks: [{ use: './faulty.mjs' }] } };
+    },
+    {},
+    () => undefined,
+    { listen: `127.0.0.1:${port}` },
+  );
+  await child.waitFor(/a fault of pgark or of a plugin, which goes on: .*thrown by a timer/);
+  await child.waitFor(/a fault of pgark or of a plugin, which goes on: .*a promise that nobody waits for/);
+  await child.waitFor(/nobody is answered over HTTP/);
+  await child.waitFor(/1 of 1 cluster streaming/);
+  await server.query("SELECT pg_logical_emit_message(true, 'test', 'after the faults')");
+  await flushedAll(server);
+  taken.close();
+  await child.waitFor(/listening at http/);
+  expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+  child.kill('SIGTERM');
+  expect((await child.ended).code).toBe(0);
 });
