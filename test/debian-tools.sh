@@ -12,6 +12,10 @@ command -v zstd >/dev/null || missing="$missing zstd"
 command -v age >/dev/null || missing="$missing age"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v ps >/dev/null || missing="$missing procps"
+# Shells whose completion is tested, and what takes manual pages and units.
+for shell in zsh fish; do command -v "$shell" >/dev/null || missing="$missing $shell"; done
+command -v groff >/dev/null || missing="$missing groff-base"
+command -v systemd-analyze >/dev/null || missing="$missing systemd"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 [ -n "$missing" ] || exit 0
 

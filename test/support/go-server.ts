@@ -18,10 +18,7 @@ const TIMEOUT_MS = 15 * 60_000;
  * const missing = program === undefined ? unavailable('server', 'install Go') : undefined;
  */
 export function goServer(module: string, binary: string): string | undefined {
-  const version = module.slice(module.lastIndexOf('@') + 1);
-  if (version === module) throw new Error(`${module} names no version`);
-  // The version is part of the name, so that a new one is built anew.
-  const program = join(CACHE, `${binary}-${version}`);
+  const program = goProgram(module, binary);
   if (existsSync(program)) return program;
   const go = goCommand();
   if (go === undefined) return undefined;
@@ -43,6 +40,14 @@ export function goServer(module: string, binary: string): string | undefined {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Where the program is, or would be, once it is built. */
+export function goProgram(module: string, binary: string): string {
+  const version = module.slice(module.lastIndexOf('@') + 1);
+  if (version === module) throw new Error(`${module} names no version`);
+  // The version is part of the name, so that a new one is built anew.
+  return join(CACHE, `${binary}-${version}`);
 }
 
 /** The Go command of the PATH, or of the place where its own installer puts it. */

@@ -6,20 +6,22 @@ import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { PROJECT } from '../docs/pages.ts';
 import type { Manifest } from './deployment.ts';
+import { goProgram } from './go-server.ts';
 import { unavailable } from './require.ts';
 
 export const CHART: string = join(PROJECT, 'examples/helm/pgark');
 
-/** Where `go install` puts a program, beside those of the PATH. */
-const GO = join(process.env['GOPATH'] ?? join(homedir(), 'go'), 'bin/helm');
+/** As Go builds it, which takes minutes: `test/storage-servers.ts` does, no test. */
+export const HELM = 'helm.sh/helm/v3/cmd/helm@v3.22.0';
 
-const program = [GO, 'helm'].find((path) =>
-  path === 'helm' ? spawnSync(path, ['version']).status === 0 : existsSync(path),
-);
+/** Built for the tests, by `go install`, or of the PATH. */
+const places = [goProgram(HELM, 'helm'), join(process.env['GOPATH'] ?? join(homedir(), 'go'), 'bin/helm')];
+const program =
+  places.find((path) => existsSync(path)) ?? (spawnSync('helm', ['version']).status === 0 ? 'helm' : undefined);
 
 /** Why tests that need it do not run; undefined where it is. */
 export const helmMissing: string | undefined =
-  program === undefined ? unavailable('helm', 'go install helm.sh/helm/v3/cmd/helm@v3.22.0') : undefined;
+  program === undefined ? unavailable('helm', `go install ${HELM}`) : undefined;
 
 /** Runs it in the folder of the project. */
 export function helm(...args: readonly string[]): {
