@@ -152,11 +152,11 @@ describe.skipIf(noChromium !== undefined)(`the page${noChromium === undefined ? 
       await go('/clusters/main/stream');
       const sample = scene.cluster.samples().at(-1);
       expect(sample?.server).toBeDefined();
-      expect(await textOf(page, '#live-positions')).toMatch(/flushed here [0-9A-F]+\/[0-9A-F]+ all of it/);
+      expect(await textOf(page, '#live-positions')).toMatch(/flushed here[0-9A-F]+\/[0-9A-F]+ all of it/);
       expect(await page.locator('.chart').count()).toBe(4);
 
       await go('/clusters/main/repositories');
-      expect(await textOf(page, '#live-repositories')).toContain(`holds2 backups, `);
+      expect(await textOf(page, '#live-repositories')).toContain('holds2 backups, ');
       expect(await textOf(page, '#live-repositories')).toContain(
         `${map.repositories[0]?.state.systems[0]?.wal.segments} whole segments`,
       );

@@ -1,4 +1,7 @@
 /** A server, a daemon that receives from it, its page, and a browser: for all tests of a file. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CLI } from './cli.ts';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Worker } from 'node:worker_threads';
 import type { Browser } from 'playwright-core';
@@ -9,7 +12,7 @@ import { freePort } from './free-port.ts';
 import { launchChromium } from './chromium.ts';
 import { sectionFor } from './daemon.ts';
 import { PageServer, TOKENS } from './page-server.ts';
-import { PostgresServer, removeFolder, temporaryFolder } from './postgres.ts';
+import { giveToServer, PostgresServer, removeFolder, temporaryFolder } from './postgres.ts';
 import { until } from './until.ts';
 
 export interface PageScene {
@@ -33,9 +36,6 @@ export interface PageSceneOptions {
   /** More of the section `daemon`. */
   readonly daemon?: object;
 }
-
-/** The command that restored servers would get; none is restored by the page. */
-const COMMAND = ['pgark', '--config', '/etc/pgark/pgark.yaml'];
 
 /** The cluster is `main`, and streams. */
 export async function openPageScene({ cluster: more, daemon: section }: PageSceneOptions = {}): Promise<PageScene> {
@@ -70,9 +70,13 @@ export async function openPageScene({ cluster: more, daemon: section }: PageScen
       },
       daemon: { listen: `127.0.0.1:${await freePort()}`, tokens: TOKENS, refresh: '1s', ...section },
     };
+    // For servers of drills, which fetch their WAL by a command.
+    const file = join(folder, 'pgark.json');
+    writeFileSync(file, JSON.stringify(value));
+    giveToServer(file);
     const daemon = await openDaemon({
       load: () => loadSections({ value, env: {}, directory: folder }),
-      command: COMMAND,
+      command: [...CLI, '--config', file],
       pace: { restart: { first: 3000, most: 3000 }, slowRestart: { first: 200, most: 500 }, sample: 100, runs: 500 },
     });
     undo.push(() => daemon.close(5000));

@@ -64,7 +64,11 @@ const FRAME = `
 .tabs a[aria-current] { color: var(--text); font-weight: 600; border-bottom-color: var(--accent); }
 main { flex: 1; outline: none; }
 main.frame { padding-top: 1.9rem; padding-bottom: 3.5rem; }
-main > * + *, .stack > * + * { margin-top: 1.6rem; }
+main.frame { display: flex; flex-direction: column; gap: 1.6rem; }
+main > * { min-width: 0; }
+.stack > * + * { margin-top: 1.6rem; }
+[data-live]:empty { display: none; }
+time { white-space: nowrap; }
 .foot { border-top: 1px solid var(--line); color: var(--quiet); font-size: .85rem; }
 .foot .frame { padding-top: 1rem; padding-bottom: 1.4rem; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; }
 .head { display: flex; flex-wrap: wrap; gap: .6rem .9rem; align-items: center; }
@@ -83,7 +87,8 @@ main > * + *, .stack > * + * { margin-top: 1.6rem; }
 .banner + .banner { margin-top: .7rem; }
 .reasons { margin-top: .6rem; color: var(--text); }
 .empty { color: var(--quiet); }
-.evidence { color: var(--quiet); max-width: 62rem; margin-top: .35rem; }
+.evidence { display: block; color: var(--quiet); font-size: .93rem; margin-top: .35rem; }
+.fields .whole { flex: 1 1 100%; }
 .begin { display: flex; flex-wrap: wrap; gap: 1.1rem 2.6rem; align-items: flex-end; }
 .begin > * + * { margin-top: 0; }
 `;
@@ -107,7 +112,7 @@ const PARTS = `
 .table tr:last-child > td { border-bottom: 0; padding-bottom: 0; }
 .table th.number { text-align: right; }
 .table .number + .text { padding-left: .6rem; }
-.table time, .table .id { white-space: nowrap; }
+.table .id { white-space: nowrap; }
 .table th:last-child, .table td:last-child { padding-right: 0; }
 .table .under { display: block; color: var(--quiet); font-size: .9em; }
 .zoom, .pages { display: flex; flex-wrap: wrap; gap: .25rem; list-style: none; margin: 0; padding: 0; }
@@ -146,6 +151,7 @@ details[open] > summary { margin-bottom: .7rem; }
 .log .warn { color: var(--warn); }
 .log b { font-weight: 600; }
 .plan { white-space: pre-wrap; font-family: var(--mono); font-size: .87rem; line-height: 1.5; }
+main.login { flex: none; }
 .login { max-width: 25rem; margin: 12vh auto 0; padding: 0 1.25rem; width: 100%; }
 .login .sheet { padding: 1.7rem 1.8rem 1.9rem; }
 .login input { width: 100%; }

@@ -11,7 +11,7 @@ import { facts } from './table.ts';
 import { drawTimeline, ZOOMS, type Zoom } from './timeline.ts';
 import { judged, truth } from './truth.ts';
 import type { ClusterViewing } from './viewing.ts';
-import { momentAgo } from './words.ts';
+import { momentAgo, prose } from './words.ts';
 
 export function clusterPage(viewing: ClusterViewing, zoom: Zoom): string {
   const { cluster, now } = viewing;
@@ -53,6 +53,9 @@ const CURRENT = markup` aria-current="true"`;
 
 const NAMES: Readonly<Record<Zoom, string>> = { all: 'All', '30d': '30 days', '7d': '7 days', '24h': '24 hours' };
 
+/** Lines of one name that are shown, the last of them. */
+const SHOWN = 8;
+
 /** Lines with an empty name go on with the one before. */
 function joined(lines: readonly (readonly [string, string])[]): readonly (readonly [string, Child])[] {
   const all: { readonly name: string; readonly values: string[] }[] = [];
@@ -61,5 +64,9 @@ function joined(lines: readonly (readonly [string, string])[]): readonly (readon
     if (last !== undefined && (name === '' || name === last.name)) last.values.push(value);
     else all.push({ name, values: [value] });
   }
-  return all.map(({ name, values }) => [name, values.map((value) => markup`<p>${value}</p>`)] as const);
+  return all.map(({ name, values }) => {
+    const left = values.length - SHOWN;
+    const shown = left > 0 ? [`${left} more before: “pgark status” says them all`, ...values.slice(-SHOWN)] : values;
+    return [name, shown.map((value) => markup`<p>${prose(value)}</p>`)] as const;
+  });
 }

@@ -33,7 +33,7 @@ function startForms(cluster: string): Markup {
   return markup`<section class="sheet" aria-labelledby="begin"><h2 id="begin">Begin</h2><div class="begin">
 <form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="backup"><label>Label, if any <input name="label" maxlength="900" autocomplete="off"></label><button class="first" type="submit">Back up now</button></form>
 <form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="verify"><label>How thoroughly <select name="level"><option value="chain">chain: listings and records</option><option value="sample" selected>sample: some objects</option><option value="full">full: every byte</option></select></label><button type="submit">Verify</button></form>
-<form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="drill"><button type="submit">Drill</button><span class="quiet small">restores the newest backup on this host, and starts it</span></form>
+<form method="post" action="${action}" class="fields"><input type="hidden" name="kind" value="drill"><span class="quiet small whole">Restores the newest backup on this host</span><button type="submit">Drill</button></form>
 </div></section>`;
 }
 

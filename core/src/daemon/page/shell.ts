@@ -58,7 +58,9 @@ ${body}</html>
 
 /** A part that the script fetches anew. */
 export function live(id: string, content: Child): Markup {
-  return markup`<div id="live-${id}" class="stack" data-live>${content}</div>`;
+  const inside = markup`${content}`;
+  // One that is empty takes no room.
+  return markup`<div id="live-${id}" class="stack" data-live>${inside.toString().trim() !== '' && inside}</div>`;
 }
 
 export function clusterPath(cluster: string, ...more: readonly string[]): string {

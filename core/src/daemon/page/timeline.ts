@@ -65,7 +65,7 @@ export function drawTimeline(system: SystemMap, zoom: Zoom, now: number): Timeli
     ...system.lines.filter(({ timeline }) => timeline === system.latest),
     ...system.lines.filter(({ timeline, windows }) => timeline !== system.latest && windows.length > 0).toReversed(),
   ];
-  const lanes = lines.slice(0, LANES).map((line) => laneOf(line, system, now));
+  const lanes = lines.slice(0, LANES).map((line) => laneOf(line, system, { now, range }));
   return {
     ...range,
     now,
@@ -85,7 +85,11 @@ function rangeOf({ backups }: SystemMap, zoom: Zoom, now: number): TimeRange {
   return { from: Math.round(back === undefined ? from - room : from), to: Math.round(now + room) };
 }
 
-function laneOf({ timeline, windows }: MappedLine, system: SystemMap, now: number): TimelineLane {
+function laneOf(
+  { timeline, windows }: MappedLine,
+  system: SystemMap,
+  { now, range }: { readonly now: number; readonly range: TimeRange },
+): TimelineLane {
   const isLatest = timeline === system.latest;
   const ends = new Set(isLatest ? gapsOf(system).map(({ window }) => window) : []);
   const stops = new Map(system.backups.map(({ backup }) => [backup.id, Date.parse(backup.stopTime)]));
@@ -101,7 +105,28 @@ function laneOf({ timeline, windows }: MappedLine, system: SystemMap, now: numbe
       ...(ends.has(window) && window.to.isTimeKnown ? [{ kind: 'hole', from: known, to: until, text } as const] : []),
     ];
   });
-  return { timeline, isLatest, stretches };
+  return { timeline, isLatest, stretches: fold(stretches, range) };
+}
+
+/** What is seen first where several are too narrow to be seen beside each other. */
+const WORST: readonly Stretch['kind'][] = ['window', 'doubt', 'hole'];
+
+/** The stretches within a range, with the worst one for those that are narrower than a place: a drawing is not longer for thousands of them. */
+function fold(stretches: readonly Stretch[], { from, to }: TimeRange): readonly Stretch[] {
+  const width = (to - from) / (2 * PLACES);
+  const narrow = new Map<number, Stretch>();
+  const wide: Stretch[] = [];
+  for (const stretch of stretches) {
+    if (stretch.to < from || stretch.from > to) continue;
+    if (stretch.to - stretch.from >= width) wide.push(stretch);
+    else {
+      const place = Math.floor((stretch.from - from) / width);
+      const there = narrow.get(place);
+      const isWorse = there !== undefined && WORST.indexOf(stretch.kind) > WORST.indexOf(there.kind);
+      if (there === undefined || isWorse) narrow.set(place, stretch);
+    }
+  }
+  return [...wide, ...narrow.values()].sort((one, other) => one.from - other.from);
 }
 
 /** Up to which moment a window can be restored for certain. */

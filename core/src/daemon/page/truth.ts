@@ -4,6 +4,7 @@ import { levelBadge } from './badge.ts';
 import { markup, type Markup } from './markup.ts';
 import { isStale } from '../http/look-document.ts';
 import type { Viewing } from './viewing.ts';
+import { prose } from './words.ts';
 
 /** Where the line that counts goes on with what says so. */
 const EVIDENCE = ' (evidence: ';
@@ -15,12 +16,12 @@ export function truth(cluster: DaemonCluster): Markup {
   const text = canRestoreTo(done.status);
   const at = text.indexOf(EVIDENCE);
   const [claim, evidence] = at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
-  return markup`<p class="truth">${claim}${evidence !== undefined && markup`<span class="under evidence"> ${evidence}</span>`}</p>${reasons(done.judgement.reasons)}`;
+  return markup`<p class="truth">${prose(claim)}${evidence !== undefined && markup`<span class="evidence"> ${prose(evidence)}</span>`}</p>${reasons(done.judgement.reasons)}`;
 }
 
 export function reasons(texts: readonly string[]): Markup | undefined {
   if (texts.length === 0) return undefined;
-  return markup`<ul class="reasons" aria-label="Why">${texts.map((text) => markup`<li>${text}</li>`)}</ul>`;
+  return markup`<ul class="reasons" aria-label="Why">${texts.map((text) => markup`<li>${prose(text)}</li>`)}</ul>`;
 }
 
 /** What it comes to. What was seen too long ago says nothing of now. */

@@ -1,7 +1,7 @@
 /** Moments, ages and positions as the page writes them. */
 import { formatLsn } from '../../postgres/lsn.ts';
 import { formatDuration, formatTime } from '../../documents/format.ts';
-import { markup, type Markup } from './markup.ts';
+import { markup, type Child, type Markup } from './markup.ts';
 
 /** A moment in UTC; the script lays the reader's own time over it. Epoch milliseconds or ISO text. */
 export function moment(time: number | string): Markup {
@@ -32,4 +32,18 @@ export function momentAgo(time: number | string, now: number): Markup {
 export function lsnText(lsn: bigint | string | undefined): Markup {
   if (lsn === undefined) return markup`<span class="quiet">unknown</span>`;
   return markup`<span class="mono">${typeof lsn === 'bigint' ? formatLsn(lsn) : lsn}</span>`;
+}
+
+const MOMENT = /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)(Z|\+00)(?![:\d])/g;
+
+/** A sentence of the commands, with its moments made such that the script can lay the reader's own time over them. */
+export function prose(text: string): Markup {
+  const parts: Child[] = [];
+  let end = 0;
+  for (const found of text.matchAll(MOMENT)) {
+    const [whole, day = '', time = ''] = found;
+    parts.push(text.slice(end, found.index), markup`<time datetime="${day}T${time}Z">${whole}</time>`);
+    end = found.index + whole.length;
+  }
+  return markup`${parts}${text.slice(end)}`;
 }
