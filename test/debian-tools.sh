@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the client tools that some tests compare with (pg_receivewal, pg_basebackup, pg_verifybackup, pg_waldump,
-# pgbench, psql, zstd, gzip, age) or use as a server (sshd), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
+# pgbench, psql, zstd, gzip, age, promtool) or use as a server (sshd), where this is Debian and root may install. Elsewhere tests that need one are skipped and say so.
 set -eu
 [ "$(id -u)" = 0 ] && [ -r /etc/debian_version ] && command -v apt-get >/dev/null || exit 0
 
@@ -16,6 +16,9 @@ command -v ps >/dev/null || missing="$missing procps"
 for shell in zsh fish; do command -v "$shell" >/dev/null || missing="$missing $shell"; done
 command -v groff >/dev/null || missing="$missing groff-base"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
+command -v promtool >/dev/null || missing="$missing prometheus"
+# A browser for the tests of the page.
+command -v chromium >/dev/null || missing="$missing chromium"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 [ -n "$missing" ] || exit 0
 
