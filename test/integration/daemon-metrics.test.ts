@@ -25,7 +25,8 @@ beforeAll(async () => {
 afterAll(() => server.destroy());
 
 interface Watched extends TestDaemon {
-  readonly cluster: DaemonCluster;
+  /** As it is now: a reload makes another one. */
+  readonly cluster: () => DaemonCluster;
   readonly repository: string;
   /** Looks anew, and scrapes. */
   readonly seen: () => Promise<Scrape>;
@@ -53,25 +54,18 @@ async function watched(
   }, options);
   const metrics = new Metrics(opened.daemon);
   onTestFinished(() => metrics.close());
-  const cluster = opened.daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  const cluster = (): DaemonCluster => {
+    const found = opened.daemon.clusters.get('main');
+    if (found === undefined) throw new Error('no cluster');
+    return found;
+  };
   const seen = async (): Promise<Scrape> => {
     const now = Date.now();
     // One that goes on may have seen what was before.
-    while ((await cluster.look()).began < now);
+    while ((await cluster().look()).began < now);
     return new Scrape(await metrics.text());
   };
   return { ...opened, metrics, cluster, seen, repository: join(opened.folder, 'main.repository') };
-}
-
-/** Writes a segment, and waits until it is in the repository. */
-async function shipSegment({ seen }: Watched): Promise<void> {
-  await server.query('SELECT pg_logical_emit_message(true, $1, $2)', ['test', 'x'.repeat(1000)]);
-  const end = parseLsn(await server.value('SELECT pg_switch_wal()'));
-  await until('the segment is shipped', async () => {
-    const uploaded = (await seen()).value('pgark_wal_uploaded_lsn_bytes', { repository: 'primary' });
-    return uploaded !== undefined && uploaded >= Number(end);
-  });
 }
 
 /** Files below a folder, by their path and size. */
@@ -90,12 +84,28 @@ const segmentsOf = (folder: string): readonly string[] =>
     .filter((path) => /^[0-9A-F]{24}-[0-9a-f]{32}/.test(basename(path)))
     .sort();
 
+/** Writes segments, and waits until they are in the repository. */
+async function shipSegments({ repository }: Watched, count = 1): Promise<void> {
+  let end = 0n;
+  for (let turn = 0; turn < count; turn += 1) {
+    await server.query('SELECT pg_logical_emit_message(true, $1, $2)', ['test', 'x'.repeat(1000)]);
+    end = parseLsn(await server.value('SELECT pg_switch_wal()'));
+  }
+  await until('they are shipped', () => segmentsOf(repository).some((path) => endOf(path) >= end));
+}
+
+/** The end of a segment, by the path of its object. */
+function endOf(path: string): bigint {
+  const name = basename(path);
+  return (BigInt(`0x${name.slice(8, 16)}`) * 4096n + BigInt(`0x${name.slice(16, 24)}`) + 1n) * BigInt(SEGMENT);
+}
+
 test('what it says of server, stream, repository and backup is so', async ({ skip }) => {
   const opened = await watched();
   const { cluster, repository, seen } = opened;
   await streamIs(opened, 'main', 'streaming');
-  const { backups } = { backups: [await cluster.archive.backup(), await cluster.archive.backup()] };
-  await shipSegment(opened);
+  const { backups } = { backups: [await cluster().archive.backup(), await cluster().archive.backup()] };
+  await shipSegments(opened);
   const before = parseLsn(await server.value('SELECT pg_current_wal_lsn()'));
   let scrape = await seen();
   const after = parseLsn(await server.value('SELECT pg_current_wal_lsn()'));
@@ -123,14 +133,13 @@ test('what it says of server, stream, repository and backup is so', async ({ ski
   const segments = segmentsOf(repository);
   const last = segments.at(-1);
   if (last === undefined) throw new Error('no segments');
-  const number = parseInt(basename(last).slice(8, 16), 16) * 4096 + parseInt(basename(last).slice(16, 24), 16);
   expect(value('pgark_repository_wal_segments')).toBe(segments.length);
-  expect(value('pgark_wal_uploaded_lsn_bytes')).toBeGreaterThanOrEqual((number + 1) * SEGMENT);
+  expect(value('pgark_wal_uploaded_lsn_bytes')).toBeGreaterThanOrEqual(Number(endOf(last)));
   expect(Math.abs(value('pgark_wal_last_upload_timestamp_seconds') - statSync(last).mtimeMs / 1000)).toBeLessThan(1);
   expect(value('pgark_wal_shipped_files_total')).toBe(segments.length);
   expect(value('pgark_wal_shipped_bytes_total')).toBe(segments.length * SEGMENT);
 
-  const records = (await cluster.archive.backups()).backups.flatMap((one) =>
+  const records = (await cluster().archive.backups()).backups.flatMap((one) =>
     one.state === 'complete' ? [one.record] : [],
   );
   expect(records).toHaveLength(backups.length);
@@ -175,7 +184,7 @@ test('what it says of server, stream, repository and backup is so', async ({ ski
   expect(value('pgark_storage_bytes_total', { direction: 'sent' })).toBeLessThan(bytes + 65_536);
 
   // On record in the repository: another daemon tells the same.
-  await cluster.archive.verify({ level: 'full' });
+  await cluster().archive.verify({ level: 'full' });
   scrape = await seen();
   expect(value('pgark_verify_last_damaged_objects', { level: 'full' })).toBe(0);
   expect(value('pgark_verify_last_skipped_objects', { level: 'full' })).toBe(0);
@@ -251,8 +260,8 @@ test('a repository that is down', async () => {
   const opened = await watched();
   const { cluster, repository, seen } = opened;
   await streamIs(opened, 'main', 'streaming');
-  await cluster.archive.backup();
-  await shipSegment(opened);
+  await cluster().archive.backup();
+  await shipSegments(opened);
   let before = await seen();
   await until('nothing waits', async () => {
     before = await seen();
@@ -305,8 +314,8 @@ test('a gap behind the newest backup, which the next backup turns into a hole; a
   const opened = await watched();
   const { cluster, repository, seen } = opened;
   await streamIs(opened, 'main', 'streaming');
-  const first = await cluster.archive.backup();
-  for (let turn = 0; turn < 3; turn += 1) await shipSegment(opened);
+  const first = await cluster().archive.backup();
+  await shipSegments(opened, 3);
   const segments = segmentsOf(repository);
   rmSync(segments.at(-2) ?? '');
   let scrape = await seen();
@@ -315,8 +324,8 @@ test('a gap behind the newest backup, which the next backup turns into a hole; a
   expect(scrape.value('pgark_status', { level: 'critical' })).toBe(1);
   expect(scrape.value('pgark_recovery_windows')).toBe(1);
 
-  await cluster.archive.backup();
-  await shipSegment(opened);
+  await cluster().archive.backup();
+  await shipSegments(opened);
   scrape = await seen();
   expect(scrape.value('pgark_wal_gaps', { kind: 'end' })).toBe(0);
   expect(scrape.value('pgark_wal_gaps', { kind: 'between' })).toBe(1);
@@ -327,7 +336,7 @@ test('a gap behind the newest backup, which the next backup turns into a hole; a
   scrape = await seen();
   expect(scrape.value('pgark_repository_backups', { state: 'damaged' })).toBe(1);
   expect(scrape.value('pgark_repository_backups', { state: 'restorable' })).toBe(1);
-  await cluster.archive.verify({ level: 'chain' });
+  await cluster().archive.verify({ level: 'chain' });
   scrape = await seen();
   expect(scrape.value('pgark_verify_last_damaged_objects', { level: 'chain' })).toBeGreaterThanOrEqual(2);
   expect(scrape.all('pgark_verify_last_timestamp_seconds')).toHaveLength(1);
@@ -352,25 +361,31 @@ test('runs of jobs, one that fails, and a hook that cannot be told', async () =>
     { ...hook, name: 'chat', events: ['backup.failed'] },
   ];
   const schedule = [{ do: 'check', at: '0 0 1 1 *', name: 'yearly' }];
-  const opened = await watched({ hooks, schedule }, { plugins: [plugin] });
-  const { cluster, seen } = opened;
+  const opened = await watched({ hooks }, { plugins: [plugin] });
+  const { cluster, seen, config } = opened;
+  await streamIs(opened, 'main', 'streaming');
+  // A scheduler that finds no repository looks again after half a minute.
+  await cluster().archive.backup();
+  const { clusters, ...others } = config.value as { readonly clusters: { readonly main: object } };
+  config.value = { ...others, clusters: { main: { ...clusters.main, schedule } } };
+  expect(await opened.daemon.reload()).toMatchObject({ restarted: ['main'] });
   await streamIs(opened, 'main', 'streaming');
   let scrape = await seen();
   await until('it has the lock', async () => {
     scrape = await seen();
     return scrape.value('pgark_scheduler_holder') === 1;
   });
-  const [planned] = cluster.scheduler.planned();
+  const [planned] = cluster().scheduler.planned();
   expect(scrape.value('pgark_run_next_timestamp_seconds', { job: 'yearly' })).toBe((planned?.next ?? NaN) / 1000);
   expect(scrape.value('pgark_schedule_jobs')).toBe(1);
   expect(scrape.all('pgark_run_last_success_timestamp_seconds')).toEqual([]);
   expect(scrape.all('pgark_run_last_failure_timestamp_seconds')).toEqual([]);
 
   const ended = async (): Promise<Run> => {
-    const { id } = await cluster.scheduler.start({ kind: 'backup', by: 'somebody' });
+    const { id } = await cluster().scheduler.start({ kind: 'backup', by: 'somebody' });
     let run: Run | undefined;
     await until('the run ends', async () => {
-      run = (await cluster.archive.runs()).runs.find((one) => one.id === id && one.ended !== undefined);
+      run = (await cluster().archive.runs()).runs.find((one) => one.id === id && one.ended !== undefined);
       return run !== undefined;
     });
     if (run === undefined) throw new Error('no run');
@@ -385,7 +400,7 @@ test('runs of jobs, one that fails, and a hook that cannot be told', async () =>
   expect(scrape.value('pgark_run_last_success_timestamp_seconds', job)).toBe((succeeded.ended ?? NaN) / 1000);
   expect(scrape.all('pgark_backup_last_failure_timestamp_seconds')).toEqual([]);
   expect(scrape.value('pgark_hook_waiting_events', { hook: 'chat' })).toBe(0);
-  expect(scrape.value('pgark_hook_deliveries_total', { hook: 'gate', outcome: 'succeeded' })).toBe(1);
+  expect(scrape.value('pgark_hook_deliveries_total', { hook: 'gate', outcome: 'succeeded' })).toBe(2);
   const backups = scrape.value('pgark_repository_backups', { state: 'restorable' });
 
   refuses = true;
