@@ -61,6 +61,11 @@ test('readiness follows the stream, a backup that is asked for is shown while it
   );
   expect((await ready()).json).toEqual({ status: 'ok', reasons: [] });
 
+  // Begun anew it finds the archive that the receiver has made meanwhile; what answers over HTTP has the new one too.
+  const { clusters, ...rest } = at.config.value as { clusters: { main: object } };
+  at.config.value = { ...rest, clusters: { main: { ...clusters.main, concurrency: 1 } } };
+  expect((await at.daemon.reload()).restarted).toEqual(['main']);
+  await until('it is ready anew', async () => (await ready()).status === 200);
   let scheduler: unknown;
   await until(
     'it runs jobs',

@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, onTestFinished, test } from 'vitest';
 import { openArchive } from '../../../src/archive/open.ts';
-import type { ConfigValue } from '../../../src/config/load.ts';
+import { loadConfig, type ConfigValue } from '../../../src/config/load.ts';
 import { EVENT_NAMES, EVENTS } from '../../../src/contracts/event-table.ts';
 import type { Daemon, DaemonCluster, DaemonObserver, Look } from '../../../src/daemon/daemon.ts';
 import { KeptScheduler } from '../../../src/daemon/kept-scheduler.ts';
@@ -40,10 +40,12 @@ async function made(names: readonly string[] = ['main'], config: ConfigValue = C
   const looks = new Map<string, Look>();
   const clusters = new Map<string, DaemonCluster>();
   for (const name of names) {
-    const archive = await openArchive({ config: { ...config, cluster: name }, directory: folder });
+    const loaded = await loadConfig({ value: { ...config, cluster: name }, env: {}, directory: folder });
+    const archive = await openArchive({ config: loaded });
     onTestFinished(() => archive.close());
     clusters.set(name, {
       name,
+      loaded,
       archive,
       scheduler: new KeptScheduler(name),
       parts: () => [{ name: 'receiver', state: 'failed', since: NOW, restarts: 3 }],
