@@ -45,7 +45,7 @@ function functionOf(
   esac
 }`;
   }
-  const positions = operands.map((value, at) => quote(`${at + 1}:${' '}:${actionOf(value)}`));
+  const positions = operands.map((value, at) => quote(`${at + 1}: :${actionOf(value)}`));
   return `${nameOf(path)}() {
   _arguments \\
     ${[...specs, ...positions].join(' \\\n    ')}
