@@ -31,7 +31,13 @@ describe('examples/systemd', () => {
         ),
       );
     });
-    expect(lines.map((line) => line.at(-1) ?? '').toSorted()).toEqual(['--confirm', 'agent', 'backup', 'run', 'verify']);
+    expect(lines.map((line) => line.at(-1) ?? '').toSorted()).toEqual([
+      '--confirm',
+      'agent',
+      'backup',
+      'run',
+      'verify',
+    ]);
     for (const line of lines) expect(refusal(line), line.join(' ')).toBeUndefined();
   });
 
