@@ -1,5 +1,5 @@
 import { ArchiveError } from '../contracts/errors.ts';
-import { leaseChunk } from '../contracts/lease.ts';
+import { freeMemory, leaseChunk } from '../contracts/lease.ts';
 
 export interface ByteQueueOptions {
   /** Bytes of every block but the last; default 1 MiB. */
@@ -7,6 +7,9 @@ export interface ByteQueueOptions {
   /** From how many waiting bytes on {@link ByteQueue.pressure} asks the producer to wait; default 4 MiB. */
   readonly limit?: number;
 }
+
+/** All of its memory, which is from no pool. */
+type Block = Uint8Array<ArrayBuffer>;
 
 /**
  * From a producer that pushes to a reader that pulls: the bytes written come out as blocks of equal size.
@@ -21,8 +24,8 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   readonly #limit: number;
   readonly #blocks: Uint8Array[] = [];
   /** Blocks that came back. */
-  readonly #free: Uint8Array[] = [];
-  #block: Uint8Array | undefined;
+  readonly #free: Block[] = [];
+  #block: Block | undefined;
   #filled = 0;
   #waiting = 0;
   #state: 'open' | 'ended' | 'left' = 'open';
@@ -73,6 +76,7 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
     if (this.#state !== 'open' || this.#failure !== undefined) return;
     this.#state = 'ended';
     if (this.#filled > 0) this.#push();
+    for (const memory of this.#free.splice(0)) freeMemory(memory.buffer);
     this.#reader?.resolve({ done: true, value: undefined });
     this.#reader = undefined;
   }
@@ -117,7 +121,7 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   #push(): void {
     const memory = this.#block!;
     // A view of its own each time, so that a reader that releases late does not release what was given out since.
-    const block = leaseChunk(memory.subarray(0, this.#filled), () => this.#free.push(memory));
+    const block = leaseChunk(memory.subarray(0, this.#filled), () => this.#giveBack(memory));
     this.#block = undefined;
     this.#filled = 0;
     const reader = this.#reader;
@@ -128,6 +132,12 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
     this.#reader = undefined;
     this.#took(block.byteLength);
     reader.resolve({ done: false, value: block });
+  }
+
+  /** Nobody fills it any more once all is written, and the collector would come late: the next object has blocks of its own by then. */
+  #giveBack(memory: Block): void {
+    if (this.#state === 'open') this.#free.push(memory);
+    else freeMemory(memory.buffer);
   }
 
   /** A block that is not full yet does not count: the reader could not take it. */

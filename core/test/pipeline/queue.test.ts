@@ -85,6 +85,26 @@ test('a block stays as it is until it is released, and its memory is used again 
   expect(new Set([first, third, fourth, fifth].map(({ buffer }) => buffer)).size).toBe(4);
 });
 
+test('memory that nobody will fill any more is freed: what is at hand at the end, and what comes back after it', async () => {
+  const queue = new ByteQueue({ blockSize: 8 });
+  const reader = queue[Symbol.asyncIterator]();
+  queue.write(Buffer.from('aaaaaaaabbbbbbbbcc'));
+  const blocks = [(await reader.next()).value as Uint8Array, (await reader.next()).value as Uint8Array];
+  const memory = blocks.map(({ buffer }) => buffer);
+  releaseChunk(blocks[0] as Uint8Array);
+  await turn();
+  expect(memory.map(({ byteLength }) => byteLength)).toEqual([8, 8]);
+  queue.end();
+  await turn();
+  expect(memory.map(({ byteLength }) => byteLength)).toEqual([0, 8]);
+  const last = (await reader.next()).value as Uint8Array;
+  expect(String(Buffer.from(last))).toBe('cc');
+  expect(String(Buffer.from(blocks[1] as Uint8Array))).toBe('bbbbbbbb');
+  releaseChunk(blocks[1] as Uint8Array);
+  await turn();
+  expect(memory.map(({ byteLength }) => byteLength)).toEqual([0, 0]);
+});
+
 test('H-30 a producer that fails makes the reader fail, at once and with its error', async () => {
   const thrown = new Error('the connection was lost');
   const early = new ByteQueue({ blockSize: 4 });
