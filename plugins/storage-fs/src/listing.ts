@@ -38,7 +38,7 @@ async function* walk(
   options: ListOptions,
 ): AsyncGenerator<ObjectInfo, void, undefined> {
   throwIfAborted(options.signal, `listing ${prefix}`);
-  const entries = await entriesOf(root, folder);
+  const entries = await entriesOf(root, folder, prefix);
   const wanted = entries.filter((entry) => isWanted(entry, prefix, options.startAfter));
   wanted.sort((left, right) => compareKeys(left.key, right.key));
   for (let at = 0; at < wanted.length;) {
@@ -55,7 +55,7 @@ async function* walk(
   }
 }
 
-async function entriesOf(root: Root, folder: string): Promise<readonly Entry[]> {
+async function entriesOf(root: Root, folder: string, prefix: string): Promise<readonly Entry[]> {
   const path = join(root.path, folder);
   const found = await present(readdir(path, { withFileTypes: true }), `listing the folder ${path}`);
   if (found === undefined) {
@@ -63,7 +63,12 @@ async function entriesOf(root: Root, folder: string): Promise<readonly Entry[]> 
     await root.check();
     return [];
   }
-  const entries = await Promise.all(found.map((dirent) => entryOf(root, folder, dirent)));
+  // By name first: one file of many is what most callers want.
+  const near = found.filter(({ name }) => {
+    const key = `${folder}${name}`;
+    return key.startsWith(prefix) || prefix.startsWith(`${key}/`);
+  });
+  const entries = await Promise.all(near.map((dirent) => entryOf(root, folder, dirent)));
   return entries.filter((entry) => entry !== undefined && entry.key !== `${TEMPORARY_FOLDER}/`) as readonly Entry[];
 }
 
