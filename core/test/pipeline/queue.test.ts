@@ -88,19 +88,21 @@ test('a block stays as it is until it is released, and its memory is used again 
 test('memory that nobody will fill any more is freed: what is at hand at the end, and what comes back after it', async () => {
   const queue = new ByteQueue({ blockSize: 8 });
   const reader = queue[Symbol.asyncIterator]();
+  const next = async (): Promise<Uint8Array> => (await reader.next()).value;
   queue.write(Buffer.from('aaaaaaaabbbbbbbbcc'));
-  const blocks = [(await reader.next()).value as Uint8Array, (await reader.next()).value as Uint8Array];
-  const memory = blocks.map(({ buffer }) => buffer);
-  releaseChunk(blocks[0] as Uint8Array);
+  const first = await next();
+  const second = await next();
+  const memory = [first.buffer, second.buffer];
+  releaseChunk(first);
   await turn();
   expect(memory.map(({ byteLength }) => byteLength)).toEqual([8, 8]);
   queue.end();
   await turn();
   expect(memory.map(({ byteLength }) => byteLength)).toEqual([0, 8]);
-  const last = (await reader.next()).value as Uint8Array;
+  const last = await next();
   expect(String(Buffer.from(last))).toBe('cc');
-  expect(String(Buffer.from(blocks[1] as Uint8Array))).toBe('bbbbbbbb');
-  releaseChunk(blocks[1] as Uint8Array);
+  expect(String(Buffer.from(second))).toBe('bbbbbbbb');
+  releaseChunk(second);
   await turn();
   expect(memory.map(({ byteLength }) => byteLength)).toEqual([0, 0]);
 });
