@@ -45,9 +45,9 @@ function runDaemon(
   const clusters = sections(folder);
   write(clusters, daemon);
   before(folder);
-  const child = later(spawnCli(['--config', file, 'run'], { env }), async ({ kill, ended }) => {
-    kill('SIGKILL');
-    await ended;
+  const child = later(spawnCli(['--config', file, 'run'], { env }), async (one) => {
+    one.kill('SIGKILL');
+    await one.ended;
   });
   return { child, write, folder, clusters };
 }
@@ -210,9 +210,9 @@ test('the end waits for what is to be shipped, within its time; a second signal 
   expect(waiting()).toBeGreaterThan(0);
 
   write(clusters, { drain: '1s' });
-  const again = later(spawnCli(['--config', join(folder, 'pgark.json'), 'run']), async ({ kill, ended }) => {
-    kill('SIGKILL');
-    await ended;
+  const again = later(spawnCli(['--config', join(folder, 'pgark.json'), 'run']), async (one) => {
+    one.kill('SIGKILL');
+    await one.ended;
   });
   await again.waitFor(/1 of 1 cluster streaming/);
   again.kill('SIGINT');
