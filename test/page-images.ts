@@ -1,14 +1,12 @@
 /**
  * Makes the pictures of the page for the docs, from a real server: `npm run page-images`. They are written to `docs/images`.
  */
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { serverHome, serverUser } from './support/binaries.ts';
 import { credentials } from './support/page-server.ts';
 import { openPageScene } from './support/page-scene.ts';
-import { giveToServer, removeFolder, temporaryFolder } from './support/postgres.ts';
 import { until } from './support/until.ts';
 
 const IMAGES = fileURLToPath(new URL('../docs/images', import.meta.url));
@@ -30,25 +28,15 @@ const SCHEDULE = [
 ];
 
 mkdirSync(IMAGES, { recursive: true });
-const user = serverUser();
-if (user !== undefined) {
-  // The server of the drill runs as another user than root, and reads the archive that this process writes.
-  giveToServer(IMAGES);
-  for (const { name } of IMAGE_LIST) rmSync(join(IMAGES, `${name}.png`), { force: true });
-  process.setgid?.(user.gid);
-  process.setuid?.(user.uid);
-}
-const folder = temporaryFolder('page-drill');
-process.env['HOME'] = join(folder, 'home');
 const scene = await openPageScene({
-  cluster: { schedule: SCHEDULE, drill: { bin: join(serverHome(17), 'bin'), folder: join(folder, 'drill') } },
+  cluster: { schedule: SCHEDULE },
 });
 try {
   const { cluster, server, browser, page } = scene;
-  const run = async (kind: 'backup' | 'verify' | 'drill', more: object = {}): Promise<void> => {
+  const run = async (kind: 'backup' | 'verify', more: object = {}): Promise<void> => {
     await until('the scheduler runs', () => cluster.scheduler.state.state === 'running');
     const { id } = await cluster.scheduler.start({ kind, by: 'ada', ...more });
-    await until(`${id} has ended`, () => !cluster.scheduler.running().some((one) => one.id === id));
+    while (cluster.scheduler.running().some((one) => one.id === id)) await sleep(100);
     const done = (await cluster.archive.runs()).runs.find((one) => one.id === id);
     console.log(`${id}: ${done?.state}, ${done?.summary}`);
   };
@@ -62,7 +50,6 @@ try {
   await run('verify', { level: 'sample' });
   await run('backup', { label: 'before the upgrade' });
   for (let step = 0; step < 16; step++) await load(500 + 1500 * (step % 3));
-  await run('drill');
   for (let step = 0; step < 10; step++) await load(2000);
   await until('all of it is archived', async () => (await cluster.look()).status?.status.lag.bytes === 0);
   for (const image of IMAGE_LIST) {
@@ -85,5 +72,4 @@ try {
   }
 } finally {
   await scene.close();
-  removeFolder(folder);
 }

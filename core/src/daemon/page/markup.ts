@@ -14,6 +14,3 @@ export type Child = string | number | bigint | Markup | undefined | false | read
 export function markup(strings: TemplateStringsArray, ...children: readonly Child[]): Markup {
   return html(strings, ...children) as Markup;
 }
-
-/** Nothing. */
-export const NOTHING: Markup = markup``;
