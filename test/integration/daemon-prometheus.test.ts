@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -112,12 +112,12 @@ test.runIf(isWanted)(`alerts fire and clear in Prometheus (PGARK_TEST_FULL=1; ${
 });
 
 async function serve(metrics: Metrics, port: number): Promise<Server> {
-  const endpoint = createServer((_, response) => {
-    void metrics.text().then((text) => {
-      response.writeHead(200, { 'content-type': metrics.contentType });
-      response.end(text);
-    });
-  });
+  const answer = async (response: ServerResponse): Promise<void> => {
+    const text = await metrics.text();
+    response.writeHead(200, { 'content-type': metrics.contentType });
+    response.end(text);
+  };
+  const endpoint = createServer((_, response) => void answer(response));
   endpoint.listen(port, '127.0.0.1');
   await once(endpoint, 'listening');
   return endpoint;

@@ -1,5 +1,5 @@
 /** Debian's Prometheus and its promtool, with which metrics and rules are checked. */
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
 export const PROMETHEUS = '/usr/bin/prometheus';
@@ -15,6 +15,17 @@ export const NO_PROMETHEUS = 'needs prometheus and promtool (Debian: prometheus)
 export function promtool(args: readonly string[], input = ''): { readonly code: number | null; readonly said: string } {
   const { status, stdout, stderr } = spawnSync(PROMTOOL, args, { input, encoding: 'utf8' });
   return { code: status, said: `${stdout}${stderr}` };
+}
+
+/** The same for what takes long: the process goes on meanwhile. */
+export async function promtoolBeside(
+  args: readonly string[],
+): Promise<{ readonly code: number; readonly said: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(PROMTOOL, args, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, said: `${stdout}${stderr}` }),
+    );
+  });
 }
 
 /** One series of a scrape. */
