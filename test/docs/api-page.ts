@@ -40,7 +40,7 @@ ${table(
     ],
     [
       code('GET /readyz'),
-      '200 while every receiver streams; else 503, with a reason for each that does not, and while the daemon starts or drains',
+      '200 while every receiver streams, or stands by for one that does; else 503, with a reason for each that does not, and while the daemon starts or drains',
     ],
     [code('POST /login'), 'takes a token, as JSON or as a form, and gives a session as a cookie'],
     [code('GET /assets/...'), 'what the page is drawn with'],

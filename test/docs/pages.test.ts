@@ -59,7 +59,10 @@ describe.each(pages)('$path', (page) => {
       const section = /^([a-z]+)(?:\[\])?\.[a-zA-Z.[\]]+$/.exec(text)?.[1];
       if (section === undefined || !sections.includes(section) || /\.(?:json|log|md|ts|ya?ml)$/.test(text))
         return false;
-      return !keys.some((key) => key === text || key.startsWith(`${text}.`)) && !isEvent(text);
+      return (
+        !keys.some((key) => key === text || [`${text}.`, `${text}[]`].some((way) => key.startsWith(way))) &&
+        !isEvent(text)
+      );
     });
     expect(unknown).toEqual([]);
   });

@@ -160,17 +160,17 @@ test.runIf(process.env['PGARK_TEST_FULL'] === '1')(
       socket.write('POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{');
       return later(socket, (each) => each.destroy());
     });
-    let stopped = false;
+    const stop = new AbortController();
     // One after the other, so that what is measured is what they hold up, not what they take of two cores.
     const guessing = (async () => {
-      while (!stopped) {
+      while (!stop.signal.aborted) {
         await ask(at, '/api/v1/openapi.json');
         await fetch(`${at.server.url}/api/v1`, { headers: { Authorization: 'Bearer wrong-token-0123456789' } });
         await sleep(20);
       }
     })();
     const beside = await commits(3000);
-    stopped = true;
+    stop.abort();
     await guessing;
     expect(slow.some((socket) => !socket.closed)).toBe(true);
     const p99 = (times: readonly number[]): number => times[Math.floor(times.length * 0.99)] ?? Number.NaN;

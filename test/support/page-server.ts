@@ -2,9 +2,8 @@
 import type { Daemon } from '../../core/src/daemon/daemon.ts';
 import type { HttpServer } from '../../core/src/daemon/http/server.ts';
 import { serveHttp } from '../../core/src/daemon/http/serve-http.ts';
-import { assets } from '../../core/src/daemon/page/assets.ts';
-import { loginPage } from '../../core/src/daemon/page/login-page.ts';
-import { pageRoutes, type PageOptions } from '../../core/src/daemon/page/page-routes.ts';
+import { mountedPage } from '../../core/src/daemon/page/mounted-page.ts';
+import type { PageOptions } from '../../core/src/daemon/page/page-routes.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export const TOKENS = [
@@ -32,7 +31,7 @@ export class PageServer {
 
   /** Listens where the config of the daemon says, which has {@link TOKENS}. */
   static async open(daemon: Daemon, options: PageOptions = {}): Promise<PageServer> {
-    const page = { routes: pageRoutes(daemon, options), login: loginPage, assets: assets() };
+    const page = mountedPage(daemon, options);
     const open = (): Promise<HttpServer> =>
       serveHttp({ daemon, secrets: { env: {}, directory: '/' }, logger: silentLogger, page });
     return new PageServer(await open(), open);

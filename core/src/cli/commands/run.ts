@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Config } from '../../config/config.ts';
 import type { Logger } from '../../contracts/plugin.ts';
+import type { Metrics } from '../../daemon/metrics/metrics.ts';
 import type { RunningDaemon } from '../../daemon/open.ts';
 import type { Service } from '../../daemon/service.ts';
 import { surviveFaults } from '../faults.ts';
@@ -55,13 +56,21 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
       write: (text) => output.write(text),
     });
   const logger = await loggerOf(first?.config ?? { log: { level: 'info', format: 'auto' } });
+  let metrics: Metrics | undefined;
   const daemon = await openDaemon({
     load,
     command: ownCommand(),
     http: async (opened) => {
       if (opened.config.listen === undefined) return undefined;
-      const { serveHttp } = await import('../../daemon/http/serve-http.ts');
-      return serveHttp({ daemon: opened, secrets: { env, directory: first?.directory ?? directory }, logger });
+      const [{ serveHttp }, { mountedPage }, { Metrics }] = await Promise.all([
+        import('../../daemon/http/serve-http.ts'),
+        import('../../daemon/page/mounted-page.ts'),
+        import('../../daemon/metrics/metrics.ts'),
+      ]);
+      // Once, whatever a reload does to the address: what is counted must not begin anew.
+      metrics ??= new Metrics(opened);
+      const secrets = { env, directory: first?.directory ?? directory };
+      return serveHttp({ daemon: opened, secrets, logger, page: mountedPage(opened, secrets), metrics });
     },
     logger,
     loggerOf: async (config) => (sections.length === 1 ? loggerOf(config) : named(await loggerOf(config), config)),
@@ -81,6 +90,7 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
   logger.info({}, `stopping: WAL that was received is shipped within ${drain / 1000} s`);
   service?.stopping(drain + REST);
   await daemon.close();
+  metrics?.close();
   await service?.close();
 }
 

@@ -10,7 +10,7 @@ export interface Health {
 /** Milliseconds that a receiving thread may be without a sign of life before a new start is worth it. */
 const STANDSTILL = 60_000;
 
-/** Whether every receiver streams, as it said a moment ago. What nobody has said is not called good. */
+/** Whether every receiver streams, or stands by for one that does, as it said a moment ago. What nobody has said is not called good. */
 export function readiness(daemon: Daemon): Health {
   const reasons = [
     ...(daemon.state === 'running' ? [] : [`the daemon is ${daemon.state}`]),
@@ -29,7 +29,9 @@ function notReady(cluster: DaemonCluster): readonly string[] {
   if (said === undefined) return ['what the receiver does is not known yet'];
   if (said.state !== 'running') return [`the receiver says nothing of itself, its last word is ${said.state}`];
   const { state } = said.status;
-  return state === 'streaming' ? [] : [`the receiver does not stream, its state is ${state}`];
+  return state === 'streaming' || state === 'standing-by'
+    ? []
+    : [`the receiver does not stream, its state is ${state}`];
 }
 
 /**

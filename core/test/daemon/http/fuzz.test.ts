@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 300_000 });
 const ROUNDS = process.env['PGARK_TEST_FULL'] === '1' ? 20_000 : 480;
 
 type Random = () => number;
-const pick = <Item>(random: Random, items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item;
+const pick = <Item>(random: Random, items: readonly Item[]): Item => items[Math.floor(random() * items.length)]!;
 
 const NASTY = [
   '',
