@@ -126,7 +126,7 @@ function fold(stretches: readonly Stretch[], { from, to }: TimeRange): readonly 
       if (there === undefined || isWorse) narrow.set(place, stretch);
     }
   }
-  return [...wide, ...narrow.values()].sort((one, other) => one.from - other.from);
+  return [...wide, ...narrow.values()].sort((one, other) => one.from - other.from || one.to - other.to);
 }
 
 /** Up to which moment a window can be restored for certain. */

@@ -11,7 +11,11 @@ vi.setConfig({ testTimeout: 300_000 });
 const ROUNDS = process.env['PGARK_TEST_FULL'] === '1' ? 20_000 : 480;
 
 type Random = () => number;
-const pick = <Item>(random: Random, items: readonly Item[]): Item => items[Math.floor(random() * items.length)]!;
+const pick = <Item>(random: Random, items: readonly Item[]): Item => {
+  const item = items[Math.floor(random() * items.length)];
+  if (item === undefined) throw new Error('there is nothing to choose from');
+  return item;
+};
 
 const NASTY = [
   '',
