@@ -103,8 +103,10 @@ export const daemon: Section = z.strictObject({
     .describe('What those may do who show a certificate of `tls.clientCa`.'),
   openMetrics: flag().default(false).describe('Whether `/metrics` is answered to anybody who can reach it.'),
   refresh: duration({ least: '1s', most: '1h' })
-    .prefault('15s')
-    .describe('Time between looks at server and archive, for the page, the API and the metrics.'),
+    .prefault('30s')
+    .describe(
+      'Time between looks at server and archive, for the page, the API and the metrics; backups and runs are listed at every tenth, and when this daemon has changed them.',
+    ),
   drain: duration({ least: '1s', most: '1h' })
     .prefault('60s')
     .describe('Time in which, when asked to stop, it ships what was received.'),

@@ -40,6 +40,8 @@ export interface ClusterOptions extends Pick<OpenArchiveOptions, 'plugins' | 'co
 const EVENTS = 200;
 /** States of a receiver that has not come to anything yet. */
 const UNSETTLED: ReadonlySet<string> = new Set(['starting', 'connecting']);
+/** Events after which a list of backups, or what is on record of them, may be another one. */
+const OF_BACKUPS = /^(?:backup|expire|verify|drill|copy|wal\.gap)\b/;
 /** States of a receiver in which nothing is wrong. */
 const CALM: ReadonlySet<string> = new Set([...UNSETTLED, 'streaming', 'standing-by']);
 
@@ -230,7 +232,10 @@ export class Cluster implements DaemonCluster {
       pace,
       openScheduler = (archive, call): Promise<Scheduler> => archive.openScheduler(call),
     } = this.#options;
-    const onRun: RunSink = (run) => observers.tell('run', this.name, run);
+    const onRun: RunSink = (run) => {
+      this.#looker.changed();
+      observers.tell('run', this.name, run);
+    };
     const scheduler = await openScheduler(this.archive, { onRun, onEvent: this.#onEvent });
     this.scheduler.use(scheduler);
     running();
@@ -256,6 +261,7 @@ export class Cluster implements DaemonCluster {
   readonly #onEvent: EventSink = (name, data) => {
     const seen: SeenEvent = { time: Date.now(), name, data };
     if (name === 'wal.state') this.#takeState(data as ArchiveEvents['wal.state']);
+    if (OF_BACKUPS.test(name)) this.#looker.changed();
     // There is one for each segment: nothing else would be left to see.
     if (name !== 'wal.shipped') this.#events.add(seen);
     this.#options.observers.tell('event', this.name, seen);

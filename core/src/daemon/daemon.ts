@@ -47,7 +47,7 @@ export interface DaemonCluster {
    * of then, and `failures` says what is in the way since.
    */
   latest(): Look | undefined;
-  /** Looks now, or joins a look that goes on, and gives the latest. It does not throw: what failed is in the look. */
+  /** Looks at everything, after the look that goes on, and gives the latest. It does not throw: what failed is in the look. */
   look(): Promise<Look>;
   /**
    * How the stream went over the last six hours, oldest first: one every `refresh`, 15 s at most, and fewer the further back. While nobody knew,
@@ -79,6 +79,7 @@ export interface Look {
   readonly began: number;
   readonly ended: number;
   readonly status?: StatusDone;
+  /** Listed anew after what this daemon does to them, else every tenth look. */
   readonly backups?: BackupList;
   readonly runs?: readonly Run[];
   readonly failures: readonly ArchiveError[];

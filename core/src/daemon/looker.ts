@@ -1,4 +1,7 @@
-/** Looks at one cluster from time to time: never two at once, few clusters at once, and nobody waits for it. */
+/**
+ * Looks at one cluster from time to time: never two at once, few clusters at once, and nobody waits for it. What takes a request for each
+ * backup is looked at less often, unless it is known to have changed.
+ */
 import type { Archive } from '../archive/archive.ts';
 import { errorOf } from '../archive/telling.ts';
 import { ArchiveError } from '../contracts/errors.ts';
@@ -29,6 +32,10 @@ export class Looker {
   readonly #stop = new AbortController();
   #latest: Look | undefined;
   #looking: Promise<Look> | undefined;
+  /** The look that begins when the one that goes on has ended. */
+  #next: Promise<Look> | undefined;
+  /** When backups and runs were listed, epoch milliseconds; undefined when they are to be listed anew. */
+  #listed: number | undefined;
   /** Ends the look that goes on. */
   #now = new AbortController();
   /** Work of a look that did not end in time: a storage that hangs must not be asked again and again. */
@@ -43,8 +50,22 @@ export class Looker {
     return this.#latest;
   }
 
-  /** Looks now, or joins a look that goes on. Never throws. */
+  /** Looks at everything, once what goes on has ended: that may have seen what was before. Never throws. */
   look(): Promise<Look> {
+    return (this.#next ??= (async () => {
+      await this.#looking;
+      this.#next = undefined;
+      this.changed();
+      return this.#begin();
+    })());
+  }
+
+  /** Backups or runs are not what they were: the next look lists them. */
+  changed(): void {
+    this.#listed = undefined;
+  }
+
+  #begin(): Promise<Look> {
     return (this.#looking ??= this.#look().finally(() => (this.#looking = undefined)));
   }
 
@@ -60,7 +81,7 @@ export class Looker {
 
   async #keep(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      await this.look();
+      await this.#begin();
       await pause(this.#options.refresh(), this.#stop.signal);
     }
   }
@@ -98,9 +119,17 @@ export class Looker {
   }
 
   async #see(seen: Seen, failures: ArchiveError[], signal: AbortSignal): Promise<void> {
-    const views = viewsOf(this.#options.archive);
+    const { archive, refresh } = this.#options;
+    const now = Date.now();
+    const { backups, runs } = this.#latest ?? {};
+    const isFresh = this.#listed !== undefined && now - this.#listed < LISTING * refresh();
+    const known = isFresh && backups?.failures.length === 0 && runs !== undefined ? { backups, runs } : {};
+    Object.assign(seen, known);
+    // What changes from now on is for the next look.
+    if (!('backups' in known)) this.#listed = now;
+    const views = Object.entries(viewsOf(archive)).filter(([name]) => !(name in known));
     await Promise.all(
-      Object.entries(views).map(async ([name, view]) => {
+      views.map(async ([name, view]) => {
         try {
           Object.assign(seen, { [name]: await view(signal) });
         } catch (error) {
@@ -127,6 +156,9 @@ export class Looker {
     return latest;
   }
 }
+
+/** So many looks are made before backups and runs are listed anew that nobody here has changed. */
+const LISTING = 10;
 
 /** Runs of each job that are looked at, however often others run. */
 const OF_EACH_JOB = 10;

@@ -101,3 +101,30 @@ test('a look that hangs is given up and told, what was seen before stays with it
   expect(after.failures).toEqual([]);
   expect(after.began).toBeGreaterThan(seen.ended);
 });
+
+test('backups and runs are listed at every tenth look, and when they have changed', async () => {
+  const storage = new HangingStorage();
+  const { daemon } = await testDaemon(
+    () => ({
+      main: {
+        postgres: { url: 'postgres://127.0.0.1:1/' },
+        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+        receive: { spool: 'spool' },
+      },
+    }),
+    { plugins: [storage.plugin], section: { refresh: '1s' } },
+  );
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
+  const seen = await cluster.look();
+  const looks = [seen];
+  daemon.observe({ looked: (_, look) => void looks.push(look) });
+  await until('five looks', () => looks.length > 5);
+  // The same list, at looks of their own.
+  for (const look of looks.slice(0, 6)) expect(look.backups).toBe(seen.backups);
+  expect(looks[5]?.status).not.toBe(seen.status);
+  await until('it is listed anew', () => cluster.latest()?.backups !== seen.backups);
+  const changed = cluster.latest();
+  expect((await cluster.look()).backups).not.toBe(changed?.backups);
+});
