@@ -1,0 +1,39 @@
+/**
+ * `pgark run` with a clock for its jobs that is faster than that of the host: the program of `week.test.ts`. Config and factor are its
+ * arguments; what happens is written to stdout, a line of JSON for each.
+ */
+import { readFileSync } from 'node:fs';
+import { loadSections } from '../../core/src/config/load.ts';
+import { openDaemon } from '../../core/src/daemon/open.ts';
+import type { Logger } from '../../core/src/contracts/plugin.ts';
+import { acceleratedClock } from '../support/accelerated-clock.ts';
+
+const [path = '', factorText = '1'] = process.argv.slice(2);
+const factor = Number(factorText);
+const clock = acceleratedClock(factor, Date.now());
+
+const tell = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
+const log =
+  (level: string) =>
+  (fields: Readonly<Record<string, unknown>>, message: string): void => {
+    if (level !== 'debug') tell({ log: level, message, fields: { ...fields, error: undefined } });
+  };
+const logger: Logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+
+/** Kilobytes that are resident, as the system counts them. */
+const resident = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+
+const daemon = await openDaemon({
+  load: () => loadSections({ path, env: process.env, directory: '/' }),
+  command: [process.execPath, ...process.execArgv, new URL('../../core/src/cli/bin.ts', import.meta.url).pathname],
+  logger,
+  openScheduler: (archive, told) => archive.openScheduler({ ...told, clock }),
+});
+daemon.observe({
+  run: (_, run) => tell({ run }),
+  event: (_, { name, data }) => tell({ event: name, data }),
+});
+const memory = setInterval(() => tell({ memory: resident(), clock: clock.now() }), 1000);
+process.once('SIGTERM', () => void daemon.close());
+await daemon.done;
+clearInterval(memory);

@@ -1,0 +1,232 @@
+/**
+ * A week of the daemon, by the clock of its scheduler in as many minutes as are asked for: load that waits for the archive at each commit,
+ * a backup every three hours, verifications, checks, expiry, and in the middle of it a restart of the server, an outage of the storage and
+ * a promotion. Then everything but the repository is thrown away.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { renameSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { Run } from '../../core/src/schedule/run.ts';
+import { TestArchive } from '../support/archive.ts';
+import { serverUser } from '../support/binaries.ts';
+import { contiguity } from '../support/contiguous.ts';
+import { later } from '../support/later.ts';
+import { ledger, Writers } from '../support/load.ts';
+import { PostgresServer } from '../support/postgres.ts';
+import { Proxy } from '../support/proxy.ts';
+import { randomFrom } from '../support/random.ts';
+import { flushedAll } from '../support/receiving.ts';
+import { restoredAlone } from '../support/restoring.ts';
+import { systemIdOf } from '../support/ship-wal.ts';
+import { SOURCE_FLAGS } from '../support/source-flags.ts';
+import { caughtUp, destroyStandby, promote, startStandby } from '../support/standby.ts';
+import { until } from '../support/until.ts';
+
+const MINUTES = Number(process.env['PGARK_TEST_WEEK'] || 60);
+const SEED = Number(process.env['PGARK_TEST_SEED'] || Date.now() % 1_000_000);
+const WEEK = 7 * 24 * 3_600_000;
+const REAL = MINUTES * 60_000;
+const FACTOR = WEEK / REAL;
+const MEGABYTES = 16;
+
+const SCHEDULE = [
+  { do: 'backup', at: '0 */3 * * *' },
+  { do: 'verify', at: '30 4 * * *', level: 'sample' },
+  { do: 'verify', name: 'whole', at: '30 16 * * sun', level: 'full' },
+  { do: 'check', at: '15 */12 * * *' },
+  { do: 'expire', at: '45 */6 * * *' },
+  { do: 'gc', at: '0 1 * * *' },
+];
+
+interface Line {
+  readonly run?: Run;
+  readonly event?: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+  readonly memory?: number;
+  readonly clock?: number;
+  readonly log?: string;
+  readonly message?: string;
+}
+
+/** The daemon as a process of its own, whose memory is nobody else's. */
+class Daemon {
+  readonly lines: Line[] = [];
+  readonly #child: ChildProcess;
+  #errors = '';
+
+  constructor(config: string) {
+    const program = new URL('daemon.ts', import.meta.url).pathname;
+    this.#child = spawn(process.execPath, [...SOURCE_FLAGS, program, config, String(FACTOR)], {
+      ...serverUser(),
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
+    if (this.#child.stdout !== null)
+      createInterface({ input: this.#child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as Line));
+  }
+
+  get report(): string {
+    const told = this.lines.filter(({ memory }) => memory === undefined).map((line) => JSON.stringify(line));
+    return `${told.slice(-80).join('\n')}\n${this.#errors}`;
+  }
+
+  /** Runs that have ended, in that order. */
+  get runs(): readonly Run[] {
+    return this.lines.flatMap(({ run }) => (run === undefined || run.state === 'running' ? [] : [run]));
+  }
+
+  async stop(): Promise<number | null> {
+    const ended = once(this.#child, 'close');
+    this.#child.kill('SIGTERM');
+    await ended;
+    return this.#child.exitCode;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+async function synchronous(server: PostgresServer, names: string): Promise<void> {
+  await server.query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`);
+  await server.query('SELECT pg_reload_conf()');
+}
+
+/** Load for a time: few commits, so that the archive of a week stays small. */
+async function loadFor(server: PostgresServer, milliseconds: number): Promise<void> {
+  for (const end = Date.now() + milliseconds; Date.now() < end;) {
+    const writers = await Writers.start(server, 2);
+    await sleep(Math.min(300, Math.max(1, end - Date.now())));
+    await writers.stop();
+    await sleep(Math.min(1500, Math.max(1, end - Date.now())));
+  }
+}
+
+const median = (numbers: readonly number[]): number =>
+  numbers.toSorted((left, right) => left - right)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+
+test(
+  `a week in ${MINUTES} min (seed ${SEED})`,
+  async () => {
+    console.log(`seed ${SEED}, the clock of the jobs goes ${FACTOR.toFixed(0)} times as fast`);
+    const random = randomFrom(SEED);
+    const way = { port: 0 };
+    const proxy = later(await Proxy.listen(way), (made) => made.close());
+    const settings = { max_wal_size: '256MB', wal_keep_size: '256MB' };
+    let primary = later(await PostgresServer.start({ major: 17, settings }), (made) => destroyStandby(made));
+    way.port = primary.port;
+    const systemId = await systemIdOf(primary);
+    const archive = later(
+      new TestArchive(primary, {
+        config: {
+          postgres: { url: `postgres://postgres@127.0.0.1:${proxy.port}/postgres` },
+          schedule: SCHEDULE,
+          retention: { keep: 24, minimum: 2 },
+          daemon: { listen: 'off', refresh: '2s' },
+        },
+        receive: { tail: '1s', guardian: { interval: '1s', slots: 'all' } },
+      }),
+      (made) => made.destroy(),
+    );
+    const daemon = new Daemon(archive.config);
+    later(daemon, (made) => made.kill());
+    const report = (): string => daemon.report;
+    const streams = async (): Promise<boolean> =>
+      (await primary.value(`SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pgark'`)) === '1';
+    const begun = Date.now();
+    const at = async (share: number): Promise<void> => loadFor(primary, begun + REAL * share - Date.now());
+    await until('it streams', streams, report);
+    await synchronous(primary, 'pgark');
+
+    await at(0.2 + random() * 0.05);
+    await primary.stop();
+    await sleep(2000);
+    await primary.start();
+    await until('it streams after a restart of the server', streams, report);
+
+    await at(0.4 + random() * 0.05);
+    const unlucky = (): number => daemon.runs.filter(({ state }) => state === 'failed' || state === 'skipped').length;
+    const before = unlucky();
+    renameSync(archive.repository, `${archive.repository}.away`);
+    await at(0.47);
+    renameSync(`${archive.repository}.away`, archive.repository);
+    expect(unlucky(), 'the outage hit runs').toBeGreaterThan(before);
+
+    await at(0.65 + random() * 0.05);
+    await synchronous(primary, '');
+    await primary.stop();
+    const standby = await startStandby(primary);
+    later(standby, (made) => destroyStandby(made));
+    await until('it streams beside a standby', streams, report);
+    await caughtUp(primary, standby);
+    await primary.kill();
+    await promote(standby);
+    primary = standby;
+    way.port = primary.port;
+    await until('it streams after a promotion', streams, report);
+    await synchronous(primary, 'pgark');
+
+    await at(1);
+    const writers = await Writers.start(primary, 2);
+    await sleep(500);
+    const acknowledged = await writers.stop();
+    const here = await ledger(primary);
+    await primary.query('SELECT pg_switch_wal()');
+    await flushedAll(primary);
+    expect(await daemon.stop(), report()).toBe(0);
+
+    const { runs } = daemon;
+    const told = new Map<string, number>();
+    for (const { kind, state } of runs) told.set(`${kind} ${state}`, (told.get(`${kind} ${state}`) ?? 0) + 1);
+    const memory = daemon.lines.flatMap((line) => (line.memory === undefined ? [] : [line.memory / 1024]));
+    const tenth = Math.floor(memory.length / 10);
+    const [early, late] = [median(memory.slice(tenth, 2 * tenth)), median(memory.slice(-tenth))];
+    console.log([...told].map(([what, count]) => `${what}: ${count}`).join('; '));
+    const reasons = new Map<string, number>();
+    for (const { kind, state, summary = '' } of runs)
+      if (state !== 'succeeded')
+        reasons.set(`${kind} ${state}: ${summary}`, (reasons.get(`${kind} ${state}: ${summary}`) ?? 0) + 1);
+    console.log([...reasons].map(([what, count]) => `${count} ${what}`).join('\n'));
+    console.log(
+      `memory: ${early.toFixed(0)} MB in the second tenth, ${late.toFixed(0)} MB in the last, at most ${Math.max(...memory).toFixed(0)} MB`,
+    );
+
+    const events = daemon.lines.flatMap(({ event }) => (event === undefined ? [] : [event]));
+    for (const bad of ['wal.gap', 'wal.conflict']) expect(events, report()).not.toContain(bad);
+    expect(late).toBeLessThan(early * 1.1);
+    const { missing } = await contiguity(archive.repository, systemId, MEGABYTES * 1024 * 1024);
+    expect(missing).toEqual([]);
+    // Each planned moment is on record once, whatever came of it.
+    expect(new Set(runs.map(({ id }) => id)).size).toBe(runs.length);
+    const backups = runs.filter(({ kind }) => kind === 'backup');
+    expect(backups.length).toBeGreaterThanOrEqual(50);
+    expect(backups.filter(({ state }) => state === 'succeeded').length).toBeGreaterThanOrEqual(45);
+    for (const [kind, least] of [
+      ['verify', 6],
+      ['check', 13],
+      ['expire', 26],
+    ] as const)
+      expect(runs.filter((run) => run.kind === kind).length, kind).toBeGreaterThanOrEqual(least);
+    // No two of a kind at once.
+    for (const kind of new Set(runs.map((run) => run.kind))) {
+      const own = runs
+        .filter((run) => run.kind === kind && run.state !== 'skipped')
+        .toSorted((left, right) => left.started - right.started);
+      for (const [index, run] of own.entries())
+        expect(own[index + 1]?.started ?? Number.POSITIVE_INFINITY, run.id).toBeGreaterThanOrEqual(
+          run.ended ?? Number.POSITIVE_INFINITY,
+        );
+    }
+    here.last.forEach((last, session) => expect(last).toBeGreaterThanOrEqual(acknowledged[session] ?? 0));
+
+    const clone = await restoredAlone(archive, primary);
+    const found = await ledger(clone);
+    expect(found.holes).toBe(0);
+    expect(found.last).toEqual(here.last);
+  },
+  600_000 + REAL * 2,
+);
