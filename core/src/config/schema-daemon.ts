@@ -117,6 +117,7 @@ export const daemon: Section = z.strictObject({
         name: text().regex(NAME, nameMessage).describe('Its name on the page.'),
         url: text('a URL')
           .refine((value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''), 'must be an http or https URL')
+          .refine((value) => !hasUserInfo(value), 'must not hold a user or a password: the page shows it')
           .describe('Of its page.'),
         token: secret.optional().describe('A token of it whose role is `viewer`.'),
       }),
@@ -124,3 +125,8 @@ export const daemon: Section = z.strictObject({
     .default([])
     .describe('Other daemons that the page shows too.'),
 });
+
+function hasUserInfo(url: string): boolean {
+  const { username = '', password = '' } = URL.parse(url) ?? {};
+  return username !== '' || password !== '';
+}

@@ -39,6 +39,10 @@ test('the daemon answers nobody with `off`; its peers and tokens are checked', a
   await expect(load({ daemon: { peers: [{ name: 'b', url: 'ftp://b' }] } })).rejects.toThrow(
     /must be an http or https/,
   );
+  // The page shows it to whoever may look.
+  const withPassword = load({ daemon: { peers: [{ name: 'b', url: 'https://ada:hunter2@b/' }] } });
+  await expect(withPassword).rejects.toThrow(/peers\[0\]\.url: must not hold a user or a password/);
+  await expect(withPassword).rejects.not.toThrow(/hunter2/);
   await expect(load({ daemon: { tokens: [{ name: 'a', role: 'root', token: 'x' }] } })).rejects.toThrow(
     /role: must be/,
   );

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonConfig } from '../../config/config.ts';
 import { readSecret } from '../../config/secrets.ts';
+import { checkToken } from '../../listen/token.ts';
 import type { Level } from '../../status/judge.ts';
 
 type PeerConfig = DaemonConfig['peers'][number];
@@ -88,7 +89,9 @@ export class Peers {
     const { env, directory } = this.#options;
     const signal = AbortSignal.timeout(TIMEOUT);
     const what = `daemon.peers: the token of ${name}`;
-    const secret = token === undefined ? undefined : await readSecret(token, { env, directory, what, signal });
+    // What cannot be sent would stand in the error of who was to send it.
+    const secret =
+      token === undefined ? undefined : checkToken(await readSecret(token, { env, directory, what, signal }), what);
     const address = new URL('api/v1/clusters', url.endsWith('/') ? url : `${url}/`);
     const headers = {
       accept: 'application/json',

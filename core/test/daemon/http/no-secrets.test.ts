@@ -24,7 +24,7 @@ test('H-64 secrets of each source are in no answer and in no line of the log', a
         { name: 'command', role: 'viewer', token: { command: ['sh', '-c', `echo ${value('command')}`] } },
         { name: 'expanded', role: 'viewer', token: '${EXPANDED}' },
       ],
-      peers: [{ name: 'peer', url: `https://user:${value('peer-url')}@peer.example/`, token: value('peer') }],
+      peers: [{ name: 'peer', url: 'https://peer.example/', token: value('peer') }],
     },
     cluster: {
       postgres: { url: `postgres://pgark:${value('url')}@127.0.0.1:1/postgres`, password: value('password') },

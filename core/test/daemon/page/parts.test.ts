@@ -155,3 +155,19 @@ test('other daemons: what they say now, or that they do not say it; nobody waits
     answered: first[0]?.answered,
   });
 });
+
+test('H-64 a token of a peer that cannot be sent is said to be none, and not shown', async () => {
+  const config = {
+    refresh: 10_000,
+    peers: ['first-line-0123456789\nsecond-line', 'with a space 0123456789'].map((token, at) => ({
+      name: `peer-${at}`,
+      url: `http://127.0.0.1:${at + 1}/`,
+      token: new Secret(token),
+    })),
+  };
+  const peers = new Peers({ config: () => config, env: {}, directory: '/' });
+  await expect.poll(async () => (await peers.states(1_000_000))[1]?.problem).toContain('printable characters');
+  const states = await peers.states(1_000_000);
+  expect(states[0]?.problem).toMatch(/^daemon\.peers: the token of peer-0 must be/);
+  expect(JSON.stringify(states)).not.toMatch(/first-line|second-line|with a space/);
+});
