@@ -37,6 +37,9 @@ export interface PeersOptions {
 /** Milliseconds for an answer, and for which a page waits for it. */
 const TIMEOUT = 3000;
 const PATIENCE = 150;
+/** Refreshes, and milliseconds at least, after which an answer says nothing of now: nobody may have looked at the page for hours. */
+const MISSED = 3;
+const LEAST = 30_000;
 /** Bytes of an answer that are read. */
 const LONGEST = 4 << 20;
 
@@ -54,7 +57,8 @@ export class Peers {
   async states(now: number): Promise<readonly PeerState[]> {
     const { peers, refresh } = this.#options.config();
     if (peers.length === 0) return [];
-    if (this.#asking === undefined && now - this.#asked >= refresh) {
+    // A clock may have been set back.
+    if (this.#asking === undefined && (now < this.#asked || now - this.#asked >= refresh)) {
       this.#asked = now;
       this.#asking = this.#askAll().finally(() => {
         this.#asking = undefined;
@@ -63,9 +67,12 @@ export class Peers {
     const waiting = new AbortController();
     await Promise.race([this.#asking, sleep(PATIENCE, undefined, { signal: waiting.signal }).catch(() => undefined)]);
     waiting.abort();
-    return peers.map(
-      ({ name, url }) => this.#states.get(name) ?? { name, url, clusters: [], problem: 'it has not answered yet' },
-    );
+    return peers.map(({ name, url }) => {
+      const state = this.#states.get(name);
+      if (state === undefined) return { name, url, clusters: [], problem: 'it has not answered yet' };
+      const isOld = state.answered !== undefined && now - state.answered > Math.max(MISSED * refresh, LEAST);
+      return isOld ? { problem: 'it has not answered again yet', ...state, clusters: [] } : state;
+    });
   }
 
   async #askAll(): Promise<void> {

@@ -171,3 +171,29 @@ test('H-64 a token of a peer that cannot be sent is said to be none, and not sho
   expect(states[0]?.problem).toMatch(/^daemon\.peers: the token of peer-0 must be/);
   expect(JSON.stringify(states)).not.toMatch(/first-line|second-line|with a space/);
 });
+
+test('H-12 what another daemon said hours ago is not shown as what it says now; it is asked again after a clock was set back', async () => {
+  let asked = 0;
+  const server = createServer((_, response) => {
+    asked++;
+    if (asked !== 2) response.end(JSON.stringify({ clusters: [{ name: 'far', level: 'ok' }] }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  later(server, () => server.closeAllConnections());
+  later(server, () => server.close());
+  const { port } = server.address() as AddressInfo;
+  const config = { refresh: 10_000, peers: [{ name: 'b', url: `http://127.0.0.1:${port}/` }] };
+  const peers = new Peers({ config: () => config, env: {}, directory: '/' });
+  const now = Date.now();
+  await expect.poll(async () => (await peers.states(now))[0]?.clusters).toHaveLength(1);
+  const [hoursLater] = await peers.states(now + 3 * 3_600_000);
+  expect(asked).toBe(2);
+  expect(hoursLater).toMatchObject({ clusters: [], problem: 'it has not answered again yet' });
+  expect(hoursLater?.answered).toBeGreaterThanOrEqual(now);
+  const askedNow = async (): Promise<number> => {
+    await peers.states(now + 1000);
+    return asked;
+  };
+  await expect.poll(askedNow, { timeout: 10_000 }).toBe(3);
+});
