@@ -87,6 +87,7 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
     const silent = gatekeeper.checkOrigin(incoming, { isPage, bySession: admitted.bySession });
     if (silent !== undefined) return refusalAnswer(silent);
     at.set('caller', admitted.caller);
+    at.set('recent', tools.recent);
     return next();
   });
 

@@ -1,4 +1,5 @@
 import type { Role } from '../../config/config.ts';
+import type { RecentRuns } from './recent-runs.ts';
 
 /** Who has sent a request, as its credentials say. */
 export interface Caller {
@@ -9,5 +10,5 @@ export interface Caller {
 
 /** What the routes behind the credentials find in their context. */
 export interface HttpEnv {
-  readonly Variables: { readonly caller: Caller };
+  readonly Variables: { readonly caller: Caller; readonly recent: Pick<RecentRuns, 'of'> };
 }

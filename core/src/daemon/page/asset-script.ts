@@ -76,7 +76,8 @@ async function refresh() {
   try {
     const response = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'error', signal: AbortSignal.timeout(Math.max(every, 5000)) });
     if (response.status === 401) return lost('You are not signed in any more: what is shown here is as of ' + since() + '. Load the page again to sign in.');
-    if (!response.ok && response.status !== 404) throw new Error(String(response.status));
+    if (response.status === 404) return lost('There is nothing at this address any more: what is shown here is as of ' + since() + '.');
+    if (!response.ok) throw new Error(String(response.status));
     const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
     for (const part of fresh.querySelectorAll('[data-live]')) {
       const old = document.getElementById(part.id);

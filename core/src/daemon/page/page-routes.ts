@@ -1,4 +1,4 @@
-/** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller`. */
+/** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller` and `recent`. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono, type Context } from 'hono';
 import { isArchiveError } from '../../contracts/errors.ts';
@@ -52,6 +52,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
   const viewingOf = (context: Context<HttpEnv>): Viewing => ({
     daemon,
     caller: context.get('caller'),
+    recent: context.get('recent'),
     hasCookie: context.req.header('cookie') !== undefined,
     now: now(),
   });

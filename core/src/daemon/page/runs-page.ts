@@ -1,6 +1,7 @@
 /** What the scheduler does, has done and will do; for operators, what they can begin. */
 import { count, formatBytes, formatDuration } from '../../documents/format.ts';
 import type { ActiveRun, PlannedRun, Run, RunState, Scheduler } from '../../schedule/run.ts';
+import { knownRuns } from '../http/known-runs.ts';
 import { badge, type Tone } from './badge.ts';
 import { markup, type Child, type Markup } from './markup.ts';
 import { notices } from './notices.ts';
@@ -95,11 +96,11 @@ function plannedTable(planned: readonly PlannedRun[], now: number): Markup {
   });
 }
 
-function historyTable({ cluster, now }: ClusterViewing, wanted: string | undefined): Markup {
-  const runs = cluster.latest()?.runs;
-  if (runs === undefined) return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
+function historyTable({ cluster, now, recent }: ClusterViewing, wanted: string | undefined): Markup {
+  if (cluster.latest()?.runs === undefined)
+    return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
   const page = pageOf(
-    runs.toSorted((one, other) => other.started - one.started),
+    knownRuns(cluster, recent).toSorted((one, other) => other.started - one.started),
     wanted,
   );
   return markup`${table(page.rows, {

@@ -1,4 +1,5 @@
 import type { Caller } from '../http/caller.ts';
+import type { RecentRuns } from '../http/recent-runs.ts';
 import type { Daemon, DaemonCluster } from '../daemon.ts';
 
 /** Who looks, at what, and when. */
@@ -7,6 +8,8 @@ export interface Viewing {
   readonly caller: Caller;
   /** Whether the browser has a session that can be ended. */
   readonly hasCookie: boolean;
+  /** Runs that have ended here, whether a look has seen it or not. */
+  readonly recent: Pick<RecentRuns, 'of'>;
   /** Epoch milliseconds. */
   readonly now: number;
 }

@@ -4,6 +4,7 @@ import { jobDocument, lineDocument, runDocument } from '../../../documents/run-d
 import type { Run } from '../../../schedule/run.ts';
 import type { DaemonCluster } from '../../daemon.ts';
 import { notFound } from '../answers.ts';
+import { knownRuns } from '../known-runs.ts';
 import { lookDocument } from '../look-document.ts';
 import { lookFailure } from '../look-failure.ts';
 import type { RecentRuns } from '../recent-runs.ts';
@@ -160,18 +161,9 @@ export const runRoutes: readonly Route[] = [
   }),
 ];
 
-/**
- * Those on record, as the last look has seen them, those that have ended here since, and those that run now, newest first. Errors: why the look
- * did not see them; none before the first look, as then those of this daemon are known all the same.
- */
+/** Errors: why the look did not see what is on record; none before the first look, as then the runs of this daemon are known all the same. */
 function runsOf(cluster: DaemonCluster, recent: RecentRuns): readonly Run[] {
   const seen = cluster.latest();
   if (seen !== undefined && seen.runs === undefined) throw lookFailure(cluster, seen);
-  const known = new Map((seen?.runs ?? []).map((run) => [run.id, run]));
-  // Who looks may have seen the end of a run before it was told here, but never the other way.
-  for (const [id, run] of recent.of(cluster.name)) if (run.ended !== undefined || !known.has(id)) known.set(id, run);
-  for (const run of cluster.scheduler.running()) known.set(run.id, run);
-  return [...known.values()].toSorted(
-    (one, other) => other.planned - one.planned || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0),
-  );
+  return knownRuns(cluster, recent);
 }
