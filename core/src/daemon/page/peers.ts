@@ -132,9 +132,9 @@ const LEVELS: ReadonlySet<unknown> = new Set(['ok', 'warning', 'critical', 'unkn
 
 /** What another version says in a way that is not known here is unknown. */
 function clustersOf(text: string): readonly PeerCluster[] {
-  const body = JSON.parse(text) as { readonly clusters?: unknown };
+  const body = JSON.parse(text) as { readonly clusters?: unknown; readonly broken?: unknown };
   if (!Array.isArray(body.clusters)) throw new Error('its answer is not understood');
-  return (body.clusters as readonly Readonly<Record<string, unknown>>[]).map(
+  const clusters = (body.clusters as readonly Readonly<Record<string, unknown>>[]).map(
     ({ name, level, canRestoreTo, reasons, look }) => {
       const isOld = (look as { readonly stale?: unknown } | undefined)?.stale === true;
       return {
@@ -142,9 +142,23 @@ function clustersOf(text: string): readonly PeerCluster[] {
         level: LEVELS.has(level) && !isOld ? (level as Level) : 'unknown',
         text: typeof canRestoreTo === 'string' ? canRestoreTo : `${String(name)}: unknown`,
         reasons: [...(isOld ? ['its last look is STALE'] : []), ...(Array.isArray(reasons) ? reasons.map(String) : [])],
-      };
+      } satisfies PeerCluster;
     },
   );
+  const broken: readonly unknown[] = Array.isArray(body.broken) ? body.broken : [];
+  return [...clusters, ...broken.map(brokenOf)];
+}
+
+/** One for which that daemon does nothing. */
+function brokenOf(given: unknown): PeerCluster {
+  const { name, error } = given as { readonly name?: unknown; readonly error?: { readonly message?: unknown } };
+  const why = typeof error?.message === 'string' ? error.message : 'its section of the config cannot be used';
+  return {
+    name: String(name),
+    level: 'unknown',
+    text: `${String(name)}: unknown`,
+    reasons: [`nothing is done for it: ${why}`],
+  };
 }
 
 function problemOf(error: Error): string {

@@ -218,3 +218,15 @@ test('what is not there, and what is no request of a route, is refused in JSON',
   const head = await ask(server, `${API}/clusters`, { method: 'HEAD' });
   expect([head.status, head.text]).toEqual([200, '']);
 });
+
+test('H-12 a cluster whose section cannot be used is named with the reason, and does not just fail to be there', async () => {
+  const { server } = await scene({ others: { lame: { repositories: [], nonsense: 1 } } });
+  const { status, json } = await ask(server, `${API}/clusters`);
+  expect(status).toBe(200);
+  expect(json).toMatchObject({
+    clusters: [{ name: 'main' }],
+    broken: [
+      { name: 'lame', error: { code: 'CONFIG_INVALID', message: expect.stringContaining('nonsense') as string } },
+    ],
+  });
+});

@@ -35,6 +35,8 @@ export interface SceneOptions extends Partial<Pick<ServeHttpOptions, 'page' | 'm
   /** Of the section `daemon`. */
   readonly section?: Readonly<Record<string, unknown>>;
   readonly cluster?: Readonly<Record<string, unknown>>;
+  /** Further clusters, by their names. */
+  readonly others?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly env?: NodeJS.ProcessEnv;
   /** Default: two backups and the WAL behind them. */
   readonly storage?: MemoryStorage;
@@ -43,7 +45,7 @@ export interface SceneOptions extends Partial<Pick<ServeHttpOptions, 'page' | 'm
 /** Opens it all, looks once, and closes it at the end of the test. */
 export async function scene(options: SceneOptions = {}): Promise<Scene> {
   const place = folder();
-  const { section = {}, cluster = {}, env = {}, page, metrics } = options;
+  const { section = {}, cluster = {}, others = {}, env = {}, page, metrics } = options;
   const storage = options.storage ?? (await filled(new MemoryStorage()));
   const tokens = [
     { name: 'ada', role: 'operator', token: OPERATOR },
@@ -63,6 +65,7 @@ export async function scene(options: SceneOptions = {}): Promise<Scene> {
         schedule: [{ do: 'backup', at: '0 3 * * *' }],
         ...cluster,
       },
+      ...others,
     },
     daemon: own.value,
   });

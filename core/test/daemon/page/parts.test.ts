@@ -105,6 +105,7 @@ test('other daemons: what they say now, or that they do not say it; nobody waits
         { name: 'old', level: 'ok', canRestoreTo: 'old can restore', look: { stale: true } },
         { name: 'new', level: 'splendid' },
       ],
+      broken: [{ name: 'lame', error: { message: 'it has no postgres.url' } }],
     });
   const asked: (string | undefined)[] = [];
   const server = createServer(({ headers, url }, response) => {
@@ -140,6 +141,12 @@ test('other daemons: what they say now, or that they do not say it; nobody waits
     { name: 'far', level: 'ok', text: 'far can restore', reasons: ['<b>'] },
     { name: 'old', level: 'unknown', text: 'old can restore', reasons: ['its last look is STALE'] },
     { name: 'new', level: 'unknown', text: 'new: unknown', reasons: [] },
+    {
+      name: 'lame',
+      level: 'unknown',
+      text: 'lame: unknown',
+      reasons: ['nothing is done for it: it has no postgres.url'],
+    },
   ]);
   expect(first[1]).toMatchObject({ clusters: [], problem: 'it has not answered yet' });
   expect(asked).toContain('/base/api/v1/clusters Bearer token-of-a-viewer');

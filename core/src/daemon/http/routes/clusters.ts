@@ -1,12 +1,13 @@
 /** The daemon, its clusters, and what was seen of them last. */
 import { canRestoreTo } from '../../../documents/status-document.ts';
 import * as z from 'zod';
+import type { ArchiveError } from '../../../contracts/errors.ts';
 import { formatLsn } from '../../../postgres/lsn.ts';
 import type { Daemon, DaemonCluster, PartReport } from '../../daemon.ts';
 import { lookDocument } from '../look-document.ts';
 import { route, withCluster, type Route } from '../route.ts';
 import { clusterParams, none, number } from '../schemas/common.ts';
-import { clusterSummary, daemonDocument, event, sample } from '../schemas/daemon.ts';
+import { brokenCluster, clusterSummary, daemonDocument, event, sample } from '../schemas/daemon.ts';
 
 export const clusterRoutes: readonly Route[] = [
   route({
@@ -45,10 +46,14 @@ export const clusterRoutes: readonly Route[] = [
     summary: 'All clusters, each in a few words',
     params: none,
     query: none,
-    answer: z.object({ clusters: z.array(clusterSummary) }),
+    answer: z.object({
+      clusters: z.array(clusterSummary),
+      broken: z.array(brokenCluster).describe('Those whose section of the config cannot be used.'),
+    }),
     errors: [],
     handle: ({ daemon }) => ({
       clusters: [...daemon.clusters.values()].map((cluster) => summaryOf(cluster, daemon)),
+      broken: [...daemon.broken].map(([name, error]) => ({ name, error: errorDocument(error) })),
     }),
   }),
   route({
@@ -124,9 +129,13 @@ function partDocument({ name, state, since, restarts, error, nextTry }: PartRepo
     state,
     since: new Date(since).toISOString(),
     restarts,
-    ...(error !== undefined && { error: { code: error.code, message: error.message, hint: error.hint } }),
+    ...(error !== undefined && { error: errorDocument(error) }),
     ...(nextTry !== undefined && { nextTry: new Date(nextTry).toISOString() }),
   };
+}
+
+function errorDocument({ code, message, hint }: ArchiveError): Readonly<Record<string, unknown>> {
+  return { code, message, hint };
 }
 
 function newest<Item>(items: readonly Item[], limit: number = items.length): readonly Item[] {

@@ -35,6 +35,11 @@ export const clusterSummary: z.ZodType = z
   })
   .meta({ id: 'ClusterSummary' });
 
+export const brokenCluster: z.ZodType = z.object({
+  name: z.string(),
+  error: failure.describe('Why nothing is done for it.'),
+});
+
 export const sample: z.ZodType = z.object({
   time: time('When it was taken.'),
   server: lsn('The end of the server’s WAL.').optional(),
