@@ -80,11 +80,13 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
   app.use(async (at, next) => {
     const { incoming } = at.env;
     const isPage = !isProgram(at);
-    const foreign = gatekeeper.checkOrigin(incoming, { isPage, bySession: false });
+    const foreign = gatekeeper.checkOrigin(incoming, { isPage, byBrowser: false });
     if (foreign !== undefined) return refusalAnswer(foreign);
     const admitted = await gatekeeper.admit(incoming, at.req.raw.signal);
     if (isRefusal(admitted)) return refused(at, admitted, page);
-    const silent = gatekeeper.checkOrigin(incoming, { isPage, bySession: admitted.bySession });
+    // Programs show certificates too; but what the API takes no form sends, and what the page takes one does.
+    const byBrowser = admitted.by === 'session' || (isPage && admitted.by === 'certificate');
+    const silent = gatekeeper.checkOrigin(incoming, { isPage, byBrowser });
     if (silent !== undefined) return refusalAnswer(silent);
     at.set('caller', admitted.caller);
     at.set('recent', tools.recent);
@@ -155,7 +157,7 @@ function refused(at: At, why: Refusal, page: MountedPage | undefined): Response 
 
 async function login(at: At, { gatekeeper, page, logger }: AppOptions): Promise<Response> {
   const { incoming } = at.env;
-  const foreign = gatekeeper.checkOrigin(incoming, { isPage: true, bySession: false });
+  const foreign = gatekeeper.checkOrigin(incoming, { isPage: true, byBrowser: false });
   if (foreign !== undefined) return refusalAnswer(foreign);
   const isForm = (at.req.header('Content-Type') ?? '').startsWith('application/x-www-form-urlencoded');
   const fields = await readFields(at.req.raw);

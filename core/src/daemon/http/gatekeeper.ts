@@ -23,7 +23,11 @@ export interface GatekeeperOptions {
   readonly onAdmitted: (socket: Socket) => void;
 }
 
-export type Admitted = { readonly caller: Caller; readonly bySession: boolean };
+export interface Admitted {
+  readonly caller: Caller;
+  /** What says so: browsers send the cookie of a session, and show a certificate, to every page that asks. */
+  readonly by: 'token' | 'certificate' | 'session';
+}
 
 const COOKIE_VALUE = /^[A-Za-z0-9_-]{43}$/;
 
@@ -59,18 +63,18 @@ export class Gatekeeper {
     const given = bearerOf(request);
     if (given !== undefined) {
       const found = await this.#tryToken(given, request.socket.remoteAddress, signal);
-      return isRefusal(found) ? found : { caller: callerOf(found), bySession: false };
+      return isRefusal(found) ? found : { caller: callerOf(found), by: 'token' };
     }
     const { clientRole } = this.#options;
     const certificate = clientRole === undefined ? undefined : clientCertificate(request.socket);
     if (clientRole !== undefined && certificate !== undefined) {
       const { CN } = certificate.subject;
       const name = (Array.isArray(CN) ? CN[0] : CN) ?? 'certificate';
-      return { caller: { name: name.slice(0, 100), role: clientRole }, bySession: false };
+      return { caller: { name: name.slice(0, 100), role: clientRole }, by: 'certificate' };
     }
     const session = this.#sessionIn(request);
     const holder = session === undefined ? undefined : this.#sessions.find(session, this.#tokens);
-    if (holder !== undefined) return { caller: callerOf(holder), bySession: true };
+    if (holder !== undefined) return { caller: callerOf(holder), by: 'session' };
     this.#options.onRefused(request.socket.remoteAddress);
     return refusal('REQUEST_UNAUTHENTICATED', 'a token, a session or a client certificate is needed');
   }
@@ -78,7 +82,7 @@ export class Gatekeeper {
   /** Whether the page that sent it may do so. */
   checkOrigin(
     request: IncomingMessage,
-    how: { readonly isPage: boolean; readonly bySession: boolean },
+    how: { readonly isPage: boolean; readonly byBrowser: boolean },
   ): Refusal | undefined {
     const acts = request.method !== 'GET' && request.method !== 'HEAD';
     if (isWelcome(originHeaders(request), { acts, ...how })) return undefined;

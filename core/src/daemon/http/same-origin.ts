@@ -29,10 +29,10 @@ export function requestOrigin({ host, origin, site }: OriginHeaders): RequestOri
  */
 export function isWelcome(
   headers: OriginHeaders,
-  { acts, isPage, bySession }: { readonly acts: boolean; readonly isPage: boolean; readonly bySession: boolean },
+  { acts, isPage, byBrowser }: { readonly acts: boolean; readonly isPage: boolean; readonly byBrowser: boolean },
 ): boolean {
   const from = requestOrigin(headers);
   if (from === 'own') return true;
-  if (from === 'silent') return !acts || !bySession;
+  if (from === 'silent') return !acts || !byBrowser;
   return !acts && isPage && headers.mode === 'navigate';
 }

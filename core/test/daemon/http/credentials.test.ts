@@ -270,7 +270,9 @@ const pair = ({ certificate, key }: CertificateFiles): { readonly cert: Buffer; 
 test('over TLS a certificate of the CA of clients is a credential of its role, and cookies are for TLS alone', async () => {
   const { own, clients } = authorities();
   const files = own.issue('server', { alternative: 'DNS:archive.example,IP:127.0.0.1' });
-  const opened = await scene({ section: { tls: { ...files, clientCa: clients.root } } });
+  const acted: string[] = [];
+  const section = { tls: { ...files, clientCa: clients.root } };
+  const opened = await scene({ section, page: smallPage(acted) });
   const { server } = opened;
   const ca = { ca: readFileSync(own.root) };
   const good = pair(clients.issue('prometheus'));
@@ -281,6 +283,12 @@ test('over TLS a certificate of the CA of clients is a credential of its role, a
   // A browser shows it to every page that asks.
   const foreign = { ...ca, ...good, token: '', headers: { 'Sec-Fetch-Site': 'cross-site' } };
   expect(codeOf(await ask(server, API, foreign))).toBe('REQUEST_CROSS_SITE');
+  // A form of the page says from where it comes; a browser so old that it does not is answered no more than one of another site.
+  const form = { ...ca, ...good, token: '', method: 'POST', body: 'what=!' };
+  expect(codeOf(await ask(server, '/act', { ...form, headers: FORM }))).toBe('REQUEST_CROSS_SITE');
+  expect(acted).toEqual([]);
+  expect((await ask(server, '/act', { ...form, headers: { ...FORM, ...SAME } })).status).toBe(303);
+  expect(acted).toEqual(['prometheus!']);
   expect((await ask(server, API, { ...ca, ...pair(own.issue('stranger')), token: '' })).status).toBe(401);
   expect((await ask(server, API, { ...ca, token: '' })).status).toBe(401);
   expect((await ask(server, API, { ...ca, token: VIEWER })).status).toBe(200);
