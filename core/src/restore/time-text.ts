@@ -4,6 +4,8 @@ import { ArchiveError } from '../contracts/errors.ts';
 const RELATIVE_UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 const RELATIVE_TERM = /(\d+)\s*(weeks?|w|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])/y;
 const ABSOLUTE = /^(\d{4})-(\d{2})-(\d{2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,6})\d*)?)?\s*(.*)$/i;
+const FIRST = BigInt(Date.parse('0001-01-01T00:00:00Z')) * 1000n;
+const LAST = BigInt(Date.parse('9999-12-31T23:59:59Z')) * 1000n;
 const OFFSET = /^([+-])(\d{1,2})(?::?(\d{2})(?::?(\d{2}))?)?$/;
 
 /**
@@ -19,7 +21,7 @@ export function parseMoment(
 ): bigint {
   const trimmed = text.trim();
   const relative = parseRelative(trimmed);
-  if (relative !== undefined) return BigInt(Math.round(options.now)) * 1000n - relative;
+  if (relative !== undefined) return readable(BigInt(Math.round(options.now)) * 1000n - relative, text);
   const match = ABSOLUTE.exec(trimmed);
   if (match === null) throw unreadable(text);
   const [, year, month, day, hour, minute, second = '0', fraction = '', zone = ''] = match;
@@ -34,13 +36,19 @@ export function parseMoment(
   const local = Date.UTC(fields[0], fields[1] - 1, ...(fields.slice(2) as [number, number, number, number]));
   if (!isCalendar(local, fields)) throw unreadable(text);
   const micros = BigInt(local) * 1000n + BigInt(fraction.padEnd(6, '0'));
-  return micros - BigInt(offsetOf(zone, local, text, options)) * 1000n;
+  return readable(micros - BigInt(offsetOf(zone, local, text, options)) * 1000n, text);
+}
+
+/** A moment that has a year of four digits. */
+function readable(micros: bigint, text: string): bigint {
+  if (micros < FIRST || micros > LAST) throw unreadable(text);
+  return micros;
 }
 
 /** As PostgreSQL and people read it: `2026-11-21 06:00:00.123456+00`. */
 export function formatMoment(micros: bigint): string {
-  const seconds = Number(micros / 1_000_000n);
-  const rest = micros % 1_000_000n;
+  const rest = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  const seconds = Number((micros - rest) / 1_000_000n);
   const fraction = rest === 0n ? '' : `.${String(rest).padStart(6, '0').replace(/0+$/, '')}`;
   return `${new Date(seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')}${fraction}+00`;
 }
@@ -59,7 +67,7 @@ function parseRelative(text: string): bigint | undefined {
       RELATIVE_TERM.lastIndex +
       (/^(?:\s*,?\s*(?:and\s+)?)/.exec(terms.slice(RELATIVE_TERM.lastIndex))?.[0].length ?? 0);
   }
-  return at === 0 ? undefined : BigInt(total) * 1_000_000n;
+  return at === 0 || !Number.isSafeInteger(total) ? undefined : BigInt(total) * 1_000_000n;
 }
 
 /** Date.UTC takes the 31st of February for a day in March. */

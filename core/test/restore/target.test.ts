@@ -32,6 +32,21 @@ describe('times', () => {
     );
   });
 
+  test.each([
+    '900000000 weeks ago',
+    '3000000 weeks ago',
+    `${'9'.repeat(90)} s ago`,
+    `${'9'.repeat(400)} s ago`,
+    '9999-12-31 23:59:59-15',
+  ])('%s has no year of four digits: it is no moment', (text) => {
+    expect(() => read(text)).toThrowError(expect.objectContaining({ code: 'USAGE' }));
+  });
+
+  test('a moment before 1970 is written like any other', () => {
+    expect(formatMoment(-1n)).toBe('1969-12-31 23:59:59.999999+00');
+    expect(read('1969-07-20 20:17:40.25Z')).toBe('1969-07-20 20:17:40.25+00');
+  });
+
   test('a local time that exists twice or never is refused', () => {
     expect(() => read('2026-10-25 02:30 Europe/Berlin')).toThrowError(
       /2026-10-25 00:30:00\+00 and 2026-10-25 01:30:00\+00/,

@@ -36,6 +36,7 @@ const NASTY = [
   '99999999999999999999',
   '0x10',
   'NaN',
+  '900000000 weeks ago',
   'main',
   'latest',
   "' OR 1=1 --",
