@@ -6,7 +6,7 @@ import type { Registry } from '../plugins/registry.ts';
 import { secretsBy, shownSettings, type ShownSetting } from '../plugins/shown-settings.ts';
 
 export interface ConfigDocumentOptions {
-  /** Whether the arguments of commands that print a secret are shown: they may hold another one. Default `shown`. */
+  /** Whether the arguments of commands, of secrets and of hooks, are shown: they may hold a secret. Default `shown`. */
   readonly commands?: 'shown' | 'redacted';
 }
 
@@ -20,7 +20,11 @@ export async function configDocument(
   { commands = 'shown' }: ConfigDocumentOptions = {},
 ): Promise<readonly ShownSetting[]> {
   const rows = await shownSettings(loaded, { secretsOf: secretsBy(registry) });
-  return rows.map((row) => ({ ...row, value: withoutSecrets(row.value, commands) }));
+  return rows.map((row) => {
+    const value = withoutSecrets(row.value, commands);
+    const isCommand = commands === 'redacted' && row.key.endsWith('.command') && Array.isArray(value);
+    return { ...row, value: isCommand ? withoutArguments(value) : value };
+  });
 }
 
 /** A password within a URL. */
@@ -31,6 +35,10 @@ function withoutSecrets(value: unknown, commands: 'shown' | 'redacted'): unknown
   if (Array.isArray(value)) return value.map((item: unknown) => withoutSecrets(item, commands));
   if (typeof value !== 'object' || value === null || value instanceof Secret) return value;
   if (commands === 'redacted' && isSecretReference(value) && 'command' in value)
-    return { command: [...value.command.slice(0, 1), ...value.command.slice(1).map(() => '[redacted]')] };
+    return { command: withoutArguments(value.command) };
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withoutSecrets(item, commands)]));
+}
+
+function withoutArguments([program, ...rest]: readonly unknown[]): readonly unknown[] {
+  return [program, ...rest.map(() => '[redacted]')];
 }

@@ -34,7 +34,10 @@ test('H-64 secrets of each source are in no answer and in no line of the log', a
         spool: join(secrets, 'spool'),
         guardian: { patroni: [`http://user:${value('patroni')}@127.0.0.1:1`] },
       },
-      hooks: [{ use: 'webhook', url: `https://hooks.example/${value('hook')}` }],
+      hooks: [
+        { use: 'webhook', url: `https://hooks.example/${value('hook')}` },
+        { use: 'exec', command: ['/usr/bin/curl', '-H', `Authorization: Bearer ${value('argument')}`] },
+      ],
     },
   });
   // Each of them is one: a token that was read lets in.
