@@ -2,7 +2,10 @@
 export interface ScheduleClock {
   /** Epoch milliseconds. */
   now(): number;
-  /** Resolves at a time (epoch milliseconds) or when the signal fires, whichever comes first. It may be late, and never rejects. */
+  /**
+   * Resolves at a time (epoch milliseconds) or when the signal fires, whichever comes first, and when the clock was put back: the time may be a
+   * year away then. It may be late, and never rejects.
+   */
   sleepUntil(time: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -13,8 +16,11 @@ const LONGEST = 20_000;
 export const systemClock: ScheduleClock = {
   now: Date.now,
   sleepUntil: async (time, signal) => {
-    for (let rest = time - Date.now(); rest > 0 && !signal.aborted; rest = time - Date.now())
-      await pause(Math.min(rest, LONGEST), signal);
+    let before = Date.now();
+    for (let now = before; now < time && now >= before && !signal.aborted; now = Date.now()) {
+      before = now;
+      await pause(Math.min(time - now, LONGEST), signal);
+    }
   },
 };
 

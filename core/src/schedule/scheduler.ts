@@ -219,8 +219,8 @@ export class JobScheduler implements Scheduler {
       this.#records = new RunRecords({ ...this.#options, systemId, claim: this.#claim });
     const records = this.#records;
     if (!(await this.#takeOver(records, stop))) return this.#lostLead(lost);
-    const since = this.#clock.now();
-    const judgeAt = since + TAKEOVER;
+    let since = this.#clock.now();
+    let judgeAt = since + TAKEOVER;
     logger.info({ host }, `this daemon runs the jobs of cluster "${cluster}"`);
     this.#set('running');
     this.#leading = { records, lost };
@@ -229,6 +229,10 @@ export class JobScheduler implements Scheduler {
     while (!stop.aborted) {
       this.#wake = new AbortController();
       const now = this.#clock.now();
+      // A clock that was put back must not make anything wait for what it showed before.
+      since = Math.min(since, now);
+      judgeAt = Math.min(judgeAt, now + TAKEOVER);
+      mayWrite = Math.min(mayWrite, now + RETRY);
       let wake: number | undefined;
       try {
         if (this.#orphans.length > 0) {

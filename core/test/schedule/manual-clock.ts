@@ -24,9 +24,10 @@ export class ManualClock implements ScheduleClock {
       signal.addEventListener('abort', wake, { once: true });
     });
 
-  /** Goes on to a time, such as `2026-05-01T03:00:00Z`; back, too. */
+  /** Goes on to a time, such as `2026-05-01T03:00:00Z`; back, too, which ends every wait. */
   to(time: string): void {
+    const before = this.#now;
     this.#now = Date.parse(time);
-    for (const { time: wanted, wake } of this.#sleepers) if (wanted <= this.#now) wake();
+    for (const { time: wanted, wake } of this.#sleepers) if (wanted <= this.#now || this.#now < before) wake();
   }
 }

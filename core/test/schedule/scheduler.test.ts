@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { until } from '../../../test/support/until.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { TakeLead } from '../../src/schedule/cluster-lock.ts';
+import type { Run } from '../../src/schedule/run.ts';
 import type { JobScheduler } from '../../src/schedule/scheduler.ts';
 import { AwayStorage, granted, job, Scene } from './scheduling.ts';
 
@@ -304,6 +305,62 @@ describe('while repositories do not answer', () => {
     expect(await scene.history()).toMatchObject([{ state: 'running' }]);
     scene.clock.to('2026-05-01T01:02:00Z');
     await scene.recorded('backup-20260501T010000000Z', 'succeeded');
+  });
+});
+
+describe('a clock that was a year ahead and is put back', () => {
+  const ahead = async (scene: Scene): Promise<void> => {
+    scene.clock.to('2027-05-01T12:00:00Z');
+    (await scene.begins('backup-20270501T030000000Z')).end();
+    await scene.recorded('backup-20270501T030000000Z', 'succeeded');
+  };
+
+  test('keeps no job from running', async () => {
+    const scene = await Scene.set();
+    const scheduler = scene.scheduler([job({ do: 'backup', at: '0 3 * * *' })]);
+    await leads(scheduler);
+    await ahead(scene);
+    await until('nothing goes on', () => scheduler.running().length === 0);
+    scene.clock.to('2026-05-01T12:00:00Z');
+    scene.clock.to('2026-05-02T03:00:00Z');
+    await scene.begins('backup-20260502T030000000Z');
+  });
+
+  test('keeps no end from its record, no run without a daemon from being judged, and no timeout', async () => {
+    const scene = await Scene.set({ now: '2027-05-01T00:00:00Z' });
+    const first = scene.scheduler([job({ do: 'check', at: '30 11 * * *' })]);
+    await leads(first);
+    scene.clock.to('2027-05-01T11:30:00Z');
+    await scene.begins('check-20270501T113000000Z');
+    const scheduler = scene.scheduler([job({ do: 'backup', at: '0 12 * * *', timeout: HOUR })], { host: 'backup2' });
+    await leads(scheduler);
+    const [storage] = scene.storages as [AwayStorage];
+    scene.clock.to('2027-05-01T11:30:01Z');
+    await scheduler.start({ kind: 'drill', by: 'anna' });
+    const [drill] = scheduler.running();
+    if (drill === undefined) throw new Error('no drill goes on');
+    storage.isAway = true;
+    scene.ongoing.get(drill.id)?.end();
+    await until('it has ended', () => scheduler.running().length === 0);
+    storage.isAway = false;
+
+    let at = Date.parse('2026-05-01T11:00:00Z');
+    const found = async (id: string, state: Run['state']): Promise<boolean> =>
+      (await scene.history()).some((run) => run.id === id && run.state === state);
+    await until('both are on record', async () => {
+      scene.clock.to(new Date((at += 5000)).toISOString());
+      return (await found(drill.id, 'succeeded')) && (await found('check-20270501T113000000Z', 'interrupted'));
+    });
+    expect(at).toBeLessThan(Date.parse('2026-05-01T12:00:00Z'));
+    scene.clock.to('2026-05-01T12:00:00Z');
+    await scene.begins('backup-20260501T120000000Z');
+    at = Date.parse('2025-05-01T12:00:00Z');
+    scene.clock.to(new Date(at).toISOString());
+    await until('it is over', async () => {
+      scene.clock.to(new Date((at += 300_000)).toISOString());
+      return found('backup-20260501T120000000Z', 'failed');
+    });
+    expect(at).toBeLessThan(Date.parse('2025-05-02T12:00:00Z'));
   });
 });
 
