@@ -138,11 +138,15 @@ export class RunRecords {
     return !taken;
   }
 
-  /** Writes what could not be written before. It does not throw. */
+  /** Writes what could not be written before; a repository that does not take one is asked no more until the next call. It does not throw. */
   async settle(): Promise<void> {
+    const silent = new Set<Repository>();
     for (const owed of this.#owed) {
-      const { done } = await this.#endIn(owed.run, owed.repositories);
+      const asked = owed.repositories.filter((repository) => !silent.has(repository));
+      if (asked.length === 0) continue;
+      const { done } = await this.#endIn(owed.run, asked);
       const repositories = owed.repositories.filter((repository) => !done.includes(repository));
+      for (const repository of asked) if (!done.includes(repository)) silent.add(repository);
       const rest = this.#owed.filter((one) => one !== owed);
       this.#owed = repositories.length === 0 ? rest : [...rest, { run: owed.run, repositories }];
     }

@@ -6,6 +6,10 @@ import { ArchiveError } from '../../src/contracts/errors.ts';
 import type { TakeLead } from '../../src/schedule/cluster-lock.ts';
 import type { Run } from '../../src/schedule/run.ts';
 import type { JobScheduler } from '../../src/schedule/scheduler.ts';
+import { readHistory } from '../../src/schedule/history.ts';
+import { RunRecords } from '../../src/schedule/run-records.ts';
+import { recordingLogger } from '../plugins/support.ts';
+import { SYSTEM } from '../retention/small-archive.ts';
 import { AwayStorage, granted, job, Scene } from './scheduling.ts';
 
 const HOUR = 3_600_000;
@@ -289,6 +293,31 @@ describe('while repositories do not answer', () => {
     await until('nothing goes on', () => scheduler.running().length === 0);
     for (const minute of ['02', '03', '04']) scene.clock.to(`2026-05-01T01:${minute}:00Z`);
     await scene.recorded('backup-20260501T010000000Z', 'succeeded');
+  });
+
+  test('one of two is asked once each time, however many ends it lacks', async () => {
+    const scene = await Scene.set({ storages: [new AwayStorage(), new AwayStorage()] });
+    const [, away] = scene.storages as [AwayStorage, AwayStorage];
+    const run = (minute: number): Run => {
+      const planned = Date.parse(`2026-05-01T00:0${minute}:00Z`);
+      const id = `check-20260501T000${minute}00000Z`;
+      const common = { id, job: 'check', kind: 'check', trigger: 'schedule', host: 'backup1', planned } as const;
+      return { ...common, started: planned, ended: planned, state: 'succeeded', summary: 'done' };
+    };
+    const { repositories } = scene;
+    const logger = recordingLogger();
+    const records = new RunRecords({ systemId: SYSTEM, repositories, writable: repositories, claim: 'one', logger });
+    away.isAway = true;
+    for (const minute of [1, 2, 3, 4]) expect(await records.end(run(minute))).toBe(true);
+    away.refused = 0;
+    await records.settle();
+    expect(away.refused).toBe(1);
+    expect(records.owes).toBe(true);
+    away.isAway = false;
+    await records.settle();
+    expect(records.owes).toBe(false);
+    const { runs } = await readHistory(repositories.slice(1), { limit: 10 });
+    expect(runs.map(({ id }) => id)).toEqual([4, 3, 2, 1].map((minute) => run(minute).id));
   });
 
   test('the end of a run that could not be written is written later', async () => {

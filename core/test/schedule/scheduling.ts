@@ -23,6 +23,8 @@ export function job(settings: Partial<JobConfig> & Pick<JobConfig, 'do' | 'at'>)
 /** A storage in memory that can be away. */
 export class AwayStorage extends MemoryStorage {
   isAway = false;
+  /** Calls while it was away. */
+  refused = 0;
 
   override async put(...args: Parameters<Storage['put']>): Promise<void> {
     this.#answer();
@@ -40,7 +42,9 @@ export class AwayStorage extends MemoryStorage {
   }
 
   #answer(): void {
-    if (this.isAway) throw new ArchiveError('STORAGE_UNAVAILABLE', 'the storage does not answer');
+    if (!this.isAway) return;
+    this.refused += 1;
+    throw new ArchiveError('STORAGE_UNAVAILABLE', 'the storage does not answer');
   }
 }
 
