@@ -139,7 +139,7 @@ export class JobScheduler implements Scheduler {
         planned += planned % 1000 === 999 ? 2 : 1;
       }
     } finally {
-      this.#reserved.delete(kind);
+      this.#release(kind);
     }
   }
 
@@ -348,8 +348,9 @@ export class JobScheduler implements Scheduler {
       begun.state === 'skipped'
         ? { ...begun, ended: begun.ended ?? begun.started }
         : { ...begun, state: 'interrupted', ended, summary: `the daemon on ${begun.host} ended while it ran` };
-    await records.end(run);
-    if (run.state === 'skipped') return;
+    // It may have said in this very moment how it ended.
+    const isOurs = await records.end(run);
+    if (run.state === 'skipped' || !isOurs) return;
     const ledger = this.#ledgers.find(({ job }) => job.name === run.job);
     if (run.trigger !== 'request') ledger?.interrupted(run.id, run.planned);
     this.#tell(run, undefined);
@@ -399,8 +400,14 @@ export class JobScheduler implements Scheduler {
         ...(level === undefined ? {} : { level }),
       });
     } finally {
-      this.#reserved.delete(kind);
+      this.#release(kind);
     }
+  }
+
+  /** What was due and could not begin beside it may do so now. */
+  #release(kind: JobKind): void {
+    this.#reserved.delete(kind);
+    this.#wake.abort();
   }
 
   #ledger(name: string): JobLedger | undefined {
@@ -447,8 +454,7 @@ export class JobScheduler implements Scheduler {
 
   async #free(kind: JobKind, gone: Promise<unknown>): Promise<void> {
     await gone;
-    this.#reserved.delete(kind);
-    this.#wake.abort();
+    this.#release(kind);
   }
 
   #busy(): ReadonlySet<JobKind> {

@@ -320,6 +320,23 @@ describe('while repositories do not answer', () => {
     expect(runs.map(({ id }) => id)).toEqual([4, 3, 2, 1].map((minute) => run(minute).id));
   });
 
+  test('what is due while somebody asks for one of its kind in vain begins afterwards', async () => {
+    const scene = await Scene.set();
+    const scheduler = scene.scheduler([job({ do: 'backup', at: '0 3 * * *' })]);
+    await leads(scheduler);
+    const [storage] = scene.storages as [AwayStorage];
+    scene.clock.to('2026-05-01T02:59:59Z');
+    storage.isAway = true;
+    const asked = scheduler.start({ kind: 'backup', by: 'anna' });
+    // It is decided while the kind is taken.
+    scene.clock.to('2026-05-01T03:00:00Z');
+    await expect(asked).rejects.toEqual(withCode('STORAGE_UNAVAILABLE'));
+    storage.isAway = false;
+    // It may have been tried while the storage was away.
+    scene.clock.to('2026-05-01T03:00:30Z');
+    await scene.begins('backup-20260501T030000000Z');
+  });
+
   test('the end of a run that could not be written is written later', async () => {
     const scene = await Scene.set();
     const scheduler = scene.scheduler([job({ do: 'backup', at: '0 1 * * *' })]);
