@@ -101,10 +101,20 @@ async function openPrimary(target: ConnectionTarget, signal: AbortSignal): Promi
     return await openSession({ ...primary, database: DATABASE }, options);
   } catch (error) {
     // A role that may not connect there takes it in its own database, as all daemons of the cluster then do.
-    const mayNot = isArchiveError(error, 'SERVER_AUTH') || isArchiveError(error, 'SERVER_ERROR');
-    if (!mayNot || target.database === DATABASE) throw error;
+    if (!isRefused(error) || target.database === DATABASE) throw error;
     return openSession(primary, options);
   }
+}
+
+/** SQLSTATEs of a database that is not there, and of one that takes no connections. */
+const NOT_THERE: ReadonlySet<unknown> = new Set(['3D000', '55000']);
+
+/** Whether the database is refused to this role for good. A server that is full refuses everything now and then: two would have a lock each then. */
+function isRefused(error: unknown): boolean {
+  if (isArchiveError(error, 'SERVER_AUTH')) return true;
+  if (!isArchiveError(error, 'SERVER_ERROR')) return false;
+  const each: readonly unknown[] = error.cause instanceof AggregateError ? error.cause.errors : [error];
+  return each.every((one) => isArchiveError(one) && NOT_THERE.has(one.details['sqlstate']));
 }
 
 class HeldLock {
