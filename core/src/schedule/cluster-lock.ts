@@ -138,7 +138,7 @@ class HeldLock {
     const [row] = await this.#ask<{ system: string }>(sql, []);
     this.#systemId = row?.system ?? '';
     this.#key = lockKey(this.#cluster, this.#systemId);
-    await this.#ask('SET idle_session_timeout = 0', []);
+    await this.#ask(SESSION, []);
   }
 
   async take(): Promise<boolean> {
@@ -223,6 +223,15 @@ class HeldLock {
     }
   }
 }
+
+/**
+ * The server keeps a session without end, and looks by itself whether who has it is still there: with its defaults it would believe for hours
+ * in a host that lost its power or its network, and nobody could run the jobs. Seconds, but of the last, which is in milliseconds.
+ */
+const SESSION = `
+  SELECT set_config('idle_session_timeout', '0', false), set_config('tcp_keepalives_idle', '10', false),
+         set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false),
+         set_config('tcp_user_timeout', '30000', false)`;
 
 const OWN_KEY = `locktype = 'advisory' AND objsubid = 1 AND classid::bigint = $1::bigint AND objid::bigint = $2::bigint`;
 

@@ -78,3 +78,9 @@ test('where there is no database "postgres" for it, the lock is that of its own 
     expect(databases.slice(0, 2)).toEqual(['postgres', 'app']);
   }
 });
+
+test('the server is told to look whether the host that has the lock is still there', async () => {
+  const { queries } = await asked(() => undefined);
+  for (const setting of ['tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout'])
+    expect(queries.join('\n')).toContain(`set_config('${setting}', '`);
+});
