@@ -112,6 +112,8 @@ export class Looker {
       clearTimeout(timer);
       line.leave();
     }
+    // What was to be listed is not: what was seen before must not pass for it at the next look.
+    if (signal.aborted) this.changed();
     const own = signal.aborted
       ? [...failures.filter(({ code }) => code !== 'ABORTED'), errorOf(signal.reason)]
       : failures;
@@ -134,6 +136,7 @@ export class Looker {
           Object.assign(seen, { [name]: await view(signal) });
         } catch (error) {
           failures.push(errorOf(error));
+          this.changed();
         }
       }),
     );

@@ -3,6 +3,7 @@ import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
+import type { Look } from '../../src/daemon/daemon.ts';
 import { later } from '../../../test/support/later.ts';
 import { testDaemon } from '../../../test/support/daemon.ts';
 import { until } from '../../../test/support/until.ts';
@@ -100,6 +101,35 @@ test('a look that hangs is given up and told, what was seen before stays with it
   const after = await cluster.look();
   expect(after.failures).toEqual([]);
   expect(after.began).toBeGreaterThan(seen.ended);
+});
+
+test('what could not be listed is listed at the next look, and what was seen before does not pass for it', async () => {
+  const storage = new HangingStorage();
+  const { daemon } = await testDaemon(
+    () => ({
+      main: {
+        postgres: { url: 'postgres://127.0.0.1:1/' },
+        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+        receive: { spool: 'spool' },
+        status: { cacheAge: 'off' },
+      },
+    }),
+    { plugins: [storage.plugin], pace: { look: 1000 }, section: { refresh: '1s' } },
+  );
+  later(storage, (one) => one.release());
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
+  storage.hang();
+  const failed = await cluster.look();
+  expect(failed.failures).not.toEqual([]);
+  const next = new Promise<Look>((resolve) =>
+    daemon.observe({ looked: (_, look) => void (look.failures.length === 0 && resolve(look)) }),
+  );
+  storage.release();
+  const { backups } = await next;
+  expect(backups).toBeDefined();
+  expect(backups).not.toBe(failed.backups);
 });
 
 test('backups and runs are listed at every tenth look, and when they have changed', async () => {
