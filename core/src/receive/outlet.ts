@@ -107,7 +107,7 @@ export class Outlet {
           const soonest = (this.#options.retry ?? RETRY).first;
           const { signal: worksAgain } = (this.#worksAgain ??= new AbortController());
           await pause(Math.min(delay, soonest), wake);
-          await pause(delay - soonest, AbortSignal.any([wake, worksAgain]));
+          await pause(Math.max(0, delay - soonest), AbortSignal.any([wake, worksAgain]));
         }
       }
     }

@@ -1,4 +1,5 @@
 /** One repository as the receiver uses it: when what waits is tried again. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Faulty, Scene, until } from './shipping-scene.ts';
 
@@ -26,4 +27,27 @@ test('what waits for an operator to mend the storage is tried when anything else
   // Else it would wait for a minute.
   await waits;
   expect(scene.named('storage.recovered')).toHaveLength(1);
+});
+
+test('a first wait, which is shorter than the least one, is none that Node warns of', async () => {
+  const warnings: string[] = [];
+  const take = ({ name }: Error): void => void warnings.push(name);
+  process.on('warning', take);
+  const { signal } = new AbortController();
+  const faulty = new Faulty('primary');
+  const [outlet] = scene.outlets(faulty.repository);
+  const open = (subject: string): Promise<unknown> =>
+    outlet.run((repository) => repository.open({ signal }), { subject, signal });
+  await open('before');
+  faulty.down = 'STORAGE_UNAVAILABLE';
+  const waits = open('a segment');
+  await until(
+    () => scene.named('storage.degraded').length === 1,
+    () => scene.logs.join('\n'),
+  );
+  await sleep(50);
+  faulty.down = undefined;
+  await waits;
+  process.off('warning', take);
+  expect(warnings).toEqual([]);
 });
