@@ -1,7 +1,9 @@
 /** The daemon with real servers: what fails in it stays where it is. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Worker } from 'node:worker_threads';
+import { MemoryStorage } from '@pgark/storage-memory';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { API_VERSION, type Plugin } from '../../core/src/contracts/plugin.ts';
 import type { PartReport } from '../../core/src/daemon/daemon.ts';
 import { sectionFor, streamIs, testDaemon } from '../support/daemon.ts';
 import { later } from '../support/later.ts';
@@ -85,4 +87,52 @@ test('a receiving thread that ends is begun anew, and its failure is told; an ob
   expect(threads).toHaveLength(3);
   expect(logs.filter((line) => line.startsWith(`error: ${name}: the receiver has failed`))).toHaveLength(1);
   expect(logs.filter((line) => line.includes('an observer of event has failed'))).toHaveLength(1);
+});
+
+test('a receiver that ships when it ends, its thread gone, is not taken for one that stands still', async () => {
+  const memory = new MemoryStorage();
+  let free = Promise.resolve();
+  let waiting = 0;
+  const slow: Plugin<'storage'> = {
+    name: 'slow',
+    kind: 'storage',
+    apiVersion: API_VERSION,
+    options: { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } },
+    create: () =>
+      Promise.resolve({
+        capabilities: memory.capabilities,
+        put: async (key, body, options) => {
+          waiting += 1;
+          await free;
+          waiting -= 1;
+          await memory.put(key, body, options);
+        },
+        get: (key, options) => memory.get(key, options),
+        stat: (key, options) => memory.stat(key, options),
+        list: (prefix, options) => memory.list(prefix, options),
+        remove: (keys, options) => memory.remove(keys, options),
+        close: () => memory.close(),
+      }),
+  };
+  const opened = await testDaemon(
+    (folder) => ({
+      one: { ...sectionFor(folder, 'one', one.url()), repositories: [{ name: 'slow', storage: { use: 'slow' } }] },
+    }),
+    { plugins: [slow] },
+  );
+  const { daemon } = opened;
+  await streamIs(opened, 'one', 'streaming');
+  let release = (): void => undefined;
+  free = new Promise((resolve) => (release = resolve));
+  later(release, () => release());
+  await one.query('CREATE TABLE filled AS SELECT pg_switch_wal()');
+  await until('a segment is on its way', () => waiting > 0);
+  expect(daemon.stuck(-1)).toEqual(['one']);
+  let isClosed = false;
+  const closed = daemon.close(20_000).then(() => (isClosed = true));
+  await until('the thread has ended', () => daemon.stuck(-1).length === 0 || daemon.stuck(3000).length === 1);
+  expect(isClosed).toBe(false);
+  expect(daemon.stuck(3000)).toEqual([]);
+  release();
+  await closed;
 });

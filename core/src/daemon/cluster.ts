@@ -209,7 +209,11 @@ export class Cluster implements DaemonCluster {
       await this.archive.receive({
         signal,
         onEvent: this.#onEvent,
-        stopTimeout: () => this.#shippingTime(),
+        stopTimeout: () => {
+          // The thread has ended. That it says nothing while the rest is shipped is no standstill, for which the process would be ended.
+          this.#alive = undefined;
+          return this.#shippingTime();
+        },
         onAlive: () => {
           if (this.#alive === undefined) running();
           this.#alive = performance.now();
