@@ -56,3 +56,18 @@ test('pgark runs shows what is on record, newest first, and what cannot be read 
   const refused = await runCli(['--config', config, 'runs', '--state', 'lost']);
   expect(refused).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('not a state of a run') });
 });
+
+test('where not all could be read it is not said that there is none', async () => {
+  const root = folder();
+  const config = join(root, 'pgark.json');
+  writeFileSync(
+    config,
+    JSON.stringify({ cluster: 'main', repositories: [{ storage: { use: 'fs', path: 'archive' } }] }),
+  );
+  const repository = await fsRepository(join(root, 'archive'));
+  await repository.open({ create: true });
+  expect((await runCli(['--config', config, 'runs'])).stderr).toContain('no run is on record');
+  await repository.facts('1').add(jobSubject('nightly'), { kind: 'begun', time: 5000, data: { kind: 'unheard of' } });
+  const shown = await runCli(['--config', config, 'runs']);
+  expect(shown).toMatchObject({ code: 4, stderr: expect.not.stringContaining('no run is on record') });
+});

@@ -63,7 +63,7 @@ async function run(
   const { runs, failure } = await opened.runs({ jobs, states, limit, repositories });
   if (output.isJson) output.json(runs.map(runDocument));
   else if (runs.length > 0) output.table(runs, COLUMNS);
-  else output.note('no run is on record');
+  else if (failure === undefined) output.note('no run is on record');
   if (failure !== undefined) throw failure;
 }
 
