@@ -81,6 +81,8 @@ export class Outlet {
     const { signal, subject } = options;
     const last = options.last ?? new AbortController().signal;
     const backoff = new Backoff(this.#options.retry ?? RETRY);
+    // Milliseconds, lest what fails for itself alone be tried with everything that works.
+    let soonest = (this.#options.retry ?? RETRY).first;
     for (;;) {
       try {
         await this.#open(signal);
@@ -103,11 +105,10 @@ export class Outlet {
         const delay = failure.retriable ? backoff.next() : HARD_RETRY;
         if (!OF_STORAGE.has(failure.code)) await pause(delay, wake);
         else {
-          // Not at once, lest what fails for itself alone be tried with everything that works.
-          const soonest = (this.#options.retry ?? RETRY).first;
           const { signal: worksAgain } = (this.#worksAgain ??= new AbortController());
           await pause(Math.min(delay, soonest), wake);
           await pause(Math.max(0, delay - soonest), AbortSignal.any([wake, worksAgain]));
+          soonest *= 2;
         }
       }
     }
