@@ -82,6 +82,8 @@ export interface Look {
   /** Listed anew after what this daemon does to them, else every tenth look. */
   readonly backups?: BackupList;
   readonly runs?: readonly Run[];
+  /** When backups and runs were listed, epoch milliseconds: it may be before the look. Absent: they were not. */
+  readonly listed?: number;
   readonly failures: readonly ArchiveError[];
 }
 

@@ -25,7 +25,9 @@ export interface LookerOptions {
 
 /** What is seen, and how. */
 type Seen = Omit<Look, 'began' | 'ended' | 'failures'>;
-type Views = { readonly [Name in keyof Seen]-?: (signal: AbortSignal) => Promise<NonNullable<Seen[Name]>> };
+type Views = {
+  readonly [Name in keyof Omit<Seen, 'listed'>]-?: (signal: AbortSignal) => Promise<NonNullable<Seen[Name]>>;
+};
 
 export class Looker {
   readonly #options: LookerOptions;
@@ -124,12 +126,14 @@ export class Looker {
     const { archive, refresh } = this.#options;
     const now = Date.now();
     const { backups, runs } = this.#latest ?? {};
-    const isFresh = this.#listed !== undefined && now - this.#listed < LISTING * refresh();
-    const known = isFresh && backups?.failures.length === 0 && runs !== undefined ? { backups, runs } : {};
-    Object.assign(seen, known);
+    // A clock that was put back makes no list a new one.
+    const age = this.#listed === undefined ? Number.POSITIVE_INFINITY : Math.abs(now - this.#listed);
+    const isFresh = age < LISTING * refresh();
+    const known = isFresh && backups?.failures.length === 0 && runs !== undefined ? { backups, runs } : undefined;
     // What changes from now on is for the next look.
-    if (!('backups' in known)) this.#listed = now;
-    const views = Object.entries(viewsOf(archive)).filter(([name]) => !(name in known));
+    if (known === undefined) this.#listed = now;
+    Object.assign(seen, known, { listed: this.#listed });
+    const views = Object.entries(viewsOf(archive, failures)).filter(([name]) => !(name in (known ?? {})));
     await Promise.all(
       views.map(async ([name, view]) => {
         try {
@@ -144,7 +148,9 @@ export class Looker {
 
   #finish(look: Look): Look {
     const { onLook, logger } = this.#options;
-    const sawNothing = look.status === undefined && look.backups === undefined && look.runs === undefined;
+    // What was listed before is nothing that this look has seen.
+    const isOld = look.listed === undefined || look.listed < look.began;
+    const sawNothing = look.status === undefined && (isOld || (look.backups === undefined && look.runs === undefined));
     const latest = sawNothing && this.#latest !== undefined ? { ...this.#latest, failures: look.failures } : look;
     this.#latest = latest;
     if (this.#stop.signal.aborted) return latest;
@@ -166,11 +172,15 @@ const LISTING = 10;
 /** Runs of each job that are looked at, however often others run. */
 const OF_EACH_JOB = 10;
 
-function viewsOf(archive: Archive): Views {
+function viewsOf(archive: Archive, failures: ArchiveError[]): Views {
   return {
     status: (signal) => archive.status({ signal }),
     backups: (signal) => archive.backups({ signal }),
-    runs: async (signal) => (await archive.runs({ signal, ofEachJob: OF_EACH_JOB })).runs,
+    runs: async (signal) => {
+      const { runs, failure } = await archive.runs({ signal, ofEachJob: OF_EACH_JOB });
+      if (failure !== undefined) failures.push(failure);
+      return runs;
+    },
   };
 }
 

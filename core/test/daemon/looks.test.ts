@@ -151,8 +151,9 @@ test('backups and runs are listed at every tenth look, and when they have change
   const looks = [seen];
   daemon.observe({ looked: (_, look) => void looks.push(look) });
   await until('five looks', () => looks.length > 5);
-  // The same list, at looks of their own.
-  for (const look of looks.slice(0, 6)) expect(look.backups).toBe(seen.backups);
+  // The same list, at looks of their own, which say how old it is.
+  for (const look of looks.slice(0, 6)) expect(look).toMatchObject({ backups: seen.backups, listed: seen.listed });
+  expect(looks[5]?.began).toBeGreaterThan(seen.listed ?? Number.POSITIVE_INFINITY);
   expect(looks[5]?.status).not.toBe(seen.status);
   await until('it is listed anew', () => cluster.latest()?.backups !== seen.backups);
   const changed = cluster.latest();

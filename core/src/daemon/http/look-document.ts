@@ -16,6 +16,7 @@ export function lookDocument(look: Look, daemon: Daemon): LookDocument {
   return {
     began: new Date(look.began).toISOString(),
     ended: new Date(look.ended).toISOString(),
+    ...(look.listed !== undefined && { listed: new Date(look.listed).toISOString() }),
     ageSeconds: Math.max(0, Math.round((now - look.began) / 1000)),
     stale: isStale(look, daemon, now),
     failures: look.failures.map(({ code, message, hint }) => ({ code, message, hint })),
@@ -25,6 +26,7 @@ export function lookDocument(look: Look, daemon: Daemon): LookDocument {
 export interface LookDocument {
   readonly began: string;
   readonly ended: string;
+  readonly listed?: string;
   readonly ageSeconds: number;
   readonly stale: boolean;
   readonly failures: readonly { readonly code: string; readonly message: string; readonly hint: string }[];

@@ -13,7 +13,7 @@ import { notices } from './notices.ts';
 import { clusterPath, live, shell } from './shell.ts';
 import { pageLinks, pageOf, table } from './table.ts';
 import type { ClusterViewing } from './viewing.ts';
-import { momentOver } from './words.ts';
+import { ago, momentOver } from './words.ts';
 
 export function backupsPage(viewing: ClusterViewing, wanted: string | undefined): string {
   const { cluster } = viewing;
@@ -23,7 +23,7 @@ ${live('backups', contentOf(viewing, wanted))}`;
 }
 
 function contentOf({ cluster, now }: ClusterViewing, wanted: string | undefined): Markup {
-  const list = cluster.latest()?.backups;
+  const { backups: list, listed } = cluster.latest() ?? {};
   if (list === undefined) return markup`<p class="empty">Unknown: the repositories were not read.</p>`;
   const { name } = cluster;
   // Ids begin with their time; copies of one stand beside each other.
@@ -54,7 +54,7 @@ function contentOf({ cluster, now }: ClusterViewing, wanted: string | undefined)
       { title: 'Verified', value: (backup) => verifiedMark(backup, now) },
       { title: 'Proven', value: (backup) => provenMark(backup, now) },
     ],
-  })}${pageLinks(page, '?page=', 'backups')}</section>`;
+  })}${pageLinks(page, '?page=', 'backups')}${listed !== undefined && markup`<p class="quiet small">Listed ${ago(listed, now)}.</p>`}</section>`;
 }
 
 function nameOf(cluster: string, { id, pin, ...backup }: ListedBackup): Markup {

@@ -29,8 +29,11 @@ export const errorDocument: z.ZodType = z
 
 export const look: z.ZodType = z
   .object({
-    began: time('When the look began: all that is answered was so then, or later.'),
+    began: time('When the look began: what is answered was so then, or later, but for backups and runs.'),
     ended: time('When it ended.'),
+    listed: time(
+      'When backups and runs were listed: every tenth look, and when the daemon has changed them.',
+    ).optional(),
     ageSeconds: seconds('Since it began.'),
     stale: z.boolean().describe('The daemon should have looked again since: what it says may not hold any more.'),
     failures: z.array(failure).describe('What could not be looked at: of that nothing is known.'),
