@@ -55,8 +55,12 @@ export function canRestoreTo(status: ClusterStatus): string {
   const { cluster, system, map, lastBackup } = status;
   if (map.repositories.length === 0) return `${cluster}: unknown, no repository could be read`;
   const window = system && newestWindow(system);
-  if (system === undefined || window === undefined || lastBackup === undefined)
-    return `${cluster} cannot be restored: ${reasonOf(system)}`;
+  if (system === undefined || window === undefined || lastBackup === undefined) {
+    if (map.failures.length === 0) return `${cluster} cannot be restored: ${reasonOf(system)}`;
+    // What was not read may hold it.
+    const unread = [...new Set(map.failures.map(({ repository }) => repository))].join(', ');
+    return `${cluster}: unknown, not all could be read of ${unread}; in what was read: ${reasonOf(system)}`;
+  }
   const gaps = gapsOf(system).filter(({ kind }) => kind === 'between').length;
   const holes = gaps === 0 ? '' : `, with ${count(gaps, 'hole')} before it`;
   return `${cluster} can restore to ${rangeText(window)} on timeline ${window.to.timeline}${holes} (evidence: ${evidence(window, system)})`;

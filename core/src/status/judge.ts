@@ -43,7 +43,10 @@ export function judge(status: ClusterStatus, config: StatusConfig, describe: (se
   ]);
   if (map.repositories.length > 0) {
     reasons.push(...ageReasons('the newest good backup', metrics[0], describe));
-    if (lastBackup === undefined) reasons.push(['critical', 'there is no backup that can be restored']);
+    if (lastBackup === undefined) {
+      const where = map.failures.length === 0 ? '' : ' in what could be read';
+      reasons.push(['critical', `there is no backup that can be restored${where}`]);
+    }
     reasons.push(...ageReasons('the last archived WAL', metrics[1], describe));
     for (const [what, age] of [
       ['the newest good backup', lastBackup],

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { StatusConfig } from '../../src/config/config.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
+import { canRestoreTo } from '../../src/documents/status-document.ts';
 import type { ClusterStatus } from '../../src/status/cluster-status.ts';
 import { judge, perfdata } from '../../src/status/judge.ts';
 
@@ -45,6 +46,25 @@ test('the worst that is known counts, and not knowing is no success', () => {
   expect(level(status({ backupAge: 20, lag: { bytes: undefined, seconds: undefined } }))).toBe('critical');
   expect(level(status({ backupAge: 5, failures: 1 }))).toBe('warning');
   expect(level(status({ failures: 1, read: 0 }))).toBe('unknown');
+});
+
+test('what a repository holds that could not be read is unknown, not missing', () => {
+  const unread = status({ failures: 1 });
+  expect(judge(unread, CONFIG, String)).toMatchObject({
+    level: 'critical',
+    reasons: [
+      'there is no backup that can be restored in what could be read',
+      'repository far could not be read: it is down',
+    ],
+  });
+  expect(canRestoreTo({ ...unread, cluster: 'main', system: undefined })).toBe(
+    'main: unknown, not all could be read of far; in what was read: nothing is archived',
+  );
+  const empty = status({});
+  expect(judge(empty, CONFIG, String).reasons).toEqual(['there is no backup that can be restored']);
+  expect(canRestoreTo({ ...empty, cluster: 'main', system: undefined })).toBe(
+    'main cannot be restored: nothing is archived',
+  );
 });
 
 test('a hole between windows is what the config says, one behind the newest backup is critical', () => {
