@@ -1,6 +1,7 @@
 /** Jobs on real servers: one runner among several, and what becomes of runs when daemons, servers and storages fail. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Archive } from '../../core/src/archive/archive.ts';
@@ -198,6 +199,32 @@ describe('one runner among several', () => {
     expect(on.work.get(drill.id)?.signal.aborted).toBe(true);
     await other.query('SELECT pg_advisory_unlock_all()');
     await stateOf(scheduler, /"running"/);
+  });
+
+  test('a connection that is gone, and of which the server does not know yet, is no other daemon: what runs goes on', async () => {
+    const on = await scene();
+    const ways: [near: Socket, far: Socket][] = [];
+    const relay = createServer((near) => {
+      const far = connect(server.port, '127.0.0.1');
+      ways.push([near, far]);
+      near.on('error', () => undefined).on('data', (bytes) => far.write(bytes));
+      far.on('error', () => undefined).on('data', (bytes) => near.destroyed || near.write(bytes));
+      cleanup.push(() => far.destroy());
+    });
+    cleanup.push(() => relay.close());
+    relay.listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const { port } = relay.address() as AddressInfo;
+    const scheduler = begin(on, `postgres://postgres@127.0.0.1:${port}/postgres`);
+    const drill = await on.drill(scheduler);
+    const before = [...ways];
+    for (const [near] of before) near.destroy();
+    await stateOf(scheduler, /"waiting".*a former connection of this daemon is gone/);
+    expect(on.work.get(drill.id)?.signal.aborted).toBe(false);
+    for (const [, far] of before) far.destroy();
+    await stateOf(scheduler, /"running"/);
+    expect(scheduler.running().map(({ id }) => id)).toEqual([drill.id]);
+    expect(on.work.get(drill.id)?.signal.aborted).toBe(false);
   });
 });
 

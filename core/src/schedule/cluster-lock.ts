@@ -60,11 +60,16 @@ export function lockKey(cluster: string, systemId: string): bigint {
 
 /** The advisory lock of a cluster. */
 export function clusterLock({ cluster, target, interval = INTERVAL }: ClusterLockOptions): TakeLead {
+  // Of the session that had the lock last: the server may believe in it for a while after its connection is gone.
+  let former = '';
   return async ({ signal, onWaiting }) => {
     for (;;) {
       try {
-        const lead = await attempt({ cluster, target, interval, signal, onWaiting });
-        if (lead !== undefined) return lead;
+        const held = await attempt({ cluster, target, interval, signal, onWaiting, former });
+        if (held !== undefined) {
+          former = held.session;
+          return held.lead();
+        }
       } catch (error) {
         if (!signal.aborted) onWaiting({ taken: false, problem: problemOf(error) });
       }
@@ -74,17 +79,24 @@ export function clusterLock({ cluster, target, interval = INTERVAL }: ClusterLoc
   };
 }
 
-type Attempt = Required<ClusterLockOptions> & TakeLeadOptions;
+type Attempt = Required<ClusterLockOptions> & TakeLeadOptions & { readonly former: string };
 
 /** Connects, and asks for the lock until it is there; undefined when the signal fires. Errors: `SERVER_*`. */
-async function attempt({ cluster, target, interval, signal, onWaiting }: Attempt): Promise<Lead | undefined> {
+async function attempt({
+  cluster,
+  target,
+  interval,
+  signal,
+  onWaiting,
+  former,
+}: Attempt): Promise<HeldLock | undefined> {
   const session = await openPrimary(await target(), signal);
   const held = new HeldLock(session, cluster, interval);
   try {
     await held.prepare();
     for (;;) {
-      if (await held.take()) return held.lead();
-      onWaiting({ taken: true, problem: await held.holder() });
+      if (await held.take()) return held;
+      onWaiting(await held.waiting(former));
       await pause(interval, signal);
       if (signal.aborted) return undefined;
     }
@@ -126,6 +138,8 @@ class HeldLock {
   #systemId = '';
   #key = 0n;
   isHeld = false;
+  /** Which session of the server it is, as {@link SESSION_ID} has it. */
+  session = '';
 
   constructor(session: Session, cluster: string, interval: number) {
     this.#session = session;
@@ -134,9 +148,12 @@ class HeldLock {
   }
 
   async prepare(): Promise<void> {
-    const sql = 'SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system';
-    const [row] = await this.#ask<{ system: string }>(sql, []);
+    const sql = `
+      SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, ${SESSION_ID} AS session
+        FROM pg_stat_activity WHERE pid = pg_backend_pid()`;
+    const [row] = await this.#ask<{ system: string; session: string | null }>(sql, []);
     this.#systemId = row?.system ?? '';
+    this.session = row?.session ?? '';
     this.#key = lockKey(this.#cluster, this.#systemId);
     await this.#ask(SESSION, []);
   }
@@ -148,14 +165,21 @@ class HeldLock {
     return this.isHeld;
   }
 
-  /** Who has it, for people. */
-  async holder(): Promise<string> {
+  /** Who has it instead. `former` is the session of this daemon that had it last. */
+  async waiting(former: string): Promise<Waiting> {
     const sql = `
-      SELECT application_name AS name, client_addr::text AS address
+      SELECT application_name AS name, client_addr::text AS address, ${SESSION_ID} AS session
         FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE granted AND ${OWN_KEY} LIMIT 1`;
-    const [row] = await this.#ask<{ name: string | null; address: string | null }>(sql, this.#halves());
+    const [row] = await this.#ask<{ name: string | null; address: string | null; session: string | null }>(
+      sql,
+      this.#halves(),
+    );
+    const { host } = this.#session;
+    // Nobody else can run the jobs until it is gone.
+    if (former !== '' && row?.session === former)
+      return { taken: false, problem: `${host} has not noticed yet that a former connection of this daemon is gone` };
     const who = row?.name?.replace(/^pgark scheduler /, '') || row?.address || 'another host';
-    return `a daemon on ${who} runs the jobs of cluster "${this.#cluster}", as ${this.#session.host} says`;
+    return { taken: true, problem: `a daemon on ${who} runs the jobs of cluster "${this.#cluster}", as ${host} says` };
   }
 
   lead(): Lead {
@@ -223,6 +247,9 @@ class HeldLock {
     }
   }
 }
+
+/** A row of `pg_stat_activity` as a text: a process id alone comes again. */
+const SESSION_ID = `(pid::text || ' ' || extract(epoch FROM backend_start)::text)`;
 
 /**
  * The server keeps a session without end, and looks by itself whether who has it is still there: with its defaults it would believe for hours
