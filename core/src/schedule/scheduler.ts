@@ -8,12 +8,14 @@ import type { Logger } from '../contracts/plugin.ts';
 import type { Repository } from '../repository/repository.ts';
 import { pause, systemClock, type ScheduleClock } from './clock.ts';
 import type { Lead, TakeLead } from './cluster-lock.ts';
-import { blockedBy, decide, MOST_MISSED, type Begin, type Skip } from './decide.ts';
+import { blockedBy, decide, type Begin, type Skip } from './decide.ts';
 import { JobLedger } from './job-ledger.ts';
-import { BEGUN, ENDED, PLANNED, runId } from './run-facts.ts';
+import { interruptedRun, skippedRun } from './ended-run.ts';
+import { runId } from './run-facts.ts';
 import { RunLogs } from './run-log.ts';
-import { RunRecords, type JobRecords } from './run-records.ts';
+import { RunRecords } from './run-records.ts';
 import { RunningJob, type Ending, type Work } from './running-job.ts';
+import { adoptJob, findOrphans, type Orphan } from './take-over.ts';
 import type {
   ActiveRun,
   JobKind,
@@ -52,13 +54,6 @@ const TAKEOVER = 15_000;
 const RETRY = 10_000;
 /** Milliseconds of real time in which runs have to end that are cancelled at the end of all. */
 const END_PATIENCE = 20_000;
-
-/** A run of another process, or of an earlier one, without an end on record. */
-interface Orphan {
-  readonly job: string;
-  readonly planned: number;
-  readonly run: Run | undefined;
-}
 
 export class JobScheduler implements Scheduler {
   readonly #options: SchedulerOptions;
@@ -281,13 +276,9 @@ export class JobScheduler implements Scheduler {
     while (!stop.aborted) {
       try {
         const loaded = await records.load({ signal: stop });
-        for (const ledger of this.#ledgers) await this.#adopt(ledger, loaded.get(ledger.job.name), records, stop);
-        const orphans: Orphan[] = [];
-        for (const [job, { open }] of loaded)
-          for (const planned of open)
-            if (!this.#active.has(runId(job, planned)))
-              orphans.push({ job, planned, run: await records.run(job, BEGUN, planned, { signal: stop }) });
-        this.#orphans = orphans;
+        for (const ledger of this.#ledgers)
+          await adoptJob(ledger, loaded.get(ledger.job.name), { records, now: this.#clock.now(), signal: stop });
+        this.#orphans = await findOrphans(loaded, { records, running: new Set(this.#active.keys()), signal: stop });
         return true;
       } catch (error) {
         if (stop.aborted) return false;
@@ -298,30 +289,6 @@ export class JobScheduler implements Scheduler {
       }
     }
     return false;
-  }
-
-  /** Takes over what is on record of a job, or begins its record. */
-  async #adopt(
-    ledger: JobLedger,
-    found: JobRecords | undefined,
-    records: RunRecords,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { name, at, timeZone } = ledger.job;
-    const now = this.#clock.now();
-    ledger.add(found?.begun ?? []);
-    // Of an expression that was another one before nothing is due that was due only since.
-    const seen = found?.planned.findLast((time) => time <= now);
-    const plan = seen === undefined ? undefined : await records.read(name, PLANNED, seen, { signal });
-    if (seen !== undefined && plan?.data['at'] === at && plan.data['timeZone'] === timeZone) ledger.begin(seen);
-    else {
-      await records.plan(name, now, { at, timeZone }, { signal });
-      ledger.begin(now);
-    }
-    const last = found?.ended.findLast((planned) => planned <= now);
-    if (last === undefined) return;
-    const run = await records.run(name, ENDED, last, { signal });
-    if (run?.state === 'interrupted' && run.trigger !== 'request') ledger.interrupted(run.id, last);
   }
 
   /** Puts on record of runs whose daemon is gone that they were interrupted. */
@@ -342,12 +309,7 @@ export class JobScheduler implements Scheduler {
   }
 
   async #interrupted(begun: Run, records: RunRecords): Promise<void> {
-    const ended = Math.max(this.#clock.now(), begun.started);
-    // A skipped one has no end only because its record was cut short.
-    const run: Run =
-      begun.state === 'skipped'
-        ? { ...begun, ended: begun.ended ?? begun.started }
-        : { ...begun, state: 'interrupted', ended, summary: `the daemon on ${begun.host} ended while it ran` };
+    const run = interruptedRun(begun, this.#clock.now());
     // It may have said in this very moment how it ended.
     const isOurs = await records.end(run);
     if (run.state === 'skipped' || !isOurs) return;
@@ -356,23 +318,12 @@ export class JobScheduler implements Scheduler {
     this.#tell(run, undefined);
   }
 
-  async #skip({ view, first, last, count, reason }: Skip, records: RunRecords, signal: AbortSignal): Promise<void> {
-    const { name, do: kind } = view.job;
-    const away = 'no daemon could run it in time';
-    const busy = 'another run went on, or it could not be put on record, until it was too late';
-    const since = new Date(first).toISOString();
-    const number = count >= MOST_MISSED ? `${count} or more` : String(count);
-    const all = count === 1 ? '' : `, like all from ${since} on, ${number} together`;
-    const now = this.#clock.now();
-    const run: Run = {
-      ...this.#newRun({ job: name, kind, planned: last, trigger: reason === 'away' ? 'catch-up' : 'schedule' }),
-      state: 'skipped',
-      ended: now,
-      summary: `${reason === 'away' ? away : busy}${all}`,
-      ...(count === 1 ? {} : { result: { moments: count, first: since } }),
-    };
+  async #skip(skip: Skip, records: RunRecords, signal: AbortSignal): Promise<void> {
+    const { name, do: kind } = skip.view.job;
+    const trigger = skip.reason === 'away' ? 'catch-up' : 'schedule';
+    const run = skippedRun(this.#newRun({ job: name, kind, planned: skip.last, trigger }), skip);
     const isOurs = await records.begin(run, { signal });
-    this.#ledger(name)?.add([last]);
+    this.#ledger(name)?.add([skip.last]);
     if (!isOurs) return;
     await records.end(run);
     this.#tell(run, undefined);
