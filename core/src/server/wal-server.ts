@@ -3,14 +3,15 @@
  * request is compared as it came, before anything that decodes or normalises it, as the routers of frameworks do.
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { ServeConfig } from '../config/config.ts';
-import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
+import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { Secret } from '../contracts/secret.ts';
-import { checkProtection, formatAddress, isLoopback, parseListenAddress } from '../listen/listen-address.ts';
+import { bind } from '../listen/bind.ts';
+import { checkProtection, parseListenAddress } from '../listen/listen-address.ts';
 import { Strangers } from '../listen/strangers.ts';
 import { readTlsFiles } from '../listen/tls-files.ts';
 import { checkToken } from '../listen/token.ts';
@@ -103,17 +104,12 @@ export async function serveWal(options: WalServerOptions): Promise<WalServer> {
   server.on('connection', (socket) => work.strangers.take(socket));
   server.maxConnections = config.maxRequests * 4 + 2 * MOST_STRANGERS;
   server.timeout = 0; // it would cut a client that is slow: see sendFile
-  await listen(server, address.host, address.port);
+  const isProtected = tls !== undefined && (token !== undefined || certificates);
+  const { name } = await bind(server, address, { section: 'serve', isProtected });
   server.on('error', (error) => logger.warn({ error }, 'a connection could not be taken'));
-  const bound = server.address() as AddressInfo;
-  const protectedOne = tls !== undefined && (token !== undefined || certificates);
-  if (!protectedOne && !isLoopback(bound.address)) {
-    server.close();
-    throw new ArchiveError('CONFIG_INVALID', `${address.host} is ${bound.address}, which other hosts reach`);
-  }
 
   return {
-    url: `${tls === undefined ? 'http' : 'https'}://${formatAddress({ host: address.host, port: bound.port })}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${name}`,
     reload: async (again) => {
       const fresh = config.tls === undefined ? undefined : await readTlsFiles(config.tls, 'serve');
       if ((again.token === undefined) !== (token === undefined))
@@ -136,18 +132,6 @@ export async function serveWal(options: WalServerOptions): Promise<WalServer> {
       clearTimeout(end);
     },
   };
-}
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  server.listen(port, host);
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    throw new ArchiveError('CONFIG_INVALID', `cannot listen on ${host}, port ${port}: ${errnoOf(error)}`, {
-      cause: error,
-      hint: 'Check serve.listen: the address must be one of this host, and no other program may use the port.',
-    });
-  }
 }
 
 interface Asked extends WalAddress {

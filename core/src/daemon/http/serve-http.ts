@@ -1,16 +1,16 @@
 /** The HTTP side of the daemon: health, metrics, API and page, on one port. */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import type { DaemonConfig } from '../../config/config.ts';
 import type { SecretOptions } from '../../config/secrets.ts';
 import { ArchiveError, errnoOf } from '../../contracts/errors.ts';
 import type { Logger } from '../../contracts/plugin.ts';
-import { checkProtection, formatAddress, isLoopback, parseListenAddress } from '../../listen/listen-address.ts';
+import { bind } from '../../listen/bind.ts';
+import { checkProtection, isLoopback, parseListenAddress } from '../../listen/listen-address.ts';
 import { Strangers } from '../../listen/strangers.ts';
 import { readTlsFiles } from '../../listen/tls-files.ts';
 import type { Daemon } from '../daemon.ts';
@@ -104,23 +104,16 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
   server.maxConnections = MOST_CONNECTIONS;
   server.maxRequestsPerSocket = REQUESTS_OF_ONE;
   server.timeout = SILENCE_LIMIT;
-  try {
-    await listen(server, address.host, address.port);
-  } catch (error) {
+  const isProtected = tls !== undefined && credentials;
+  const bound = await bind(server, address, { section: 'daemon', isProtected }).catch((error: unknown) => {
     work.close();
     throw error;
-  }
+  });
   server.on('error', (error) => logger.warn({ error }, 'a connection could not be taken'));
-  const bound = server.address() as AddressInfo;
-  if (!(tls !== undefined && credentials) && !isLoopback(bound.address)) {
-    server.close();
-    work.close();
-    throw new ArchiveError('CONFIG_INVALID', `${address.host} is ${bound.address}, which other hosts reach`);
-  }
   work.gatekeeper.listening(bound.port);
 
   return {
-    url: `${tls === undefined ? 'http' : 'https'}://${formatAddress({ host: address.host, port: bound.port })}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${bound.name}`,
     reload: async () => {
       const [again, fresh] = await Promise.all([tokensOf(options), tlsOf(daemon.config)]);
       if ((fresh === undefined) !== (tls === undefined))
@@ -167,18 +160,6 @@ const UNREAD: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  server.listen(port, host);
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    throw new ArchiveError('CONFIG_INVALID', `cannot listen on ${host}, port ${port}: ${errnoOf(error)}`, {
-      cause: error,
-      hint: 'Check daemon.listen: the address must be one of this host, and no other program may use the port.',
-    });
-  }
-}
 
 /** Requests on their way to the routes. */
 class Requests {
