@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
 import type { CallOptions } from '../contracts/storage.ts';
+import { fileChunks } from '../pipeline/file-chunks.ts';
 import { load } from '../pipeline/load.ts';
 import { storeNamed } from '../pipeline/store.ts';
 import { historyName, parseWalFileName, segmentName, type WalFile } from '../postgres/wal-file.ts';
@@ -345,15 +345,16 @@ const READ_SIZE = 1024 * 1024;
 function streamOf(source: WalSource, options: CallOptions): AsyncIterable<Uint8Array> {
   if ('bytes' in source) return piecesOf(source.bytes);
   if ('read' in source) return { [Symbol.asyncIterator]: () => source.read()[Symbol.asyncIterator]() };
-  const open = (): AsyncIterable<Uint8Array> =>
-    createReadStream(source.path, { highWaterMark: READ_SIZE, ...signalOf(options) });
-  return { [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator]() };
+  return { [Symbol.asyncIterator]: () => fileChunks(source.path, options.signal) };
 }
 
 async function digestOf(source: WalSource, options: CallOptions): Promise<string> {
   if ('digest' in source && source.digest !== undefined) return source.digest;
   const hash = createHash('sha256');
-  for await (const chunk of streamOf(source, options)) hash.update(chunk);
+  for await (const chunk of streamOf(source, options)) {
+    hash.update(chunk);
+    releaseChunk(chunk);
+  }
   return hash.digest('hex').slice(0, DIGEST_LENGTH);
 }
 

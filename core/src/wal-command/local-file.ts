@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ArchiveError, errnoOf, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
-import { leaseChunk, releaseChunk } from '../contracts/lease.ts';
+import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
+import { releaseChunk } from '../contracts/lease.ts';
+import { fileChunks } from '../pipeline/file-chunks.ts';
 import { readInThread } from '../pipeline/hash-thread.ts';
 import { parseWalFileName, SEGMENT_HEADER_BYTES, type WalFile } from '../postgres/wal-file.ts';
 import { DIGEST_LENGTH } from '../repository/layout.ts';
@@ -75,7 +76,7 @@ export async function checkFile(file: WalFile, path: string, options: CheckOptio
       systemId,
       source: (signal) => {
         const bytes = held?.take();
-        return bytes === undefined ? { digest, read: () => readChunks(path, signal) } : { digest, bytes };
+        return bytes === undefined ? { digest, read: () => fileChunks(path, signal) } : { digest, bytes };
       },
     };
   } catch (error) {
@@ -105,7 +106,7 @@ interface Hashed {
 async function hashHere(path: string, held: HeldBytes | undefined): Promise<Hashed> {
   const hash = createHash('sha256');
   let size = 0;
-  for await (const chunk of held === undefined ? readChunks(path) : readInto(held.memory, path)) {
+  for await (const chunk of held === undefined ? fileChunks(path) : readInto(held.memory, path)) {
     hash.update(chunk);
     size += chunk.byteLength;
     releaseChunk(chunk);
@@ -121,23 +122,6 @@ async function* readInto(memory: Uint8Array, path: string): AsyncGenerator<Uint8
       if (bytesRead === 0) return;
       yield memory.subarray(size, size + bytesRead);
       size += bytesRead;
-    }
-  } finally {
-    await handle.close();
-  }
-}
-
-/** The bytes of a file in leased chunks: fresh memory for each costs more than reading what the server has just written. */
-async function* readChunks(path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-  const handle = await open(path);
-  try {
-    const free: Uint8Array[] = [];
-    for (;;) {
-      throwIfAborted(signal, `reading ${path}`);
-      const memory = free.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE);
-      const { bytesRead } = await handle.read(memory, 0, READ_SIZE);
-      if (bytesRead === 0) return;
-      yield leaseChunk(memory.subarray(0, bytesRead), () => free.push(memory));
     }
   } finally {
     await handle.close();
