@@ -20,8 +20,13 @@ const log =
   };
 const logger: Logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
 
-/** Kilobytes that are resident, as the system counts them. */
-const resident = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+/** Megabytes: what is resident, as the system counts it, and what the main thread has of it. */
+function memoryNow(): object {
+  const resident = Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) / 1024;
+  const { heapUsed, heapTotal, external } = process.memoryUsage();
+  const megabytes = (bytes: number): number => bytes / 1024 / 1024;
+  return { resident, heapUsed: megabytes(heapUsed), heapTotal: megabytes(heapTotal), external: megabytes(external) };
+}
 
 const daemon = await openDaemon({
   load: () => loadSections({ path, env: process.env, directory: '/' }),
@@ -33,7 +38,7 @@ daemon.observe({
   run: (_, run) => tell({ run }),
   event: (_, { name, data }) => tell({ event: name, data }),
 });
-const memory = setInterval(() => tell({ memory: resident(), clock: clock.now() }), 1000);
+const memory = setInterval(() => tell({ memory: memoryNow(), clock: clock.now() }), 1000);
 process.once('SIGTERM', () => void daemon.close());
 await daemon.done;
 clearInterval(memory);
