@@ -112,6 +112,9 @@ test.each(['local', 'remote'] as const)(
       for (const member of members) if (!member.isRunning) member.start();
     }
     const acknowledged = await writers.stop();
+    // One that was silenced last may not know yet that it does not stream.
+    const states = (): string => [left.state, right.state].sort().join();
+    await until('one streams, and the other stands by', () => states() === 'standing-by,streaming', report);
     const active = left.state === 'streaming' ? left : right;
     const other = active === left ? right : left;
     for (let segments = 0; segments < 3; segments++) {
