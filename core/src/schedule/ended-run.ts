@@ -4,10 +4,19 @@ import type { Run } from './run.ts';
 
 /** A run whose daemon is gone; `now` in epoch milliseconds. */
 export function interruptedRun(begun: Run, now: number): Run {
+  return interrupted(begun, now, `the daemon on ${begun.host} ended while it ran`);
+}
+
+/** A run of a system that the cluster is no longer; `now` in epoch milliseconds. */
+export function lostRun(begun: Run, now: number): Run {
+  const summary = `how it ended is not known: the system identifier of the cluster has changed since it began on ${begun.host}`;
+  return interrupted(begun, now, summary);
+}
+
+function interrupted(begun: Run, now: number, summary: string): Run {
   // A skipped one has no end only because its record was cut short.
   if (begun.state === 'skipped') return { ...begun, ended: begun.ended ?? begun.started };
-  const ended = Math.max(now, begun.started);
-  return { ...begun, state: 'interrupted', ended, summary: `the daemon on ${begun.host} ended while it ran` };
+  return { ...begun, state: 'interrupted', ended: Math.max(now, begun.started), summary };
 }
 
 /** A run that was due and did not begin, for itself and for those right before it. */

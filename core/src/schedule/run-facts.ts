@@ -55,11 +55,15 @@ export function factOf(kind: typeof BEGUN | typeof ENDED, run: Run, claim: strin
     ...(by === undefined ? {} : { by }),
     ...(repeats === undefined ? {} : { repeats }),
     ...(summary === undefined ? {} : { summary: bounded(summary) }),
-    ...(error === undefined ? {} : { error: { ...error, message: bounded(error.message) } }),
+    ...(error === undefined ? {} : { error: boundedError(error) }),
     ...(result === undefined ? {} : { result }),
     claim,
   };
   return { kind, time: run.planned, data };
+}
+
+function boundedError({ code, message, hint }: NonNullable<Run['error']>): NonNullable<Run['error']> {
+  return { code, message: bounded(message), ...(hint === undefined ? {} : { hint: bounded(hint) }) };
 }
 
 /** The run that a fact tells of; undefined for one of a form that this version does not know. */

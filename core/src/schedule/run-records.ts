@@ -157,6 +157,11 @@ export class RunRecords {
     return this.#owed.length > 0;
   }
 
+  /** Ids of the runs whose end is still to be written somewhere. */
+  get owed(): ReadonlySet<string> {
+    return new Set(this.#owed.map(({ run }) => run.id));
+  }
+
   /** Puts on record from when on the moments of a job count. Errors: when no repository answers, theirs. */
   async plan(job: string, time: number, data: Readonly<Record<string, unknown>>, options: CallOptions): Promise<void> {
     const { writable } = this.#options;

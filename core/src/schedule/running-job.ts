@@ -43,7 +43,7 @@ export interface RunningOptions {
   readonly work: Work;
   readonly clock: ScheduleClock;
   readonly logger: Logger;
-  /** Milliseconds. */
+  /** Milliseconds by the clock, from now on. */
   readonly timeout?: number;
   /** Default {@link PATIENCE}. */
   readonly patience?: number;
@@ -107,13 +107,7 @@ export class RunningJob {
   }
 
   async #endAfter(timeout: number): Promise<void> {
-    const { clock, run } = this.#options;
-    let until = run.started + timeout;
-    for (let now = clock.now(); now < until && !this.#over.signal.aborted; now = clock.now()) {
-      await clock.sleepUntil(until, this.#over.signal);
-      // A clock that was put back, by a year perhaps, must not make it so much longer.
-      until = Math.min(until, clock.now() + timeout);
-    }
+    await this.#options.clock.sleep(timeout, this.#over.signal);
     this.end({ reason: 'timeout', text: `it was not done in ${timeout / 1000} s, its timeout` });
   }
 

@@ -6,16 +6,19 @@ import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { Repository } from '../repository/repository.ts';
+import { ActiveRuns } from './active-runs.ts';
 import { pause, systemClock, type ScheduleClock } from './clock.ts';
 import type { Lead, TakeLead } from './cluster-lock.ts';
 import { blockedBy, decide, type Begin, type Skip } from './decide.ts';
+import { endFormerRuns } from './former-runs.ts';
 import { JobLedger } from './job-ledger.ts';
 import { interruptedRun, skippedRun } from './ended-run.ts';
 import { runId } from './run-facts.ts';
-import { RunLogs } from './run-log.ts';
-import { RunRecords } from './run-records.ts';
-import { RunningJob, type Ending, type Work } from './running-job.ts';
+import type { RunRecords } from './run-records.ts';
+import type { Ending, Work } from './running-job.ts';
+import { SystemRecords } from './system-records.ts';
 import { adoptJob, findOrphans, type Orphan } from './take-over.ts';
+import { toldRuns } from './told-runs.ts';
 import type {
   ActiveRun,
   JobKind,
@@ -52,23 +55,22 @@ export interface SchedulerOptions {
 const TAKEOVER = 15_000;
 /** Milliseconds by the clock of the scheduler before something is tried again that a repository did not take. */
 const RETRY = 10_000;
-/** Milliseconds of real time in which runs have to end that are cancelled at the end of all. */
+/** Milliseconds by the clock of the scheduler after which it looks what is due, whatever it expects. */
+const LONGEST = 86_400_000;
+/** Milliseconds of real time in which runs have to end that are cancelled at the end of all, and then the rest. */
 const END_PATIENCE = 20_000;
 
 export class JobScheduler implements Scheduler {
   readonly #options: SchedulerOptions;
   readonly #clock: ScheduleClock;
   readonly #host: string;
-  readonly #claim = randomUUID();
-  readonly #logs: RunLogs;
+  readonly #records: SystemRecords;
   readonly #ledgers: readonly JobLedger[];
-  readonly #active = new Map<string, { readonly job: RunningJob; readonly finished: Promise<Run> }>();
-  /** Kinds whose run is about to begin, and those of runs that were given up and go on. */
-  readonly #reserved = new Set<JobKind>();
+  readonly #active: ActiveRuns;
+  readonly #tell: RunSink;
   readonly #closing = new AbortController();
   readonly #main: Promise<void>;
   #orphans: readonly Orphan[] = [];
-  #records: RunRecords | undefined;
   /** Set while this one runs the jobs. */
   #leading: { readonly records: RunRecords; readonly lost: AbortSignal } | undefined;
   #state: SchedulerState;
@@ -81,7 +83,16 @@ export class JobScheduler implements Scheduler {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#host = options.host ?? hostname();
-    this.#logs = new RunLogs(options.logger, () => this.#clock.now());
+    this.#tell = toldRuns(options);
+    this.#records = new SystemRecords({ ...options, claim: randomUUID() });
+    this.#active = new ActiveRuns({
+      work: options.work,
+      clock: this.#clock,
+      logger: options.logger,
+      tell: this.#tell,
+      onEnded: (run) => this.#noteInterrupted(run),
+      onFree: () => this.#wake.abort(),
+    });
     const now = this.#clock.now();
     this.#ledgers = options.jobs.map((job) => new JobLedger(job, options.cluster, now));
     this.#state = { state: 'waiting', since: now, problem: 'the server is being asked who runs the jobs' };
@@ -101,15 +112,15 @@ export class JobScheduler implements Scheduler {
   }
 
   running(): readonly ActiveRun[] {
-    return [...this.#active.values()].map(({ job }) => job.active);
+    return this.#active.all;
   }
 
   log(id: string): readonly RunLine[] | undefined {
-    return this.#logs.of(id);
+    return this.#active.log(id);
   }
 
   async start(request: RunRequest): Promise<ActiveRun> {
-    const { kind, by, label, level } = request;
+    const { kind, by } = request;
     const leading = this.#leading;
     if (leading === undefined || leading.lost.aborted || this.#closing.signal.aborted)
       throw new ArchiveError(
@@ -120,38 +131,38 @@ export class JobScheduler implements Scheduler {
     const other = blockedBy(kind, this.#busy());
     if (other !== undefined)
       throw new ArchiveError('RUN_BUSY', `a run of ${other} goes on in cluster "${this.#options.cluster}"`);
-    this.#reserved.add(kind);
+    this.#active.reserve(kind);
     try {
       const now = this.#clock.now();
       // No whole second: those are of the cron expressions.
       let planned = now % 1000 === 0 ? now + 1 : now;
       for (;;) {
         const run = this.#newRun({ job: kind, kind, planned, trigger: 'request', by });
-        if (await records.begin(run, { signal: this.#closing.signal })) {
-          const settings = { ...(label === undefined ? {} : { label }), ...(level === undefined ? {} : { level }) };
-          return this.#launch(run, records, settings);
-        }
+        if (await records.begin(run, { signal: this.#closing.signal }))
+          return this.#active.launch(run, records, request);
         planned += planned % 1000 === 999 ? 2 : 1;
       }
     } finally {
-      this.#release(kind);
+      this.#active.release(kind);
     }
   }
 
   async cancel(id: string, by: string): Promise<Run> {
-    const active = this.#active.get(id);
-    if (active === undefined) throw new ArchiveError('RUN_NOT_FOUND', `run ${id} does not go on in this daemon`);
-    active.job.end({ reason: 'asked', by });
-    return active.finished;
+    const ended = this.#active.end(id, { reason: 'asked', by });
+    if (ended === undefined) throw new ArchiveError('RUN_NOT_FOUND', `run ${id} does not go on in this daemon`);
+    return ended;
   }
 
   close(grace = 0): Promise<void> {
     this.#closed ??= (async () => {
+      this.#active.endNew(this.#stopped);
       this.#drained = this.#drain(grace);
       this.#closing.abort(new ArchiveError('ABORTED', 'the scheduler is being stopped'));
       this.#wake.abort();
       await this.#drained;
-      await this.#main;
+      const over = new AbortController();
+      // A server that hangs must not keep the process from its end.
+      await Promise.race([this.#main.then(() => over.abort()), pause(END_PATIENCE, over.signal)]);
       this.#set('stopped');
     })();
     return this.#closed;
@@ -160,20 +171,16 @@ export class JobScheduler implements Scheduler {
   /** Waits for what runs, cancels it after a grace, and waits until that is on record. */
   async #drain(grace: number): Promise<void> {
     const over = new AbortController();
-    const all = async (): Promise<void> => {
-      while (this.#active.size > 0) await Promise.all([...this.#active.values()].map(({ finished }) => finished));
-      over.abort();
-    };
-    const ended = all();
+    const ended = this.#active.over().then(() => over.abort());
     await pause(grace, over.signal);
-    this.#endAll({ reason: 'left', text: `the daemon on ${this.#host} was stopped` });
+    this.#active.endAll(this.#stopped);
     await Promise.race([ended, pause(END_PATIENCE, over.signal)]);
     over.abort();
-    if (this.#records?.owes === true) await this.#records.settle();
+    await this.#records.settle();
   }
 
-  #endAll(ending: Ending): void {
-    for (const { job } of this.#active.values()) job.end(ending);
+  get #stopped(): Ending {
+    return { reason: 'left', text: `the daemon on ${this.#host} was stopped` };
   }
 
   async #run(): Promise<void> {
@@ -188,7 +195,8 @@ export class JobScheduler implements Scheduler {
             if (this.#state.problem !== problem) logger.info({}, `no job begins here: ${problem}`);
             this.#set('waiting', problem);
             // From now on they are another one's: it takes them for interrupted, and does them again.
-            if (taken) this.#endAll({ reason: 'left', text: `the lock of the cluster was lost, and ${problem}` });
+            if (taken)
+              this.#active.endAll({ reason: 'left', text: `the lock of the cluster was lost, and ${problem}` });
           },
         });
         await this.#lead(lead);
@@ -196,7 +204,7 @@ export class JobScheduler implements Scheduler {
         if (signal.aborted) break;
         this.#set('waiting', messageOf(error));
         logger.error({ error }, `the scheduler of cluster "${cluster}" begins anew: ${messageOf(error)}`);
-        await this.#clock.sleepUntil(this.#clock.now() + RETRY, signal);
+        await this.#clock.sleep(RETRY, signal);
       } finally {
         this.#leading = undefined;
         // What runs is put on record while nobody else can take it for interrupted.
@@ -210,38 +218,39 @@ export class JobScheduler implements Scheduler {
   async #lead({ systemId, host, lost }: Lead): Promise<void> {
     const { logger, cluster } = this.#options;
     const stop = AbortSignal.any([this.#closing.signal, lost]);
-    if (this.#records?.systemId !== systemId)
-      this.#records = new RunRecords({ ...this.#options, systemId, claim: this.#claim });
-    const records = this.#records;
+    const records = this.#records.of(systemId);
     if (!(await this.#takeOver(records, stop))) return this.#lostLead(lost);
+    const former = this.#endFormer(systemId, stop);
     let since = this.#clock.now();
-    let judgeAt = since + TAKEOVER;
+    const judgeAt = this.#clock.elapsed() + TAKEOVER;
+    let settleAt = 0;
     logger.info({ host }, `this daemon runs the jobs of cluster "${cluster}"`);
     this.#set('running');
     this.#leading = { records, lost };
-    let mayWrite = since;
     stop.addEventListener('abort', () => this.#wake.abort(), { once: true });
     while (!stop.aborted) {
       this.#wake = new AbortController();
       const now = this.#clock.now();
-      // A clock that was put back must not make anything wait for what it showed before.
+      const elapsed = this.#clock.elapsed();
+      // A clock that was put back must not make a moment seem missed that is yet to come.
       since = Math.min(since, now);
-      judgeAt = Math.min(judgeAt, now + TAKEOVER);
-      mayWrite = Math.min(mayWrite, now + RETRY);
-      let wake: number | undefined;
+      const wakes: number[] = [];
       try {
-        if (this.#orphans.length > 0) {
-          if (now >= judgeAt) await this.#judge(records);
-          else wake = judgeAt;
+        if (this.#records.owes && elapsed >= settleAt) {
+          await this.#records.settle();
+          settleAt = this.#clock.elapsed() + RETRY;
         }
-        if (records.owes && now >= mayWrite) await records.settle();
+        if (this.#orphans.length > 0) {
+          if (elapsed >= judgeAt) await this.#judge(records);
+          else wakes.push(now + judgeAt - elapsed);
+        }
         const decision = decide(
           this.#ledgers.map((ledger) => ledger.view(now)),
           { now, since, running: this.#busy() },
         );
         for (const skip of decision.skips) await this.#skip(skip, records, stop);
         for (const begin of decision.begins) await this.#begin(begin, records, stop);
-        wake = Math.min(wake ?? Number.POSITIVE_INFINITY, decision.wake ?? Number.POSITIVE_INFINITY);
+        if (decision.wake !== undefined) wakes.push(decision.wake);
         if (!stop.aborted) this.#set('running');
       } catch (error) {
         if (stop.aborted) break;
@@ -251,17 +260,14 @@ export class JobScheduler implements Scheduler {
         if (this.#state.problem !== problem)
           logger.error({ error }, `a run could not be put on record, and does not begin: ${problem}`);
         this.#set('running', problem);
-        mayWrite = now + RETRY;
-        await this.#clock.sleepUntil(mayWrite, stop);
+        await this.#clock.sleep(elapsed + RETRY - this.#clock.elapsed(), stop);
         continue;
       }
-      if (records.owes) {
-        mayWrite = Math.max(mayWrite, now + RETRY);
-        wake = Math.min(wake, mayWrite);
-      }
-      await this.#clock.sleepUntil(Number.isFinite(wake) ? wake : now + 86_400_000, this.#wake.signal);
+      if (this.#records.owes) wakes.push(now + Math.max(0, settleAt - elapsed));
+      await this.#clock.sleepUntil(Math.min(now + LONGEST, ...wakes), this.#wake.signal);
     }
     this.#lostLead(lost);
+    await former;
   }
 
   #lostLead(lost: AbortSignal): void {
@@ -278,17 +284,31 @@ export class JobScheduler implements Scheduler {
         const loaded = await records.load({ signal: stop });
         for (const ledger of this.#ledgers)
           await adoptJob(ledger, loaded.get(ledger.job.name), { records, now: this.#clock.now(), signal: stop });
-        this.#orphans = await findOrphans(loaded, { records, running: new Set(this.#active.keys()), signal: stop });
+        // How one ended here is known, also where it could not be written yet.
+        const running = new Set([...this.#active.ids, ...records.owed]);
+        this.#orphans = await findOrphans(loaded, { records, running, signal: stop });
         return true;
       } catch (error) {
         if (stop.aborted) return false;
         const problem = `which runs there were is not known: ${messageOf(error)}`;
         if (this.#state.problem !== problem) this.#options.logger.warn({ error }, `no job begins: ${problem}`);
         this.#set('waiting', problem);
-        await this.#clock.sleepUntil(this.#clock.now() + RETRY, stop);
+        await this.#clock.sleep(RETRY, stop);
       }
     }
     return false;
+  }
+
+  /** It is no matter of the jobs: what fails is tried again the next time that the lock is taken. */
+  async #endFormer(systemId: string, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const running = this.#active.ids;
+      const records = await this.#records.others(systemId, { signal });
+      await endFormerRuns({ records, running, clock: this.#clock, logger, signal });
+    } catch (error) {
+      if (!signal.aborted) logger.warn({ error }, `runs of a former system are not looked after: ${messageOf(error)}`);
+    }
   }
 
   /** Puts on record of runs whose daemon is gone that they were interrupted. */
@@ -313,9 +333,13 @@ export class JobScheduler implements Scheduler {
     // It may have said in this very moment how it ended.
     const isOurs = await records.end(run);
     if (run.state === 'skipped' || !isOurs) return;
-    const ledger = this.#ledgers.find(({ job }) => job.name === run.job);
-    if (run.trigger !== 'request') ledger?.interrupted(run.id, run.planned);
-    this.#tell(run, undefined);
+    this.#noteInterrupted(run);
+    this.#tell(run);
+  }
+
+  /** Its moment may be tried once more. */
+  #noteInterrupted({ id, job, planned, state, trigger }: Run): void {
+    if (state === 'interrupted' && trigger !== 'request') this.#ledger(job)?.interrupted(id, planned);
   }
 
   async #skip(skip: Skip, records: RunRecords, signal: AbortSignal): Promise<void> {
@@ -326,14 +350,14 @@ export class JobScheduler implements Scheduler {
     this.#ledger(name)?.add([skip.last]);
     if (!isOurs) return;
     await records.end(run);
-    this.#tell(run, undefined);
+    this.#tell(run);
   }
 
   async #begin({ view, planned, trigger, repeats }: Begin, records: RunRecords, signal: AbortSignal): Promise<void> {
-    const { name, do: kind, timeout, label, level } = view.job;
+    const { name, do: kind } = view.job;
     // A request may have come first while others were put on record.
     if (blockedBy(kind, this.#busy()) !== undefined || signal.aborted) return;
-    this.#reserved.add(kind);
+    this.#active.reserve(kind);
     try {
       const run = {
         ...this.#newRun({ job: name, kind, planned, trigger }),
@@ -345,20 +369,10 @@ export class JobScheduler implements Scheduler {
         this.#options.logger.warn({ run: run.id }, `run ${run.id} is another one's already`);
         return;
       }
-      this.#launch(run, records, {
-        ...(timeout === undefined ? {} : { timeout }),
-        ...(label === undefined ? {} : { label }),
-        ...(level === undefined ? {} : { level }),
-      });
+      this.#active.launch(run, records, view.job);
     } finally {
-      this.#release(kind);
+      this.#active.release(kind);
     }
-  }
-
-  /** What was due and could not begin beside it may do so now. */
-  #release(kind: JobKind): void {
-    this.#reserved.delete(kind);
-    this.#wake.abort();
   }
 
   #ledger(name: string): JobLedger | undefined {
@@ -369,60 +383,11 @@ export class JobScheduler implements Scheduler {
     return { id: runId(of.job, of.planned), ...of, started: this.#clock.now(), state: 'running', host: this.#host };
   }
 
-  /** Begins the work of a run that is on record. */
-  #launch(run: Run, records: RunRecords, settings: Pick<JobConfig, 'timeout' | 'label' | 'level'>): ActiveRun {
-    const logger = this.#logs.begin(run.id);
-    logger.info({ trigger: run.trigger }, `run ${run.id} begins`);
-    const job = new RunningJob({ run, work: this.#options.work, clock: this.#clock, logger, ...settings });
-    this.#active.set(run.id, { job, finished: this.#finish(job, records, logger) });
-    this.#options.onRun?.(run);
-    // Whoever stops does not wait for what has just begun.
-    if (this.#closing.signal.aborted) job.end({ reason: 'left', text: `the daemon on ${this.#host} was stopped` });
-    return job.active;
-  }
-
-  /** Puts the end of a run on record, and gives it. */
-  async #finish(job: RunningJob, records: RunRecords, logger: Logger): Promise<Run> {
-    let isGone = false;
-    const gone = job.gone.then(() => (isGone = true));
-    const { run, error } = await job.ended;
-    const isOurs = await records.end(run);
-    if (!isOurs) logger.warn({}, `run ${run.id} was taken for interrupted by another daemon`);
-    else if (run.state === 'failed') logger.error({ code: error?.code }, `run ${run.id} failed: ${run.summary}`);
-    else logger.info({}, `run ${run.id} ${run.state}: ${run.summary}`);
-    if (run.state === 'interrupted' && run.trigger !== 'request')
-      this.#ledger(run.job)?.interrupted(run.id, run.planned);
-    this.#active.delete(run.id);
-    if (!isGone) {
-      // What does not end keeps its kind, and nothing else, from running.
-      this.#reserved.add(run.kind);
-      void this.#free(run.kind, gone);
-    }
-    if (isOurs) this.#tell(run, error);
-    this.#wake.abort();
-    return run;
-  }
-
-  async #free(kind: JobKind, gone: Promise<unknown>): Promise<void> {
-    await gone;
-    this.#release(kind);
-  }
-
   #busy(): ReadonlySet<JobKind> {
-    const active = [...this.#active.values()].map(({ job }) => job.active.kind);
     const orphans = this.#orphans.flatMap(({ run }) =>
       run === undefined || run.state === 'skipped' ? [] : [run.kind],
     );
-    return new Set([...this.#reserved, ...active, ...orphans]);
-  }
-
-  #tell(run: Run, error: ArchiveError | undefined): void {
-    const { emit, onRun } = this.#options;
-    const { id, job, kind, state, summary = '' } = run;
-    onRun?.(run, error);
-    if (state === 'succeeded') emit('run.finished', { run: id, job, kind, message: summary });
-    else if (state === 'failed' || state === 'interrupted' || state === 'skipped')
-      emit('run.failed', { run: id, job, kind, state, code: error?.code ?? '', message: error?.message ?? summary });
+    return new Set([...this.#active.kinds, ...orphans]);
   }
 
   #set(state: SchedulerState['state'], problem?: string): void {

@@ -22,3 +22,24 @@ test('a wait lasts until its time, and ends soon after the clock was put back', 
   await vi.advanceTimersByTimeAsync(20_000);
   expect(isOver).toBe(true);
 });
+
+test('a wait of so many milliseconds is that long, whatever is done to the clock, and ends with its signal', async () => {
+  let isOver = false;
+  const cancel = new AbortController();
+  void systemClock.sleep(3_600_000, cancel.signal).then(() => (isOver = true));
+  vi.setSystemTime(Date.parse('2028-03-01T12:00:00Z'));
+  await vi.advanceTimersByTimeAsync(3_599_000);
+  expect(isOver).toBe(false);
+  vi.setSystemTime(Date.parse('2026-03-01T12:00:00Z'));
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(isOver).toBe(true);
+
+  isOver = false;
+  // Longer than a timer of Node can be.
+  void systemClock.sleep(30 * 86_400_000, cancel.signal).then(() => (isOver = true));
+  await vi.advanceTimersByTimeAsync(29 * 86_400_000);
+  expect(isOver).toBe(false);
+  cancel.abort();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(isOver).toBe(true);
+});

@@ -1,6 +1,7 @@
 /** Schedulers on repositories in memory, whose clock and whose work the test has in its hands. */
+import { isArchiveError } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { until } from '../../../test/support/until.ts';
 import type { JobConfig } from '../../src/config/config.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
@@ -15,6 +16,18 @@ import { JobScheduler } from '../../src/schedule/scheduler.ts';
 import { recordingLogger } from '../plugins/support.ts';
 import { repositoryOn, SYSTEM } from '../retention/small-archive.ts';
 import { ManualClock } from './manual-clock.ts';
+
+export const HOUR = 3_600_000;
+
+export const leads = (scheduler: JobScheduler): Promise<void> =>
+  until(
+    'it runs the jobs',
+    () => scheduler.state.state === 'running',
+    () => JSON.stringify(scheduler.state),
+  );
+
+export const withCode = (code: string): unknown =>
+  expect.toSatisfy((error) => isArchiveError(error) && error.code === code, code);
 
 export function job(settings: Partial<JobConfig> & Pick<JobConfig, 'do' | 'at'>): JobConfig {
   return { name: settings.do, timeZone: 'UTC', jitter: 0, ...settings };
@@ -156,11 +169,17 @@ export class Scene {
 }
 
 /** A lock that is always there. */
-export function granted(): { takeLead: TakeLead; lose: () => void } {
+export function granted(): { takeLead: TakeLead; lose: () => void; become: (systemId: string) => void } {
   let lost = new AbortController();
+  let system = SYSTEM;
   const takeLead: TakeLead = async (): Promise<Lead> => {
     lost = new AbortController();
-    return { systemId: SYSTEM, host: 'db1:5432', lost: lost.signal, release: async () => undefined };
+    return { systemId: system, host: 'db1:5432', lost: lost.signal, release: async () => undefined };
   };
-  return { takeLead, lose: () => lost.abort(new ArchiveError('SCHEDULER_WAITING', 'the connection was lost')) };
+  const lose = (): void => lost.abort(new ArchiveError('SCHEDULER_WAITING', 'the connection was lost'));
+  const become = (systemId: string): void => {
+    system = systemId;
+    lose();
+  };
+  return { takeLead, lose, become };
 }

@@ -1,0 +1,48 @@
+/** Runs that were begun while the cluster had another system identifier, and of which nobody has said how they ended. */
+import type { Logger } from '../contracts/plugin.ts';
+import type { ScheduleClock } from './clock.ts';
+import { lostRun } from './ended-run.ts';
+import type { RunRecords } from './run-records.ts';
+import type { Run } from './run.ts';
+import { findOrphans } from './take-over.ts';
+
+export interface FormerRunsOptions {
+  /** Under the former identifiers. */
+  readonly records: readonly RunRecords[];
+  /** Ids of the runs of this process, which say themselves how they end. */
+  readonly running: ReadonlySet<string>;
+  readonly clock: ScheduleClock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Milliseconds for which they may go on: the lock of the cluster says nothing of another system, whose server may still be there, with a daemon
+ * of its own, such as while one moves to a new version.
+ */
+const PATIENCE = 86_400_000;
+
+/** Puts on record of each, once it is old enough, that its end is not known. Ends when all have one, or the signal fires. Errors: those of the repositories. */
+export async function endFormerRuns({
+  records: all,
+  running,
+  clock,
+  logger,
+  signal,
+}: FormerRunsOptions): Promise<void> {
+  const found: { readonly run: Run; readonly records: RunRecords }[] = [];
+  for (const records of all) {
+    const known = new Set([...running, ...records.owed]);
+    const orphans = await findOrphans(await records.load({ signal }), { records, running: known, signal });
+    for (const { run } of orphans) if (run !== undefined) found.push({ run, records });
+  }
+  found.sort((one, other) => one.run.started - other.run.started);
+  for (const { run, records } of found) {
+    while (clock.now() < run.started + PATIENCE && !signal.aborted)
+      await clock.sleepUntil(run.started + PATIENCE, signal);
+    if (signal.aborted) return;
+    // Another one may have said by now how it ended.
+    if (await records.end(lostRun(run, clock.now())))
+      logger.warn({ run: run.id, system: records.systemId }, `how run ${run.id} ended is not known, and never will be`);
+  }
+}
