@@ -57,6 +57,7 @@ test('clusters that are new begin, those that are gone end, those that have chan
     ended: ['gone'],
     restarted: ['changed'],
     unchanged: ['kept'],
+    failed: [],
   });
   expect([...daemon.clusters.keys()]).toEqual(['kept', 'changed', 'begun']);
   expect(daemon.config.refresh).toBe(2000);

@@ -7,7 +7,7 @@ import type { DaemonConfig } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ArchiveEvents, EventSink } from '../contracts/hook.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { pause, within } from '../receive/backoff.ts';
+import { pause, unlessAborted, within } from '../receive/backoff.ts';
 import type { RunSink, Scheduler } from '../schedule/run.ts';
 import type { ReceiverState } from '../status/receiver-state.ts';
 import type { Line } from '../storage/line.ts';
@@ -65,7 +65,7 @@ export class Cluster implements DaemonCluster {
   #said: ReceiverState | undefined;
   /** When the receiving thread gave a sign of life, by `performance.now()`; undefined while there is none. */
   #alive: number | undefined;
-  /** Until when the receiver may ship once it was asked to end, epoch milliseconds. */
+  /** Until when the receiver may ship once it was asked to end, by `performance.now()`. */
   #drainUntil: number | undefined;
 
   private constructor(archive: Archive, options: ClusterOptions) {
@@ -82,6 +82,7 @@ export class Cluster implements DaemonCluster {
       line,
       refresh: () => config().refresh,
       deadline: pace.look,
+      soon: pace.soon,
       onLook: (look) => observers.tell('looked', this.name, look),
       logger,
     });
@@ -120,7 +121,7 @@ export class Cluster implements DaemonCluster {
     const old = this.#walServer;
     this.#walServer = serveWal ? this.#part('wal-server', (run) => this.#serve(run)) : undefined;
     this.#walServer?.begin();
-    void old?.stop();
+    void old?.stop(this.#serverTime);
   }
 
   /** Tries now what has failed, with secrets read anew, and reads token and certificates of the WAL server. A receiver that streams is left alone. */
@@ -176,17 +177,16 @@ export class Cluster implements DaemonCluster {
   }
 
   /**
-   * Ends everything in order: no more runs, the last bytes flushed, acknowledged and shipped within so many milliseconds, then the rest. Never
-   * throws.
+   * Ends everything in order: no more runs, the last bytes flushed, acknowledged and shipped within so many milliseconds, then the rest. What
+   * hangs is left behind. Never throws.
    */
   async close(grace: number): Promise<void> {
     const { pace } = this.#options;
     this.#looker.stop();
     // Runs may need the receiver, such as a backup that waits for its WAL.
-    await this.#scheduling.stop();
-    this.#drainUntil = Date.now() + grace;
-    await this.#receiver.stop();
-    await this.#walServer?.stop();
+    await this.#scheduling.stop(pace.runs + pace.cancelled);
+    this.#drainUntil = performance.now() + grace;
+    await Promise.all([this.#receiver.stop(grace + pace.late), this.#walServer?.stop(this.#serverTime)]);
     this.#stop.abort();
     let failure: unknown;
     const closing = this.archive.close().catch((error: unknown) => (failure = error));
@@ -195,6 +195,12 @@ export class Cluster implements DaemonCluster {
       closing.then(() => undefined),
     );
     if (failure !== undefined) this.#logger.warn({ error: errorOf(failure) }, 'the archive was not closed cleanly');
+  }
+
+  /** Milliseconds in which the WAL server has to end. */
+  get #serverTime(): number {
+    const { closing, late } = this.#options.pace;
+    return closing + late;
   }
 
   #part(name: PartReport['name'], run: (run: PartRun) => Promise<void>): Part {
@@ -227,7 +233,7 @@ export class Cluster implements DaemonCluster {
   /** Milliseconds that a receiver gets to ship when it ends. */
   #shippingTime(): number {
     if (this.#drainUntil === undefined) return this.#options.pace.failedShipping;
-    return Math.max(0, this.#drainUntil - Date.now());
+    return Math.max(0, this.#drainUntil - performance.now());
   }
 
   async #schedule({ signal, running }: PartRun): Promise<void> {
@@ -240,7 +246,12 @@ export class Cluster implements DaemonCluster {
       this.#looker.changed();
       observers.tell('run', this.name, run);
     };
-    const scheduler = await openScheduler(this.archive, { onRun, onEvent: this.#onEvent });
+    const opening = openScheduler(this.archive, { onRun, onEvent: this.#onEvent });
+    const scheduler = await unlessAborted(signal, opening, 'beginning the jobs').catch((error: unknown) => {
+      // What is opened too late is nobody's.
+      opening.then((late) => late.close()).catch(() => undefined);
+      throw error;
+    });
     this.scheduler.use(scheduler);
     running();
     await untilAborted(signal);

@@ -21,14 +21,16 @@ export class KeptServer {
   #server: HttpServer | undefined;
   /** Ends the tries to begin. */
   #trying = new AbortController();
+  #isClosed = false;
 
   constructor(options: KeptServerOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.pace.restart);
   }
 
-  /** Tries once before it returns, and then until it is closed. Never throws. */
+  /** Tries once before it returns, and then until it is closed; after that it does nothing. Never throws. */
   async begin(): Promise<void> {
+    if (this.#isClosed) return;
     this.#trying = new AbortController();
     const { signal } = this.#trying;
     if (!(await this.#try(signal))) void this.#keepTrying(signal);
@@ -38,7 +40,7 @@ export class KeptServer {
   async reload({ anew }: { readonly anew: boolean }): Promise<void> {
     const { logger } = this.#options;
     if (anew || this.#server === undefined) {
-      await this.close();
+      await this.#end();
       await this.begin();
       return;
     }
@@ -50,8 +52,13 @@ export class KeptServer {
     }
   }
 
-  /** Never throws. */
+  /** For good. Never throws. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
     this.#trying.abort();
     const server = this.#server;
     this.#server = undefined;

@@ -19,6 +19,8 @@ export interface LookerOptions {
   readonly refresh: () => number;
   /** Milliseconds that one may take. */
   readonly deadline: number;
+  /** Milliseconds between two looks, at least, when something has changed. */
+  readonly soon: number;
   readonly onLook: (look: Look) => void;
   readonly logger: Logger;
 }
@@ -36,8 +38,10 @@ export class Looker {
   #looking: Promise<Look> | undefined;
   /** The look that begins when the one that goes on has ended. */
   #next: Promise<Look> | undefined;
-  /** When backups and runs were listed, epoch milliseconds; undefined when they are to be listed anew. */
-  #listed: number | undefined;
+  /** When backups and runs were listed, epoch milliseconds and by `performance.now()`; undefined when they are to be listed anew. */
+  #listed: { readonly time: number; readonly elapsed: number } | undefined;
+  /** Ends the wait for the next look. */
+  #wake = new AbortController();
   /** Ends the look that goes on. */
   #now = new AbortController();
   /** Work of a look that did not end in time: a storage that hangs must not be asked again and again. */
@@ -57,14 +61,15 @@ export class Looker {
     return (this.#next ??= (async () => {
       await this.#looking;
       this.#next = undefined;
-      this.changed();
+      this.#listed = undefined;
       return this.#begin();
     })());
   }
 
-  /** Backups or runs are not what they were: the next look lists them. */
+  /** Backups or runs are not what they were: the next look lists them, and is not far. */
   changed(): void {
     this.#listed = undefined;
+    this.#wake.abort();
   }
 
   #begin(): Promise<Look> {
@@ -82,9 +87,16 @@ export class Looker {
   }
 
   async #keep(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
+    const { refresh, soon } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      const began = performance.now();
       await this.#begin();
-      await pause(this.#options.refresh(), this.#stop.signal);
+      // Whatever ends one after the other: looks that take their time take a small part of all time.
+      const least = Math.max(soon, (performance.now() - began) * REST);
+      await pause(Math.min(least, refresh()), signal);
+      await pause(Math.max(0, refresh() - least), AbortSignal.any([signal, this.#wake.signal]));
     }
   }
 
@@ -115,7 +127,7 @@ export class Looker {
       line.leave();
     }
     // What was to be listed is not: what was seen before must not pass for it at the next look.
-    if (signal.aborted) this.changed();
+    if (signal.aborted) this.#listed = undefined;
     const own = signal.aborted
       ? [...failures.filter(({ code }) => code !== 'ABORTED'), errorOf(signal.reason)]
       : failures;
@@ -126,13 +138,13 @@ export class Looker {
     const { archive, refresh } = this.#options;
     const now = Date.now();
     const { backups, runs } = this.#latest ?? {};
-    // A clock that was put back makes no list a new one.
-    const age = this.#listed === undefined ? Number.POSITIVE_INFINITY : Math.abs(now - this.#listed);
-    const isFresh = age < LISTING * refresh();
+    const elapsed = performance.now();
+    const isFresh = this.#listed !== undefined && elapsed - this.#listed.elapsed < LISTING * refresh();
     const known = isFresh && backups?.failures.length === 0 && runs !== undefined ? { backups, runs } : undefined;
     // What changes from now on is for the next look.
-    if (known === undefined) this.#listed = now;
-    Object.assign(seen, known, { listed: this.#listed });
+    const listed = this.#listed !== undefined && known !== undefined ? this.#listed : { time: now, elapsed };
+    this.#listed = listed;
+    Object.assign(seen, known, { listed: listed.time });
     const views = Object.entries(viewsOf(archive, failures)).filter(([name]) => !(name in (known ?? {})));
     await Promise.all(
       views.map(async ([name, view]) => {
@@ -140,7 +152,7 @@ export class Looker {
           Object.assign(seen, { [name]: await view(signal) });
         } catch (error) {
           failures.push(errorOf(error));
-          this.changed();
+          this.#listed = undefined;
         }
       }),
     );
@@ -168,6 +180,9 @@ export class Looker {
 
 /** So many looks are made before backups and runs are listed anew that nobody here has changed. */
 const LISTING = 10;
+
+/** So many times as long as the last look took nobody looks again, whatever has changed. */
+const REST = 4;
 
 /** Runs of each job that are looked at, however often others run. */
 const OF_EACH_JOB = 10;

@@ -6,6 +6,7 @@ import type { Config, DaemonConfig } from '../config/config.ts';
 import type { LoadedConfig, LoadedSection } from '../config/load.ts';
 import { ArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
+import { within } from '../receive/backoff.ts';
 import { Line } from '../storage/line.ts';
 import { VERSION } from '../version.ts';
 import { Cluster, type OpenScheduler } from './cluster.ts';
@@ -35,6 +36,8 @@ export interface Reloaded {
   readonly ended: readonly string[];
   readonly restarted: readonly string[];
   readonly unchanged: readonly string[];
+  /** Those that could not be begun by what the config says now. One that was there before goes on as it was; of another one `broken` says why. */
+  readonly failed: readonly string[];
 }
 
 export interface RunningDaemon extends Daemon {
@@ -50,7 +53,7 @@ export interface RunningDaemon extends Daemon {
    * Reads the config anew. Clusters that are new are begun, those that are gone are drained, those whose section has changed are begun anew, one
    * after the other; all others go on untouched, and what of them is in trouble is tried now. Tokens and certificates are read anew.
    *
-   * Errors: `CONFIG_INVALID` with every problem, `CONFIG_NOT_FOUND`: all stays as it was then.
+   * Errors: `CONFIG_INVALID` with every problem, `CONFIG_NOT_FOUND`: all stays as it was then. `ABORTED` once the daemon is being stopped.
    */
   reload(): Promise<Reloaded>;
   /**
@@ -190,7 +193,11 @@ class Supervisor implements RunningDaemon {
 
   async #close(grace: number): Promise<void> {
     this.#state = 'draining';
-    await this.#reloading;
+    // It begins nothing more by now; what it waits for may hang.
+    await within(
+      this.#pace.closing,
+      this.#reloading.then(() => undefined),
+    );
     await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close(grace)));
     await this.#http?.close();
     this.#isReady();
@@ -213,7 +220,9 @@ class Supervisor implements RunningDaemon {
   }
 
   async #reload(): Promise<Reloaded> {
+    this.#throwIfClosing();
     const sections = await this.#options.load();
+    this.#throwIfClosing();
     if (sections.some((section) => 'error' in section) || sections.length === 0) throw problemOf(sections);
     const loaded = sections.flatMap((section) => ('loaded' in section ? [section.loaded] : []));
     const names = new Set(loaded.map(({ config }) => config.cluster));
@@ -222,7 +231,7 @@ class Supervisor implements RunningDaemon {
       const old = this.#clusters.get(config.cluster);
       return old !== undefined && !isSameSection(old.loaded.config, config);
     });
-    const begun = loaded.filter(({ config }) => !this.#clusters.has(config.cluster));
+    const added = loaded.filter(({ config }) => !this.#clusters.has(config.cluster));
     const old = this.#config;
     this.#config = loaded[0]?.config.daemon ?? old;
     this.#broken = new Map();
@@ -235,21 +244,50 @@ class Supervisor implements RunningDaemon {
       await cluster.close(this.#config.drain);
       this.#put(cluster.name, undefined, loaded);
     }
-    for (const section of [...changed, ...begun]) {
-      if (this.#closing !== undefined) break;
-      await this.#clusters.get(section.config.cluster)?.close(this.#config.drain);
-      const cluster = await this.#open(section);
-      this.#put(cluster.name, cluster, loaded);
-      cluster.begin();
-    }
-    await this.#http?.reload({ anew: !isSame(listening(old), listening(this.#config)) });
-    const nameOf = ({ config }: LoadedConfig): string => config.cluster;
+    const failed = new Set<string>();
+    for (const section of [...changed, ...added])
+      if (!(await this.#exchange(section, loaded))) failed.add(section.config.cluster);
+    if (this.#closing === undefined)
+      await this.#http?.reload({ anew: !isSame(listening(old), listening(this.#config)) });
+    const done = (sections: readonly LoadedConfig[]): readonly string[] =>
+      sections.flatMap(({ config }) => (failed.has(config.cluster) ? [] : [config.cluster]));
     return {
-      begun: begun.map(nameOf),
+      begun: done(added),
       ended: ended.map(({ name }) => name),
-      restarted: changed.map(nameOf),
+      restarted: done(changed),
       unchanged,
+      failed: [...failed],
     };
+  }
+
+  /** Begins a cluster as its section says now, in place of the one that was there; gives whether it could. Never throws. */
+  async #exchange(section: LoadedConfig, order: readonly LoadedConfig[]): Promise<boolean> {
+    const { cluster: name } = section.config;
+    if (this.#closing !== undefined) return false;
+    const before = this.#clusters.get(name);
+    let cluster: Cluster;
+    try {
+      cluster = await this.#open(section);
+    } catch (error) {
+      const failure = errorOf(error);
+      // Whatever is wrong with the new section, no receiver ends for it.
+      if (before === undefined) this.#broken = new Map([...this.#broken, [name, failure]]);
+      const what = before === undefined ? 'it is not begun' : 'it goes on as it was';
+      this.#logger.error({ cluster: name, code: failure.code, hint: failure.hint }, `${what}: ${failure.message}`);
+      return false;
+    }
+    if (this.#closing === undefined) await before?.close(this.#config.drain);
+    if (this.#closing !== undefined) {
+      await cluster.archive.close().catch(() => undefined); // it was not begun
+      return false;
+    }
+    this.#put(name, cluster, order);
+    cluster.begin();
+    return true;
+  }
+
+  #throwIfClosing(): void {
+    if (this.#closing !== undefined) throw new ArchiveError('ABORTED', 'the daemon is being stopped');
   }
 
   /** In the order of the config; whoever holds the old map is not disturbed. */

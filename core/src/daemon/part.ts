@@ -2,7 +2,7 @@
 import { errorOf } from '../archive/telling.ts';
 import { ArchiveError, isArchiveError, type ErrorCode } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
-import { Backoff, pause } from '../receive/backoff.ts';
+import { Backoff, pause, within } from '../receive/backoff.ts';
 import type { PartReport } from './daemon.ts';
 import type { Pace } from './pace.ts';
 
@@ -55,7 +55,8 @@ export class Part {
   /** Ends what goes on now, the run or the wait after it. */
   #now = new AbortController();
   #done: Promise<void> | undefined;
-  /** The failure that was said loudly last. */
+  #hasEnded = false;
+  /** The failure that was said loudly last, and when, by `performance.now()`. */
   #said: { readonly text: string; readonly time: number } | undefined;
 
   constructor(options: PartOptions) {
@@ -78,10 +79,16 @@ export class Part {
     this.#now.abort();
   }
 
-  /** Ends it, and waits until it has ended. Never throws. */
-  async stop(): Promise<void> {
+  /**
+   * Ends it, and waits until it has ended, so many milliseconds at most: a server or a storage that hangs must hold up nothing else. What is
+   * left behind then is told, and begins no more. Never throws.
+   */
+  async stop(most: number): Promise<void> {
     this.#stop.abort();
-    await this.#done;
+    if (this.#done === undefined) return;
+    await within(most, this.#done);
+    const { logger, name } = this.#options;
+    if (!this.#hasEnded) logger.error({}, `the ${name} has not ended in ${most / 1000} s, and is left behind`);
   }
 
   async #keep(): Promise<void> {
@@ -110,6 +117,7 @@ export class Part {
         await pause(wait, signal);
       }
     }
+    this.#hasEnded = true;
     this.#enter({ state: 'stopped', restarts: this.#report.restarts });
   }
 
@@ -124,8 +132,9 @@ export class Part {
   #say(failure: ArchiveError, what: string): void {
     const { logger, name, pace } = this.#options;
     const text = `${failure.code} ${failure.message}`;
-    const isOld = this.#said?.text === text && Date.now() - this.#said.time < pace.repeat;
-    if (!isOld) this.#said = { text, time: Date.now() };
+    const now = performance.now();
+    const isOld = this.#said?.text === text && now - this.#said.time < pace.repeat;
+    if (!isOld) this.#said = { text, time: now };
     logger[isOld ? 'debug' : 'error'](
       { code: failure.code, hint: failure.hint },
       `the ${name} ${what}: ${failure.message}`,

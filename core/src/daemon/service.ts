@@ -62,9 +62,9 @@ export class Service {
 
   /** The daemon ends, within so many milliseconds. */
   stopping(most: number): void {
-    const until = Date.now() + most;
+    const until = performance.now() + most;
     const putOff = (): void => {
-      if (Date.now() < until) this.#manager.tell(`EXTEND_TIMEOUT_USEC=${PUT_OFF * 1000}`);
+      if (performance.now() < until) this.#manager.tell(`EXTEND_TIMEOUT_USEC=${PUT_OFF * 1000}`);
     };
     this.#manager.tell('STOPPING=1', `STATUS=${(this.#status = 'shipping what was received')}`);
     putOff();

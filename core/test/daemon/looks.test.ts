@@ -1,9 +1,11 @@
 /** Looks at a storage that hangs: nobody waits for them, and what was seen stays. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import type { Look } from '../../src/daemon/daemon.ts';
+import type { RunSink } from '../../src/schedule/run.ts';
 import { later } from '../../../test/support/later.ts';
 import { testDaemon } from '../../../test/support/daemon.ts';
 import { until } from '../../../test/support/until.ts';
@@ -158,4 +160,51 @@ test('backups and runs are listed at every tenth look, and when they have change
   await until('it is listed anew', () => cluster.latest()?.backups !== seen.backups);
   const changed = cluster.latest();
   expect((await cluster.look()).backups).not.toBe(changed?.backups);
+});
+
+test('what runs have changed is looked at soon, and many that end at once are one look', async () => {
+  const storage = new HangingStorage();
+  let ends: RunSink = () => undefined;
+  const { daemon } = await testDaemon(
+    () => ({
+      main: {
+        postgres: { url: 'postgres://127.0.0.1:1/' },
+        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+        receive: { spool: 'spool' },
+      },
+    }),
+    {
+      plugins: [storage.plugin],
+      pace: { soon: 50 },
+      section: { refresh: '1h' },
+      openScheduler: (archive, call) => {
+        ends = call.onRun ?? ends;
+        return archive.openScheduler(call);
+      },
+    },
+  );
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
+  const before = cluster.latest();
+  const looks: Look[] = [];
+  daemon.observe({ looked: (_, look) => void looks.push(look) });
+  const moment = Date.parse('2026-05-01T01:00:00Z');
+  for (let count = 0; count < 100; count++)
+    ends({
+      id: `check-${count}`,
+      job: 'check',
+      kind: 'check',
+      trigger: 'schedule',
+      planned: moment,
+      started: moment,
+      state: 'succeeded',
+      host: 'backup1',
+    });
+  await until('it is looked at', () => looks.length > 0);
+  expect(looks[0]?.runs).not.toBe(before?.runs);
+  expect(looks[0]?.listed).toBeGreaterThanOrEqual(before?.ended ?? Number.POSITIVE_INFINITY);
+  // Nothing has changed since: the next look is an hour away.
+  await sleep(300);
+  expect(looks).toHaveLength(1);
 });

@@ -24,7 +24,7 @@ function partOf(run: (run: PartRun) => Promise<void>): {
     error: (_: object, text: string) => void errors.push(text),
   };
   const part = new Part({ name: 'receiver', run, onReport: (report) => reports.push(report), logger, pace: QUICK });
-  later(part, (one) => one.stop());
+  later(part, (one) => one.stop(60_000));
   part.begin();
   return { part, reports, errors };
 }
@@ -44,7 +44,7 @@ test('what fails begins again, and the same failure is said once; its error stay
   expect(part.report).toMatchObject({ restarts: 4, error: { code: 'SPOOL_UNAVAILABLE' } });
   expect(errors).toHaveLength(1);
   expect(errors[0]).toMatch(/^the receiver has failed, and begins again in \d+ s: no disk$/);
-  await part.stop();
+  await part.stop(60_000);
   expect(part.report.state).toBe('stopped');
 });
 
@@ -85,7 +85,7 @@ test('a part that runs is begun anew when it is asked for, and a stop ends it fo
   await until('it runs', () => part.report.state === 'running');
   part.renew();
   await until('it runs anew', () => begun === 2 && part.report.state === 'running');
-  await part.stop();
+  await part.stop(60_000);
   part.renew();
   await sleep(20);
   expect(begun).toBe(2);
@@ -98,7 +98,25 @@ test('a failure while it ends is said, and begins nothing', async () => {
     throw new ArchiveError('SPOOL_FULL', 'the last bytes');
   });
   await until('it runs', () => part.report.state === 'running');
-  await part.stop();
+  await part.stop(60_000);
   expect(part.report).toMatchObject({ state: 'stopped', restarts: 0 });
   expect(errors).toEqual(['the receiver did not end in order: the last bytes']);
+});
+
+test('what does not end is left behind, and told; it begins no more', async () => {
+  let end = (): void => undefined;
+  const hanging = new Promise<void>((resolve) => (end = resolve));
+  let begun = 0;
+  const { part, errors } = partOf(async ({ running }) => {
+    begun += 1;
+    running();
+    await hanging;
+  });
+  await until('it runs', () => part.report.state === 'running');
+  await part.stop(20);
+  expect(part.report.state).toBe('running');
+  expect(errors).toEqual(['the receiver has not ended in 0.02 s, and is left behind']);
+  end();
+  await until('it has ended', () => part.report.state === 'stopped');
+  expect(begun).toBe(1);
 });

@@ -23,14 +23,14 @@ export function register(program: Command): void {
     ['pgark --cluster billing run', 'one cluster of a config with several'],
     ['pgark --json run', 'the log as one line of JSON for each event'],
     [
-      'kill -HUP "$(pgrep -f "pgark.* run")"',
-      'read the config anew: only clusters whose section has changed are begun anew',
+      'systemctl reload pgark',
+      'read the config anew: only clusters whose section has changed are begun anew; without systemd, SIGHUP',
     ],
   ]);
 }
 
-/** Milliseconds that the end may take beside shipping: runs that are cancelled, and closing. */
-const REST = 60_000;
+/** Milliseconds that the end may take beside shipping, when everything hangs: the waits of `Pace` together. */
+const REST = 75_000;
 
 async function run({ globals, output, env, directory, signal }: PlainContext): Promise<void> {
   // Both from the first moment: without them the one signal, and a log that nobody reads any more, would end the process.
@@ -95,17 +95,22 @@ async function run({ globals, output, env, directory, signal }: PlainContext): P
 }
 
 async function reloadNow(daemon: RunningDaemon, service: Service | undefined, logger: Logger): Promise<void> {
+  if (isDraining(daemon)) return;
   service?.reloading();
   try {
-    const { begun, ended, restarted, unchanged } = await daemon.reload();
-    logger.info({ begun, ended, restarted, unchanged: unchanged.length }, 'the config was read anew');
-    service?.reloaded();
+    const { begun, ended, restarted, unchanged, failed } = await daemon.reload();
+    logger.info({ begun, ended, restarted, unchanged: unchanged.length, failed }, 'the config was read anew');
+    if (!isDraining(daemon))
+      service?.reloaded(failed.length === 0 ? undefined : `nothing new for ${failed.join(', ')}`);
   } catch (error) {
     const { code, message } = toArchiveError(error);
     logger.error({ code }, `the config stays as it was: ${message}`);
-    service?.reloaded(message);
+    if (!isDraining(daemon)) service?.reloaded(message);
   }
 }
+
+/** Then systemd must not be told that it is ready again. */
+const isDraining = ({ state }: RunningDaemon): boolean => state === 'draining';
 
 /** A log whose every line names the cluster. */
 function named(logger: Logger, { cluster }: Config): Logger {

@@ -10,8 +10,13 @@ const MOST = 50;
 interface Session {
   readonly token: Buffer;
   readonly name: string;
-  /** Epoch milliseconds. */
+  /** As {@link SessionsOptions.now} has it. */
   readonly ends: number;
+}
+
+export interface SessionsOptions {
+  /** Milliseconds of a clock that only goes on. Default: that of the process. */
+  readonly now?: () => number;
 }
 
 export class Sessions {
@@ -19,8 +24,8 @@ export class Sessions {
   readonly #open = new Map<string, Session>();
   readonly #now: () => number;
 
-  constructor(options: { readonly now?: () => number } = {}) {
-    this.#now = options.now ?? Date.now;
+  constructor(options: SessionsOptions = {}) {
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Begins one; gives what the cookie holds. */
