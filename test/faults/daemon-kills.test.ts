@@ -1,14 +1,17 @@
 /**
- * `pgark run` is the synchronous standby and takes backups every few seconds; it is killed at random moments under load and started again. At
- * the end a server restored from the repository alone is held to every commit that was acknowledged, and the record of runs to the backups.
- * `PGARK_TEST_KILLS` sets how many, `PGARK_TEST_SEED` replays.
+ * The daemon is the synchronous standby and runs jobs that are due every few seconds, by a clock that is faster than that of the host; it is
+ * killed at random moments under load and started again, every second time within a run. At the end a server restored from the repository alone
+ * is held to every commit that was acknowledged, and the record of runs to the moments of their jobs, to what the daemons told, and to the
+ * backups. `PGARK_TEST_KILLS` sets how many, `PGARK_TEST_SEED` replays.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { acceleratedClock } from '../support/accelerated-clock.ts';
 import { TestArchive } from '../support/archive.ts';
-import type { CliChild } from '../support/cli.ts';
+import { DaemonProcess } from '../support/daemon-process.ts';
 import { later } from '../support/later.ts';
 import { ledger, Writers } from '../support/load.ts';
+import { momentsOnRecord, type EvenJob, type RunDocument } from '../support/moments-on-record.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { randomFrom } from '../support/random.ts';
 import { restoredAlone } from '../support/restoring.ts';
@@ -17,16 +20,21 @@ import { until } from '../support/until.ts';
 const KILLS = Number(process.env['PGARK_TEST_KILLS'] ?? (process.env['PGARK_TEST_FULL'] === '1' ? 50 : 2));
 const SEED = Number(process.env['PGARK_TEST_SEED'] ?? Date.now() % 1_000_000);
 
-interface RunDocument {
-  readonly id: string;
-  readonly job: string;
-  readonly state: string;
-  readonly planned: string;
-  readonly started: string;
-  readonly ended?: string;
-  readonly error?: { readonly message: string };
-  readonly result?: { readonly backup?: string };
-}
+/** What waits 15 s for a run that may still come to its end waits one of the host. */
+const FACTOR = 15;
+const SECOND = 1000;
+
+/** By the host's clock a backup is due every 8 s, the others every 16 s. */
+const SCHEDULE = [
+  { do: 'backup', at: '0 */2 * * * *' },
+  { do: 'verify', level: 'chain', at: '40 */4 * * * *' },
+  { do: 'check', at: '40 2-58/4 * * * *' },
+];
+const JOBS: readonly EvenJob[] = [
+  { name: 'backup', period: 120 * SECOND, phase: 0 },
+  { name: 'verify', period: 240 * SECOND, phase: 40 * SECOND },
+  { name: 'check', period: 240 * SECOND, phase: 160 * SECOND },
+];
 
 test(
   `no acknowledged commit and no run is lost or doubled over ${KILLS} kills of the daemon (seed ${SEED})`,
@@ -37,78 +45,116 @@ test(
       await PostgresServer.start({ major: 17, segmentMegabytes: 1, settings: { max_wal_size: '64MB' } }),
       (one) => one.destroy(),
     );
-    const config = {
-      schedule: [{ do: 'backup', at: '*/3 * * * * *' }],
-      backup: { checkpoint: 'fast' },
-      daemon: { listen: 'off' },
-      log: { format: 'json' },
-    };
+    const config = { schedule: SCHEDULE, backup: { checkpoint: 'fast' }, daemon: { listen: 'off' } };
     const archive = later(new TestArchive(server, { receive: { tail: '1s' }, config }), (one) => one.destroy());
-    const logged: string[] = [];
-    let child: CliChild | undefined;
-    later(undefined, () => child?.kill('SIGKILL'));
-    const end = async (signal: NodeJS.Signals): Promise<string | number | undefined> => {
-      child?.kill(signal);
-      const result = await child?.ended;
-      logged.push(result?.stderr ?? '');
-      return result?.signal ?? result?.code;
+    const from = Date.now();
+    const clock = acceleratedClock(FACTOR, from);
+    const daemons: DaemonProcess[] = [];
+    const start = (): DaemonProcess => {
+      const daemon = new DaemonProcess({ config: archive.config, factor: FACTOR, from });
+      daemons.push(daemon);
+      return daemon;
     };
-    child = archive.start(['run']);
-    await child.waitFor(/1 of 1 cluster streaming/, { milliseconds: 60_000 });
+    let daemon = start();
+    later(undefined, () => daemon.end('SIGKILL'));
+    const report = (): string => daemon.report;
+    const leads = (): boolean => daemon.says(/this daemon runs the jobs of cluster/);
+    const streams = async (): Promise<boolean> =>
+      (await server.value(`SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pgark'`)) === '1';
+    await until('it streams', streams, report);
+    await until('it runs the jobs', leads, report);
+    const led = clock.now();
     await server.query(`ALTER SYSTEM SET synchronous_standby_names = 'pgark'`);
     await server.query('SELECT pg_reload_conf()');
     const writers = await Writers.start(server, 2);
-    const counts: number[] = [];
+    const first = writers.total;
+    // Before it nothing can be restored, so that nothing could be said of the commits.
+    await until('the first backup', () => daemon.told.some(({ state }) => state === 'succeeded'), report);
+    const cut = new Set<string>();
+    let within = 0;
     for (let kill = 1; kill <= KILLS; kill++) {
       const before = writers.total;
-      await until(`commits before kill ${kill}`, () => writers.total > before + 50, child.stderr);
-      await sleep(random() * 4000);
-      counts.push(writers.total - before);
-      expect(await end('SIGKILL')).toBe('SIGKILL');
-      child = archive.start(['run']);
+      await until(`commits before kill ${kill}`, () => writers.total > before + 50, report);
+      if (kill % 2 === 0) await sleep(random() * 8000);
+      else
+        do {
+          const begun = daemon.told.length;
+          await until(`a run before kill ${kill}`, () => daemon.told.length > begun, report);
+          // The first kill comes at once, so that one surely hits what has just begun.
+          if (kill > 1) await sleep(random() * 600);
+        } while (daemon.running.length === 0);
+      expect(await daemon.end('SIGKILL')).toBe('SIGKILL');
+      for (const { id } of daemon.running) cut.add(id);
+      if (daemon.running.length > 0) within += 1;
+      daemon = start();
     }
     const last = writers.total;
-    await until('commits after the last kill', () => writers.total > last + 50, child.stderr);
-
-    // What was interrupted is found out and done again, and a run that goes on comes to its end.
-    const runs = async (): Promise<readonly RunDocument[]> => archive.json(['runs', '--limit', '1000']);
-    await until('a backup after the last kill', () => /"run":"backup-/.test(child?.stderr() ?? ''), child.stderr);
-    await until('the orphans are found', async () => {
-      const running = (await runs()).filter(({ state }) => state === 'running');
-      await sleep(1000);
-      return running.length <= 1;
-    });
-    expect(await end('SIGTERM'), logged.at(-1)).toBe(0);
+    await until('commits after the last kill', () => writers.total > last + 50, report);
+    // What was interrupted is found out before one of its kind begins.
+    for (const { name } of JOBS)
+      await until(`a ${name} after the last kill`, () => daemon.told.some(({ job }) => job === name), report);
+    const commits = writers.total - first;
+    expect(await daemon.end('SIGTERM'), report()).toBe(0);
     const acknowledged = writers.acknowledged;
 
-    const found = await runs();
+    const found = await archive.json<readonly RunDocument[]>(['runs', '--limit', '10000']);
     const inState = (state: string): readonly RunDocument[] => found.filter((run) => run.state === state);
-    const told = [...new Set(found.map(({ state }) => state))].map((state) => `${inState(state).length} ${state}`);
+    const states = [...new Set(found.map(({ state }) => state))].map((state) => `${inState(state).length} ${state}`);
+    const repeated = found.filter(({ repeats }) => repeats !== undefined).length;
+    const moments = JOBS.map((job) => ({ ...job, ...momentsOnRecord(found, job) }));
+    const sum = (of: 'run' | 'skipped'): number => moments.reduce((all, one) => all + one[of].length, 0);
     console.log(
-      `${KILLS} kills over ${counts.reduce((sum, count) => sum + count, 0)} commits; runs: ${told.join(', ')}`,
+      `${KILLS} kills over ${commits} commits, ${within} of them within ${cut.size} runs; ` +
+        `moments: ${sum('run')} came to a run, ${sum('skipped')} were skipped; ` +
+        `runs: ${states.join(', ')}, ${repeated} of them repeat one`,
     );
+
+    // Each moment since the first daemon began is on record once: as a run, or as skipped for a reason.
+    for (const { name, period, phase, first: begin, missing, doubled, strange } of moments) {
+      expect({ missing, doubled, strange }, name).toEqual({ missing: [], doubled: [], strange: [] });
+      const due = Math.ceil((led - phase) / period) * period + phase;
+      expect(begin, name).toBeLessThanOrEqual(due);
+    }
+    expect(sum('run')).toBeGreaterThanOrEqual(KILLS / 2);
     expect(inState('running')).toEqual([]);
-    expect(inState('failed')).toEqual([]);
-    expect(new Set(found.map(({ id }) => id)).size).toBe(found.length);
-    // Every run that the log of any of the daemons speaks of is on record.
-    const spoken = new Set(logged.join('').match(/(?<="run":")[^"]+/g));
-    expect(spoken.size).toBeGreaterThan(0);
-    expect([...spoken].filter((id) => !found.some((run) => run.id === id))).toEqual([]);
-    // A moment is done once, though it may be tried again.
-    const done = inState('succeeded').map(({ planned }) => Math.floor(Date.parse(planned) / 1000));
-    expect(done.length).toBeGreaterThan(0);
-    expect(new Set(done).size).toBe(done.length);
-    const times = inState('succeeded')
-      .map(({ started, ended }) => [Date.parse(started), Date.parse(ended ?? '')] as const)
-      .toSorted(([left], [right]) => left - right);
-    for (const [at, [started]] of times.entries()) expect(started).toBeGreaterThanOrEqual(times[at - 1]?.[1] ?? 0);
+    expect(found.filter(({ state, summary }) => state !== 'succeeded' && !summary)).toEqual([]);
+    // Servers of tests run with fsync off, which a check calls a failure.
+    const failed = inState('failed').filter(({ kind, error }) => kind !== 'check' || error?.code !== 'CHECK_FAILED');
+    expect(failed).toEqual([]);
+
+    // The kills have hit runs, and those are known for it.
+    expect(within).toBeGreaterThan(0);
+    const interrupted = inState('interrupted').filter(
+      ({ summary }) => summary?.endsWith('ended while it ran') === true,
+    );
+    expect(interrupted.length).toBeGreaterThan(0);
+
+    // Every run that any of the daemons speaks of is on record, and none was begun twice.
+    const known = new Set(found.map(({ id }) => id));
+    expect(known.size).toBe(found.length);
+    const spoken = daemons.flatMap((one) => [...one.spoken]);
+    expect(spoken.length).toBeGreaterThan(0);
+    expect(spoken.filter((id) => !known.has(id))).toEqual([]);
+    const begun = daemons.flatMap(({ told }) => told.flatMap(({ id, state }) => (state === 'running' ? [id] : [])));
+    expect(new Set(begun).size).toBe(begun.length);
+
+    // No two of a kind at once.
+    for (const { name } of JOBS) {
+      const times = found
+        .filter(({ job, state }) => job === name && state !== 'skipped')
+        .map(({ started, ended }) => [Date.parse(started), Date.parse(ended ?? '')] as const)
+        .toSorted(([left], [right]) => left - right);
+      for (const [at, [started]] of times.entries())
+        expect(started, name).toBeGreaterThanOrEqual(times[at - 1]?.[1] ?? 0);
+    }
+
     // Each backup is of one run; what a run was killed before it could say so is the only other source of them.
     const backups = await archive.json<readonly { readonly id: string; readonly state: string }[]>(['list']);
     const complete = new Set(backups.filter(({ state }) => state === 'complete').map(({ id }) => id));
-    const made = inState('succeeded').map(({ result }) => result?.backup ?? '');
+    const made = inState('succeeded').flatMap(({ kind, result }) => (kind === 'backup' ? [result?.backup ?? ''] : []));
     expect(new Set(made).size).toBe(made.length);
     expect(made.filter((id) => !complete.has(id))).toEqual([]);
-    expect(complete.size - made.length).toBeLessThanOrEqual(KILLS);
+    expect(complete.size - made.length).toBeLessThanOrEqual(interrupted.length);
 
     await server.kill();
     await writers.stop();
