@@ -2,6 +2,7 @@
 import type { Logger } from '../contracts/plugin.ts';
 import type { ScheduleClock } from './clock.ts';
 import { lostRun } from './ended-run.ts';
+import { BEGUN } from './run-facts.ts';
 import type { RunRecords } from './run-records.ts';
 import type { Run } from './run.ts';
 import { findOrphans } from './take-over.ts';
@@ -41,8 +42,11 @@ export async function endFormerRuns({
     while (clock.now() < run.started + PATIENCE && !signal.aborted)
       await clock.sleepUntil(run.started + PATIENCE, signal);
     if (signal.aborted) return;
+    // Of a system that was removed meanwhile nothing is to be left.
+    if ((await records.run(run.job, BEGUN, run.planned, { signal })) === undefined) continue;
     // Another one may have said by now how it ended.
-    if (await records.end(lostRun(run, clock.now())))
+    const isOurs = await records.end(lostRun(run, clock.now()));
+    if (isOurs && run.state !== 'skipped')
       logger.warn({ run: run.id, system: records.systemId }, `how run ${run.id} ended is not known, and never will be`);
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { CallOptions } from '../contracts/storage.ts';
 import { answersOf } from '../repository/all-answers.ts';
+import { failureOf } from '../repository/repository-failure.ts';
 import { RunRecords, type RunRecordsOptions } from './run-records.ts';
 
 export class SystemRecords {
@@ -30,9 +31,9 @@ export class SystemRecords {
     for (const records of this.#known.values()) if (records.owes) await records.settle();
   }
 
-  /** Those of all other systems that a repository which answers holds something of. Errors: `ABORTED`. */
+  /** Those of all other systems that a repository which answers holds something of. Errors: when none answers, theirs; `ABORTED`. */
   async others(systemId: string, options: CallOptions): Promise<readonly RunRecords[]> {
-    const { answers } = await answersOf(
+    const { answers, failures } = await answersOf(
       this.#options.repositories,
       async (repository) => {
         await repository.open(options);
@@ -40,6 +41,8 @@ export class SystemRecords {
       },
       options,
     );
+    const [first, ...more] = failures;
+    if (answers.length === 0 && first !== undefined) throw failureOf([first, ...more]);
     const ids = new Set(answers.flatMap(({ value }) => value));
     ids.delete(systemId);
     return [...ids].map((id) => this.of(id));
