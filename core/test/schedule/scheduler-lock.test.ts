@@ -161,4 +161,23 @@ describe('a cluster that comes back with another system identifier', () => {
     });
     expect(scene.begun.filter((id) => id.startsWith('backup'))).toHaveLength(1);
   });
+
+  test('what is removed with a former system is not put on record again', async () => {
+    const scene = await Scene.set();
+    const jobs = [job({ do: 'backup', at: '0 1 * * *' }), job({ do: 'drill', at: '0 1 * * *' })];
+    await leads(scene.scheduler(jobs));
+    scene.clock.to('2026-05-01T01:00:00Z');
+    for (const kind of ['backup', 'drill']) await scene.begins(`${kind}-20260501T010000000Z`);
+    const other = granted();
+    other.become(OTHER);
+    await leads(scene.scheduler([], { takeLead: other.takeLead, host: 'backup2' }));
+    const [storage] = scene.storages as [AwayStorage];
+    const keys: string[] = [];
+    for await (const { key } of storage.list('')) if (key.includes('/job-backup/')) keys.push(key);
+    expect(keys).toHaveLength(2);
+    await storage.remove(keys);
+    scene.clock.to('2026-05-02T01:00:00Z');
+    await scene.recorded('drill-20260501T010000000Z', 'interrupted');
+    for await (const { key } of storage.list('')) expect(key).not.toContain('/job-backup/');
+  });
 });
