@@ -165,3 +165,27 @@ test(
   },
   180_000 + KILLS * 40_000,
 );
+
+test('a moment that is missing, doubled or made up is found', () => {
+  const hourly: EvenJob = { name: 'check', period: 3600 * SECOND, phase: 0 };
+  const at = (time: string, more: Partial<RunDocument> = {}): RunDocument => {
+    const planned = `2026-05-01T${time}Z`;
+    return { id: time, job: 'check', kind: 'check', state: 'succeeded', planned, started: planned, ...more };
+  };
+  const skipped = at('05:00:00.000', {
+    state: 'skipped',
+    result: { moments: 3, first: '2026-05-01T03:00:00.000Z' },
+  });
+  const whole = [at('01:00:00.000'), at('02:00:00.000', { state: 'interrupted' }), skipped];
+  const again = at('02:00:00.001', { repeats: '02:00:00.000' });
+  const none = { missing: [], doubled: [], strange: [] };
+  expect(momentsOnRecord([...whole, again], hourly)).toMatchObject(none);
+  expect(momentsOnRecord([...whole, at('08:00:00.000')], hourly)).toMatchObject({
+    missing: [6, 7].map((hour) => Date.parse(`2026-05-01T0${hour}:00:00Z`)),
+  });
+  expect(momentsOnRecord([...whole, at('04:00:00.000')], hourly)).toMatchObject({
+    doubled: [Date.parse('2026-05-01T04:00:00Z')],
+  });
+  for (const strange of [at('02:30:00.000'), at('02:00:00.001'), at('01:00:00.001', { repeats: '01:00:00.000' })])
+    expect(momentsOnRecord([...whole, strange], hourly).strange).toEqual([strange.id]);
+});
