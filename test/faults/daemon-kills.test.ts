@@ -24,7 +24,9 @@ const SEED = Number(process.env['PGARK_TEST_SEED'] ?? Date.now() % 1_000_000);
 const FACTOR = KILLS > 10 ? 15 : 30;
 const SECOND = 1000;
 
-/** By the host's clock a backup is due every 8 s, the others every 16 s, or twice as often. */
+/** Milliseconds by the host's clock after which a backup is due; the others are half as often. */
+const BACKUPS = (120 * SECOND) / FACTOR;
+
 const SCHEDULE = [
   { do: 'backup', at: '0 */2 * * * *' },
   { do: 'verify', level: 'chain', at: '40 */4 * * * *' },
@@ -75,7 +77,7 @@ test(
     for (let kill = 1; kill <= KILLS; kill++) {
       const before = writers.total;
       await until(`commits before kill ${kill}`, () => writers.total > before + 50, report);
-      if (kill % 2 === 0) await sleep(random() * ((120 * SECOND) / FACTOR));
+      if (kill % 2 === 0) await sleep(random() * BACKUPS);
       else
         do {
           const begun = daemon.told.length;
@@ -86,6 +88,8 @@ test(
       expect(await daemon.end('SIGKILL')).toBe('SIGKILL');
       for (const { id } of daemon.running) cut.add(id);
       if (daemon.running.length > 0) within += 1;
+      // Now and then nobody is there while moments go by.
+      if (kill % 5 === 0) await sleep(random() * 3 * BACKUPS);
       daemon = start();
     }
     const last = writers.total;
