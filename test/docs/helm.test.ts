@@ -113,7 +113,7 @@ describe.skipIf(helmMissing !== undefined)(`helm${helmMissing === undefined ? ''
       expect(set.spec.serviceName).toBe(service.metadata.name);
       const [{ spec }] = podsOf([set]) as [ReturnType<typeof podsOf>[number]];
       const [container] = spec.containers;
-      expect(spec.terminationGracePeriodSeconds).toBeGreaterThan((config?.daemon.drain ?? Infinity) / 1000 + 60);
+      expect(spec.terminationGracePeriodSeconds).toBeGreaterThan((config?.daemon.drain ?? Infinity) / 1000 + 75);
       const [port] = container.ports ?? [];
       expect(config?.daemon.listen).toBe(`${values === 'full' ? '0.0.0.0' : '127.0.0.1'}:${port?.containerPort}`);
       expect(service.spec.ports).toEqual([

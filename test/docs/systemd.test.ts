@@ -55,7 +55,7 @@ describe('examples/systemd', () => {
     const value = { repositories: [{ storage: { use: 'memory' } }] };
     const { config } = await loadConfig({ value, env: {}, directory: '/' });
     expect(Number(setting('pgark.service', 'TimeoutStopSec')) * 1000).toBeGreaterThanOrEqual(
-      config.daemon.drain + 60_000,
+      config.daemon.drain + 75_000,
     );
     expect(setting('pgark.service', 'WatchdogSec')).toMatch(/^\d+$/);
     expect(setting('pgark.service', 'NotifyAccess')).toBe('all');
