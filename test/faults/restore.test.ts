@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { ArchiveError } from '../../core/src/contracts/errors.ts';
 import { planRestore } from '../../core/src/restore/plan.ts';
 import { restore, type RestoreResult } from '../../core/src/restore/restore.ts';
 import { withRetry } from '../../core/src/storage/retry.ts';
@@ -11,8 +12,10 @@ import { serverUser } from '../support/binaries.ts';
 import { spawnCli } from '../support/cli.ts';
 import { cutStorage, type Cuts } from '../support/cut-storage.ts';
 import { fsRepository } from '../support/fs-repository.ts';
+import { bound } from '../support/gate.ts';
 import { giveToServer, PostgresServer } from '../support/postgres.ts';
 import { restoreCli, startAndPromote } from '../support/restoring.ts';
+import { until } from '../support/until.ts';
 
 const always: (() => unknown)[] = [];
 const cleanup: (() => unknown)[] = [];
@@ -250,6 +253,74 @@ test('H-30 the newest backup that is complete is taken: not one that is under wa
   } finally {
     renameSync(`${backups}.away`, backups);
   }
+});
+
+describe('a restore_command is tried out while files are copied', () => {
+  /** A restore that stands still at its fourth part until it is told to end, and then runs `atPart`. */
+  async function restoreUntil(
+    name: string,
+    { command, atPart }: { readonly command: string; readonly atPart: (data: string) => Promise<void> },
+  ): Promise<{ readonly data: string; readonly done: Promise<RestoreResult> }> {
+    const data = folder(name);
+    let parts = 0;
+    const repository = await fsRepository(archive.repository, {
+      wrap: (storage) => ({
+        ...bound(storage),
+        get: async function* (key, get) {
+          if (key.includes('/base/') && ++parts === 4) {
+            await atPart(data);
+            await new Promise((resolve) => get?.signal?.addEventListener('abort', resolve));
+            throw get?.signal?.reason;
+          }
+          yield* storage.get(key, get);
+        },
+      }),
+    });
+    const plan = await planRestore({ repositories: [repository], target: { kind: 'latest' }, directory: data });
+    const fetchCommand = ['/bin/sh', '-c', command];
+    const done = restore(plan, { fetchCommand, env: process.env, sync: false, concurrency: 1 });
+    done.catch(() => undefined); // the test looks at it
+    return { data, done };
+  }
+
+  test('H-43 one that fails ends the copying at once, and the restore can be resumed', async () => {
+    const { data, done } = await restoreUntil('command', {
+      command: 'until test -e copying; do sleep 0.05; done; echo out of order >&2; exit 3',
+      atPart: async (directory) => writeFileSync(join(directory, 'copying'), ''),
+    });
+    await expect(done).rejects.toMatchObject({
+      code: 'RESTORE_FAILED',
+      message: expect.stringMatching(
+        /^the restore_command does not fetch [0-9A-F]{24}: exit code 3: out of order/,
+      ) as string,
+      hint: expect.stringContaining('it resumes') as string,
+    });
+    expect(partsDone(data)).toBe(3);
+    expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
+    expect(readdirSync(data).filter((entry) => entry.startsWith('pgark-restore.0'))).toEqual([]);
+    rmSync(join(data, 'copying'));
+    giveToServer(data);
+    const again = await archive.json<{ resumedBytes: number; bytes: number }>(['restore', '--no-sync', data]);
+    expect(again.resumedBytes).toBeGreaterThan(0);
+    expect(again.resumedBytes).toBeLessThan(again.bytes);
+  });
+
+  test('a copying that fails ends the command', async () => {
+    let pids: readonly number[] = [];
+    const { data, done } = await restoreUntil('copying', {
+      command: 'touch "pid.$$"; sleep 300',
+      atPart: async (directory) => {
+        const started = (): readonly string[] => readdirSync(directory).filter((entry) => entry.startsWith('pid.'));
+        await until('both commands run', () => started().length === 2);
+        pids = started().map((entry) => Number(entry.slice('pid.'.length)));
+        throw new ArchiveError('STORAGE_CORRUPT', 'the part is damaged');
+      },
+    });
+    await expect(done).rejects.toMatchObject({ message: expect.stringContaining('the part is damaged') as string });
+    expect(pids).toHaveLength(2);
+    expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
+  });
 });
 
 describe('H-41 a connection that ends early', () => {

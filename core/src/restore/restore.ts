@@ -20,6 +20,7 @@ import { recoverySettings, withSettings, type Setting } from './recovery-setting
 import { restoreError } from './restore-error.ts';
 import { inspectFolder, processStart, removeState, writeState, type RestoreState } from './restore-state.ts';
 import { sync, syncTree } from './sync-tree.ts';
+import { together } from './together.ts';
 import { tryCommand } from './try-command.ts';
 import { PENDING_CONTROL_FILE } from './unpack-part.ts';
 
@@ -50,7 +51,7 @@ export interface RestoreOptions extends CallOptions {
   readonly sync?: boolean;
   /** Whether missing configuration files are written, default true. */
   readonly writeConfig?: boolean;
-  /** Whether the finished `restore_command` is tried out, default true. */
+  /** Whether the finished `restore_command` is tried out, while the first files are copied; default true. */
   readonly tryCommand?: boolean;
   /** The environment in which it is tried out; default: none. */
   readonly env?: NodeJS.ProcessEnv;
@@ -134,24 +135,12 @@ class Restore {
     });
     const owner = await resolveOwner(this.#options.owner, this.#directory);
     const resumed = await this.#begin(owner);
-    if (this.#options.tryCommand !== false) await this.#tryCommand(owner);
-    const contents = new Contents(this.#plan, this.#directory, {
-      ...this.#call,
-      source: new BackupSource(this.#plan.copies, (warning) => sources.warn(warning)),
-      owner,
-      durable: this.#options.sync !== false,
-      concurrency: this.#options.concurrency ?? 4,
-      onProgress: (progress) => this.#options.onProgress?.(progress),
-      onPart: async (name) => {
-        this.#parts = [...this.#parts, name];
-        // Parts that end at the same time write one after the other.
-        this.#saving = this.#saving.then(() => writeState(this.#directory, this.#state()));
-        await this.#saving;
-      },
-    });
-    await contents.load();
-    const resumedBytes = resumed ? await contents.check(this.#parts) : 0;
-    const tree = await contents.unpack();
+    // A trial takes as long as programs take to start: files are copied meanwhile.
+    const { contents, resumedBytes, tree } = await together(
+      (call) => this.#copy({ owner, resumed }, call),
+      (call) => this.#tryCommand(owner, call),
+      this.#call,
+    );
     contents.report('wal');
     await placeWal(this.#plan, sources.wal(systemId), tree, { ...this.#call, fileMode: contents.fileMode });
     const { settings, notes } = await this.#configure(tree, contents);
@@ -169,6 +158,31 @@ class Restore {
       settings,
       notes: [...warnings, ...notes],
     };
+  }
+
+  /** Puts the files of the backup in place. */
+  async #copy(
+    { owner, resumed }: { readonly owner: Owner | undefined; readonly resumed: boolean },
+    call: CallOptions,
+  ): Promise<{ readonly contents: Contents; readonly resumedBytes: number; readonly tree: FileTree }> {
+    const { copies, sources } = this.#plan;
+    const contents = new Contents(this.#plan, this.#directory, {
+      ...call,
+      source: new BackupSource(copies, (warning) => sources.warn(warning)),
+      owner,
+      durable: this.#options.sync !== false,
+      concurrency: this.#options.concurrency ?? 4,
+      onProgress: (progress) => this.#options.onProgress?.(progress),
+      onPart: async (name) => {
+        this.#parts = [...this.#parts, name];
+        // Parts that end at the same time write one after the other.
+        this.#saving = this.#saving.then(() => writeState(this.#directory, this.#state()));
+        await this.#saving;
+      },
+    });
+    await contents.load();
+    const resumedBytes = resumed ? await contents.check(this.#parts) : 0;
+    return { contents, resumedBytes, tree: await contents.unpack() };
   }
 
   /** Checks every folder before the first is touched, and marks them. Gives whether there is something to resume. */
@@ -263,14 +277,14 @@ class Restore {
   }
 
   /** Runs the `restore_command` as the server will: a wrong path or permission shows now, and not after hours of copying. */
-  async #tryCommand(owner: Owner | undefined): Promise<void> {
+  async #tryCommand(owner: Owner | undefined, call: CallOptions): Promise<void> {
     const { wal, backup } = this.#plan;
     const last = wal.pieces.at(-1);
-    if (last === undefined) return;
+    if (this.#options.tryCommand === false || last === undefined) return;
     const next = segmentName(last.timeline, last.number + 1n, backup.segmentSize);
     const files = { known: last.name, next };
     const { env = {} } = this.#options;
-    await tryCommand(this.#command(), files, { ...this.#call, directory: this.#directory, owner, env });
+    await tryCommand(this.#command(), files, { ...call, directory: this.#directory, owner, env });
   }
 
   /** Makes everything durable, then puts `pg_control` in place: from then on a server can start. */

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -20,6 +20,8 @@ export interface TryOptions extends CallOptions {
 const MISS = 1;
 /** An answer is wanted now, not after the minute for which a recovery tries. */
 const IMPATIENT = { PGARK_RESTORE_WAL_RETRY: '2s' };
+/** Milliseconds in which a command that is told to end can do so. */
+const GRACE = 2000;
 /** Becomes another user with all of that user's groups, which Node leaves out. */
 const SETPRIV = '/usr/bin/setpriv';
 
@@ -32,14 +34,17 @@ const SHOWN = 500;
 
 /**
  * Runs a `restore_command` as the server would: the same shell, folder and user. `known` must be fetched; for `next`, the segment
- * after the last one that is known, an answer is enough. Errors: `RESTORE_FAILED` with what the command said.
+ * after the last one that is known, an answer is enough. After an abort neither of them runs any more. Errors: `RESTORE_FAILED` with what the
+ * command said, `ABORTED`.
  */
 export async function tryCommand(
   command: string,
   { known, next }: { readonly known: string; readonly next: string },
   options: TryOptions,
 ): Promise<void> {
-  const [fetched, asked] = await Promise.all([run(command, known, options), run(command, next, options)]);
+  const runs = [run(command, known, options), run(command, next, options)] as const;
+  await Promise.allSettled(runs); // an error of one leaves none behind
+  const [fetched, asked] = await Promise.all(runs);
   const failed = fetched.code !== 0 ? fetched : asked.code !== 0 && asked.code !== MISS ? asked : undefined;
   if (failed === undefined) return;
   const { name, code, said } = failed;
@@ -67,22 +72,50 @@ async function run(command: string, name: string, options: TryOptions): Promise<
   const line = command.replaceAll(/%[fp%]/g, (placeholder) => places[placeholder] ?? placeholder);
   let said = '';
   try {
+    throwIfAborted(signal, 'the restore');
     const shell = ['/bin/sh', '-c', line] as const;
     const [program, ...args] = owner === undefined || !existsSync(SETPRIV) ? shell : [...asUser(owner), ...shell];
     const child = spawn(program, args, {
       cwd: directory,
       env: { ...env, ...IMPATIENT },
       stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true, // with a process group of its own, which can be ended
       ...(owner === undefined || program === SETPRIV ? {} : { uid: owner.uid, gid: owner.gid }),
-      ...(signal === undefined ? {} : { signal }),
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-SHOWN)));
-    const [code] = (await once(child, 'close')) as [number | null];
+    const code = await ended(child, signal);
+    throwIfAborted(signal, 'the restore');
     return { name, code, said };
   } catch (error) {
     throwIfAborted(signal, 'the restore');
     throw restoreError(error, 'running the restore_command');
   } finally {
     await rm(join(directory, place), { force: true });
+  }
+}
+
+/** Waits until a program and all that it started have ended, and makes them end when the signal fires. Gives the exit code. */
+async function ended(child: ChildProcess, signal: AbortSignal | undefined): Promise<number | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    kill(child, 'SIGTERM');
+    timer = setTimeout(() => kill(child, 'SIGKILL'), GRACE);
+  };
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    const [code] = (await once(child, 'close')) as [number | null];
+    return code;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    clearTimeout(timer);
+  }
+}
+
+/** The shell may have started the command as a process of its own: its whole group is told. */
+function kill({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // It has ended already.
   }
 }
