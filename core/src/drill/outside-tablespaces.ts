@@ -1,7 +1,8 @@
 import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { formatLsn } from '../postgres/lsn.ts';
-import { findNewTablespaces, type NewTablespace } from '../restore/new-tablespaces.ts';
+import type { WalTablespace } from '../postgres/wal-record-data.ts';
+import { findNewTablespaces } from '../restore/new-tablespaces.ts';
 import type { RestorePlan } from '../restore/plan-types.ts';
 
 /**
@@ -17,7 +18,7 @@ export async function refuseOutsideTablespaces(
   options: CallOptions & { readonly onSegment?: (name: string, number: number) => void },
 ): Promise<void> {
   let read = 0;
-  const found: NewTablespace[] = [];
+  const found: WalTablespace[] = [];
   await findNewTablespaces(wal.pieces, {
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     systemId,

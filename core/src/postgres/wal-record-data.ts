@@ -68,7 +68,7 @@ interface WalBackupEnd extends WalRecordPosition {
 }
 
 /** `CREATE TABLESPACE`: its replay writes to `location` itself, wherever the other tablespaces were mapped to. */
-interface WalTablespace extends WalRecordPosition {
+export interface WalTablespace extends WalRecordPosition {
   readonly kind: 'tablespace';
   readonly oid: number;
   /** Empty for one inside the data directory. */

@@ -7,23 +7,14 @@ import { resolve } from 'node:path';
 import { ArchiveError, errnoOf, isArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import { formatLsn, parseLsn } from '../postgres/lsn.ts';
-import type { WalRecord } from '../postgres/wal-record-data.ts';
+import type { WalRecord, WalTablespace } from '../postgres/wal-record-data.ts';
 import { segmentNumber } from '../postgres/wal-file.ts';
 import type { BackupRecord } from '../repository/backup-record.ts';
 import type { Goal } from './goal.ts';
 import type { PlanProblem, PlanTablespace } from './plan-types.ts';
 import type { RecoveryTarget } from './target.ts';
 import { isFaultOfWal, type WalPiece } from './wal-pieces.ts';
-import { findRecord } from './wal-scan.ts';
-
-/** A tablespace that is created in the WAL. */
-export interface NewTablespace {
-  readonly oid: string;
-  /** Of its record. */
-  readonly lsn: bigint;
-  /** On the old server. */
-  readonly location: string;
-}
+import { findRecord, type WalFrontier } from './wal-scan.ts';
 
 export interface FindTablespacesOptions extends CallOptions {
   readonly systemId: string;
@@ -32,8 +23,10 @@ export interface FindTablespacesOptions extends CallOptions {
   readonly goal: Goal | undefined;
   /** Where to begin; default the start of the backup. */
   readonly from?: bigint;
-  /** Told of each one; true is enough. */
-  readonly onFound: (tablespace: NewTablespace) => boolean | void;
+  /** Reads no further than the first record that begins here or later. Default: to the target. */
+  readonly until?: bigint;
+  /** Told of each one outside of the data directory; true is enough. */
+  readonly onFound: (tablespace: WalTablespace) => boolean | void;
   readonly onSegment?: (name: string) => void;
 }
 
@@ -52,18 +45,19 @@ export async function findNewTablespaces(
     { ...options, segmentSize, from },
     (record) => {
       if (isBeyond(record)) return true;
-      if (record.kind !== 'tablespace' || record.location === '') return false;
-      return onFound({ oid: String(record.oid), lsn: record.lsn, location: record.location }) === true;
+      return record.kind === 'tablespace' && record.location !== '' && onFound(record) === true;
     },
   );
 }
 
-export interface OutsideFoldersOptions extends Omit<FindTablespacesOptions, 'from' | 'onFound'> {
+export interface OutsideFoldersOptions extends Omit<FindTablespacesOptions, 'from' | 'until' | 'onFound'> {
   readonly pieces: readonly WalPiece[];
   /** Backups that lie on the line, oldest stop first. */
   readonly onLine: readonly BackupRecord[];
   /** Those of the backup, mapped. */
   readonly tablespaces: readonly PlanTablespace[];
+  /** What was read of the end of the pieces already. */
+  readonly frontier: WalFrontier | undefined;
 }
 
 /** What a recovery would write outside of the folders of its plan. */
@@ -83,18 +77,24 @@ export interface OutsideFolders {
 export async function outsideFolders(options: OutsideFoldersOptions): Promise<OutsideFolders> {
   const from = beginOf(options);
   if (from === undefined) return { problems: [], warnings: [] };
-  const found: NewTablespace[] = [];
+  const found: WalTablespace[] = [];
   const warnings: string[] = [];
-  const { pieces, onLine: _, tablespaces, ...search } = options;
+  const { pieces, onLine: _, tablespaces, frontier, ...search } = options;
+  const read = frontier?.hasRecord === true ? pieces.at(-frontier.segments) : undefined;
+  const until = read && read.number * BigInt(options.backup.segmentSize);
+  const onFound = (one: WalTablespace): void => void found.push(one);
   try {
-    await findNewTablespaces(pieces, { ...search, from, onFound: (one) => void found.push(one) });
+    if (until === undefined || from < until)
+      await findNewTablespaces(pieces, { ...search, from, ...(until !== undefined && { until }), onFound });
+    for (const known of frontier?.tablespaces ?? [])
+      if (known.location !== '' && known.lsn >= from && !found.some(({ lsn }) => lsn === known.lsn)) onFound(known);
   } catch (error) {
     if (!isArchiveError(error) || !isFaultOfWal(error)) throw error;
     warnings.push(`which tablespaces are created in the WAL is known up to its damage only: ${error.message}`);
   }
   const problems: PlanProblem[] = [];
   for (const { oid, lsn, location } of found) {
-    const own = tablespaces.find((tablespace) => tablespace.oid === oid);
+    const own = tablespaces.find((tablespace) => tablespace.oid === String(oid));
     if (own?.to === resolve(location)) continue; // the restore itself fills it, and has looked at it
     const what = `tablespace ${oid} is created at ${formatLsn(lsn)}, after the start of backup ${options.backup.id}: the recovery makes it anew in ${location}`;
     const state = await stateOf(location);

@@ -123,6 +123,8 @@ async function planFrom(sources: RestoreSources, options: PlanOptions): Promise<
         pieces,
         onLine,
         tablespaces: folders.tablespaces,
+        // To a moment before the end it is not all of the WAL that counts.
+        frontier: target.kind === 'latest' ? reach.frontier : undefined,
         onSegment: (name) => context.onProgress(`looking for new tablespaces in ${name}`),
       })
     : { problems: [], warnings: [] };

@@ -1,7 +1,7 @@
 /** What the records of a stretch of WAL say: where it ends, when its transactions ended, where a target is. */
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import type { WalRecord } from '../postgres/wal-record-data.ts';
+import type { WalRecord, WalTablespace } from '../postgres/wal-record-data.ts';
 import { WalRecordReader } from '../postgres/wal-records.ts';
 import { isObjectFault } from '../repository/repository-failure.ts';
 import type { WalPiece } from './wal-pieces.ts';
@@ -12,6 +12,8 @@ export interface WalScanOptions extends CallOptions {
   readonly systemId: string;
   /** Compares checksums of records, at half the speed; default false. */
   readonly checkCrc?: boolean;
+  /** Reads no further than the first record that begins here or later. Default: to the end. */
+  readonly until?: bigint;
   /** Told of each segment that was read. */
   readonly onSegment?: (name: string) => void;
 }
@@ -22,10 +24,14 @@ export interface WalFrontier {
   readonly end: bigint;
   /** Start of the last valid record: a recovery to an LSN needs a record at or after it. */
   readonly lastRecord: bigint;
+  /** Whether there is a valid record at all; without one `lastRecord` is the end. */
+  readonly hasRecord: boolean;
   /** The latest time of the end of a transaction, microseconds since 1970; undefined when there was none. */
   readonly lastTransaction: bigint | undefined;
   /** How many of the last segments had to be read for it. */
   readonly segments: number;
+  /** The tablespaces that are created in those segments. */
+  readonly tablespaces: readonly WalTablespace[];
 }
 
 /**
@@ -36,19 +42,46 @@ export async function findFrontier(
   pieces: Pick<readonly WalPiece[], 'length' | 'slice'>,
   options: WalScanOptions,
 ): Promise<WalFrontier | undefined> {
+  let known: WalFrontier | undefined;
   for (let length = 1; ; length *= 2) {
-    const window = pieces.slice(-length);
-    let lastTransaction: bigint | undefined;
-    const reader = await scan(window, { ...options, checkCrc: true }, (record) => {
-      if (record.kind !== 'commit' && record.kind !== 'abort') return;
-      if (lastTransaction === undefined || record.micros > lastTransaction) lastTransaction = record.micros;
-    });
-    if (reader === undefined) return undefined;
-    const { lastRecord, finish } = reader;
-    const found = lastTransaction !== undefined && lastRecord !== undefined;
-    if (!found && window.length < pieces.length) continue;
-    return { end: finish.lsn, lastRecord: lastRecord ?? finish.lsn, lastTransaction, segments: window.length };
+    known = await frontierOf(pieces.slice(-length), options, known);
+    if (known === undefined) return undefined;
+    const found = known.lastTransaction !== undefined && known.hasRecord;
+    if (found || known.segments >= pieces.length) return known;
   }
+}
+
+/** The same for pieces of which the last ones are known: the others are read up to the first record of those, which joins them. */
+async function frontierOf(
+  pieces: readonly WalPiece[],
+  options: WalScanOptions,
+  known: WalFrontier | undefined,
+): Promise<WalFrontier | undefined> {
+  const join = known?.hasRecord === true ? pieces.at(-known.segments) : undefined;
+  const until = join === undefined ? {} : { until: join.number * BigInt(options.segmentSize) };
+  let lastTransaction: bigint | undefined;
+  const created: WalTablespace[] = [];
+  const scanned = await scan(pieces, { ...options, ...until, checkCrc: true }, (record) => {
+    if (record.kind === 'tablespace') created.push(record);
+    if (record.kind !== 'commit' && record.kind !== 'abort') return;
+    if (lastTransaction === undefined || record.micros > lastTransaction) lastTransaction = record.micros;
+  });
+  if (scanned === undefined) return undefined;
+  const { lastRecord, finish, isJoined } = scanned;
+  const segments = pieces.length;
+  if (isJoined && known !== undefined) {
+    const [first] = known.tablespaces;
+    const before = created.filter(({ lsn }) => first === undefined || lsn < first.lsn);
+    return { ...known, lastTransaction, segments, tablespaces: [...before, ...known.tablespaces] };
+  }
+  return {
+    end: finish.lsn,
+    lastRecord: lastRecord ?? finish.lsn,
+    hasRecord: lastRecord !== undefined,
+    lastTransaction,
+    segments,
+    tablespaces: created,
+  };
 }
 
 /** Segments at the end that may be damaged one after the other before the search for sound ones is given up. */
@@ -106,6 +139,8 @@ export async function findRecord(
 interface Scanned {
   readonly lastRecord: bigint | undefined;
   readonly finish: ReturnType<WalRecordReader['finish']>;
+  /** Whether there was a record at or after `until`, and so a sound chain of records up to it. */
+  readonly isJoined: boolean;
 }
 
 /** Reads pieces as one stretch of WAL; `take` ends the reading by giving true. */
@@ -117,8 +152,9 @@ async function scan(
   const [first] = pieces;
   const last = pieces.at(-1);
   if (first === undefined || last === undefined) return undefined;
-  const { segmentSize, systemId, signal } = options;
+  const { segmentSize, systemId, signal, until } = options;
   let enough = false;
+  let isJoined = false;
   const reader = new WalRecordReader((record) => (enough ||= take(record) === true), {
     start: first.number * BigInt(segmentSize),
     segmentSize,
@@ -130,15 +166,16 @@ async function scan(
     for await (const chunk of piece.read(options)) {
       throwIfAborted(signal, 'reading WAL');
       reader.push(chunk);
-      if (enough || reader.end !== undefined) break;
+      isJoined = until !== undefined && (reader.lastRecord ?? -1n) >= until;
+      if (enough || isJoined || reader.end !== undefined) break;
     }
     options.onSegment?.(piece.name);
     const { end } = reader;
-    if (end !== undefined && !enough && piece !== last)
+    if (end !== undefined && !enough && !isJoined && piece !== last)
       throw new ArchiveError('WAL_INVALID', `the WAL in ${piece.name} ends before its time: ${end.detail}`, {
         hint: 'The segment is damaged in the archive or was already when it was archived: recovery would end in it.',
       });
-    if (enough || end !== undefined) break;
+    if (enough || isJoined || end !== undefined) break;
   }
-  return { lastRecord: reader.lastRecord, finish: reader.finish() };
+  return { lastRecord: reader.lastRecord, finish: reader.finish(), isJoined };
 }

@@ -119,10 +119,16 @@ function segment(
 
 /** The bytes up to the last one that is not zero; undefined when not even a page header was written. */
 function written(bytes: Uint8Array | undefined): Uint8Array | undefined {
-  let end = bytes?.byteLength ?? 0;
-  while (end > 0 && bytes?.[end - 1] === 0) end--;
-  return end < SEGMENT_HEADER_BYTES ? undefined : bytes?.subarray(0, end);
+  if (bytes === undefined) return undefined;
+  let end = bytes.byteLength;
+  // Most of a segment may be empty: byte by byte it would take longer than to read it.
+  while (end >= ZEROES.byteLength && ZEROES.equals(bytes.subarray(end - ZEROES.byteLength, end)))
+    end -= ZEROES.byteLength;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return end < SEGMENT_HEADER_BYTES ? undefined : bytes.subarray(0, end);
 }
+
+const ZEROES = Buffer.alloc(64 * 1024);
 
 function startsWith(long: Uint8Array, short: Uint8Array): boolean {
   return Buffer.compare(long.subarray(0, short.byteLength), short) === 0;
@@ -156,9 +162,10 @@ async function agreement(first: Buffer, handle: FileHandle): Promise<number> {
   const again = Buffer.alloc(READ_SIZE);
   for (let at = 0; at < first.byteLength;) {
     const { bytesRead } = await handle.read(again, 0, Math.min(READ_SIZE, first.byteLength - at), at);
-    const differs = again.subarray(0, bytesRead).findIndex((byte, index) => byte !== first[at + index]);
-    if (differs >= 0) return at + differs;
     if (bytesRead === 0) return at;
+    const found = again.subarray(0, bytesRead);
+    if (!found.equals(first.subarray(at, at + bytesRead)))
+      return at + found.findIndex((byte, index) => byte !== first[at + index]);
     at += bytesRead;
   }
   return first.byteLength;
