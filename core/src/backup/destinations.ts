@@ -1,9 +1,10 @@
 import { isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
+import { releaseChunk } from '../contracts/lease.ts';
+import type { BlockSink } from '../pipeline/hasher.ts';
 import type { ByteQueue } from '../pipeline/queue.ts';
 import type { BackupObject } from '../repository/backup-record.ts';
 import type { Repository } from '../repository/repository.ts';
-import type { PartSink } from './part-splitter.ts';
 import type { ObjectSink } from './transfer.ts';
 import { Uploads } from './uploads.ts';
 
@@ -98,26 +99,31 @@ export class Destinations implements ObjectSink {
     throw this.#firstFailure();
   }
 
-  begin(name: string): PartSink {
+  begin(name: string): BlockSink {
     if (this.#live.length === 0) throw this.#firstFailure();
     const lanes = this.#live.map((state) => ({ state, queue: state.uploads.begin(name) }));
     const [first] = lanes;
     return first !== undefined && lanes.length === 1 ? first.queue : this.#fanOut(lanes);
   }
 
-  #fanOut(begun: readonly { readonly state: State; readonly queue: ByteQueue }[]): PartSink {
+  #fanOut(begun: readonly { readonly state: State; readonly queue: ByteQueue }[]): BlockSink {
     let lanes = begun;
-    return {
-      write: (chunk) => {
-        for (const lane of lanes) {
-          try {
-            lane.queue.write(chunk);
-          } catch (error) {
-            lanes = lanes.filter((other) => other !== lane);
-            this.#left(lane.state, error);
-            if (this.#live.length === 0) throw error;
-          }
+    const write = (chunk: Uint8Array): void => {
+      for (const lane of lanes) {
+        try {
+          lane.queue.write(chunk);
+        } catch (error) {
+          lanes = lanes.filter((other) => other !== lane);
+          this.#left(lane.state, error);
+          if (this.#live.length === 0) throw error;
         }
+      }
+    };
+    return {
+      write,
+      give: (block) => {
+        write(block);
+        releaseChunk(block);
       },
       end: () => {
         for (const { queue } of lanes) queue.end();

@@ -1,13 +1,20 @@
 import { TAR_BLOCK, TAR_END, TarReader, tarPadding, type TarHeader } from '../postgres/tar.ts';
-import type { PieceHasher } from '../pipeline/hasher.ts';
 import type { BackupFile } from '../repository/file-list.ts';
 
 /** A file whose digest is not known yet. */
 export type PassedFile = Omit<BackupFile, 'sha256'>;
 
-/** Where the bytes of a part go. */
-export interface PartSink {
+/** Where the parts go, one after the other. Bytes may change once a call has returned. */
+export interface PartOutput {
+  /** A part begins, whose name is `<archive>/<number>.tar`. */
+  begin(name: string): void;
+  /** Bytes of a file. */
   write(bytes: Uint8Array): void;
+  /** The bytes of a file are complete. */
+  cut(): void;
+  /** Other bytes of the part. */
+  pass(bytes: Uint8Array): void;
+  /** The part is complete. */
   end(): void;
 }
 
@@ -16,14 +23,11 @@ export interface PartSplitterOptions {
   readonly archive: string;
   /** Bytes after which a part is closed. A larger entry makes a larger part, as entries are never cut. */
   readonly partSize: number;
-  /** Begins the part with this number, whose name is `<archive>/<number>.tar`. */
-  begin(number: number, name: string): PartSink;
+  readonly output: PartOutput;
   /** A part is complete and has this many entries. */
   partEnd(number: number, name: string, entries: number): void;
-  /** A file has passed; its digest will be told by `hasher`. `content` is given for the paths of `captured`. */
+  /** A file has passed. `content` is given for the paths of `captured`. */
   file(file: PassedFile, content: Uint8Array | undefined): void;
-  /** Gets each file as a piece. */
-  readonly hasher: Pick<PieceHasher, 'write' | 'cut'>;
   /** Files whose bytes are wanted; they are small. */
   readonly captured: ReadonlySet<string>;
 }
@@ -37,7 +41,7 @@ export function partName(archive: string, number: number): string {
 
 /**
  * Cuts one archive of BASE_BACKUP into parts, each a valid tar of whole entries: headers and data as the server sent them, and
- * an end mark of its own. Every file goes to a hasher on the way. An archive without entries is one empty part.
+ * an end mark of its own. An archive without entries is one empty part.
  */
 export class PartSplitter {
   readonly #options: PartSplitterOptions;
@@ -45,7 +49,7 @@ export class PartSplitter {
   readonly #reader: TarReader;
   #number = 0;
   #name = '';
-  #sink: PartSink | undefined;
+  #open = false;
   #size = 0;
   #entries = 0;
   #entry: TarHeader | undefined;
@@ -77,21 +81,20 @@ export class PartSplitter {
     this.#close();
   }
 
-  /** The present part, begun when there is none. */
-  #part(): PartSink {
-    if (this.#sink === undefined) {
-      this.#name = partName(this.#options.archive, this.#number);
-      this.#sink = this.#options.begin(this.#number, this.#name);
-      this.#size = 0;
-      this.#entries = 0;
-    }
-    return this.#sink;
+  /** Begins a part when none is open. */
+  #part(): void {
+    if (this.#open) return;
+    this.#open = true;
+    this.#name = partName(this.#options.archive, this.#number);
+    this.#options.output.begin(this.#name);
+    this.#size = 0;
+    this.#entries = 0;
   }
 
   #close(): void {
-    this.#sink?.write(TAR_END);
-    this.#sink?.end();
-    this.#sink = undefined;
+    this.#options.output.pass(TAR_END);
+    this.#options.output.end();
+    this.#open = false;
     this.#options.partEnd(this.#number, this.#name, this.#entries);
     this.#number++;
   }
@@ -99,9 +102,9 @@ export class PartSplitter {
   #begin(header: TarHeader, raw: Uint8Array): void {
     const length = TAR_BLOCK + header.size + tarPadding(header.size);
     const full = this.#size + length + TAR_END.byteLength > this.#options.partSize;
-    if (this.#sink !== undefined && full && this.#entries > 0) this.#close();
-    const sink = this.#part();
-    sink.write(raw);
+    if (this.#open && full && this.#entries > 0) this.#close();
+    this.#part();
+    this.#options.output.pass(raw);
     this.#entries++;
     this.#offset = this.#size + TAR_BLOCK;
     this.#size += length;
@@ -111,15 +114,16 @@ export class PartSplitter {
   }
 
   #data(chunk: Uint8Array): void {
-    this.#options.hasher.write(chunk);
+    this.#options.output.write(chunk);
     this.#content?.push(Buffer.from(chunk));
-    this.#sink?.write(chunk);
   }
 
   #end(): void {
     const entry = this.#entry;
     if (entry?.type !== 'file') return;
-    this.#sink?.write(PADDING.subarray(0, tarPadding(entry.size)));
+    const { output } = this.#options;
+    output.cut();
+    output.pass(PADDING.subarray(0, tarPadding(entry.size)));
     const file = {
       path: this.#prefix + entry.path,
       part: this.#name,
@@ -127,7 +131,6 @@ export class PartSplitter {
       size: entry.size,
       mode: entry.mode,
     };
-    this.#options.hasher.cut();
     this.#options.file(file, this.#content === undefined ? undefined : Buffer.concat(this.#content));
   }
 }

@@ -2,13 +2,13 @@ import { ArchiveError } from '../contracts/errors.ts';
 import { parseBackupLabel, type BackupLabel } from '../postgres/backup-label.ts';
 import { CONTROL_FILE_PATH, parseControlFile, type ControlFile } from '../postgres/control-file.ts';
 import { formatLsn } from '../postgres/lsn.ts';
-import { piecesInThread } from '../pipeline/hash-thread.ts';
-import type { PieceHasher } from '../pipeline/hasher.ts';
+import { blocksInThread } from '../pipeline/hash-thread.ts';
+import type { BlockHasher, BlockSink } from '../pipeline/hasher.ts';
 import { ManifestReader, type ManifestSummary } from '../postgres/manifest.ts';
 import type { BackupStart, BaseBackupHandlers, BaseBackupResult } from '../postgres/replication/base-backup.ts';
 import type { FileTable } from './file-table.ts';
 import { ManifestCheck } from './manifest-check.ts';
-import { PartSplitter, type PartSink, type PassedFile } from './part-splitter.ts';
+import { PartSplitter, type PassedFile } from './part-splitter.ts';
 
 const LABEL_PATH = 'backup_label';
 const CAPTURED: ReadonlySet<string> = new Set([LABEL_PATH, CONTROL_FILE_PATH]);
@@ -18,7 +18,7 @@ export const MANIFEST_NAME = 'backup_manifest';
 /** Where the objects of a backup go. */
 export interface ObjectSink {
   /** Begins an object. Throws when it could go nowhere. */
-  begin(name: string): PartSink;
+  begin(name: string): BlockSink;
   /** What to wait for before more is written. */
   pressure(): Promise<void> | undefined;
 }
@@ -57,13 +57,13 @@ export class Transfer implements BaseBackupHandlers {
   readonly #parts: SentPart[] = [];
   readonly #captured = new Map<string, PassedFile & { readonly content: Uint8Array }>();
   readonly #check = new ManifestCheck();
-  readonly #hasher: PieceHasher = piecesInThread((sha256) => this.#check.digest(sha256));
+  readonly #hasher: BlockHasher = blocksInThread((sha256) => this.#check.digest(sha256));
   readonly #manifestReader = new ManifestReader({ file: (file) => this.#check.listed(file) }, MANIFEST_NAME);
   /** Archives that were announced and have not begun. */
   #expected = new Set<string>();
   #start: BackupStart | undefined;
   #splitter: PartSplitter | undefined;
-  #manifest: PartSink | undefined;
+  #manifest: BlockSink | undefined;
   /** Bytes of the manifest that came before the last file was hashed: one read of the socket, as it is not read on. */
   #early: Buffer[] | undefined;
   /** Pending while there may be such bytes. */
@@ -99,8 +99,13 @@ export class Transfer implements BaseBackupHandlers {
       archive,
       partSize: this.#partSize,
       captured: CAPTURED,
-      hasher: this.#hasher,
-      begin: (_number, part) => this.#sink.begin(part),
+      output: {
+        begin: (part) => this.#hasher.begin(this.#sink.begin(part)),
+        write: (bytes) => this.#hasher.write(bytes),
+        cut: () => this.#hasher.cut(),
+        pass: (bytes) => this.#hasher.pass(bytes),
+        end: () => this.#hasher.end(),
+      },
       partEnd: (number, part, entries) => this.#parts.push({ archive, number, name: part, entries }),
       file: (file, content) => {
         this.#check.passed(file);

@@ -1,8 +1,16 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ArchiveError } from '../contracts/errors.ts';
-import { freeMemory } from '../contracts/lease.ts';
-import { hashInPlace, piecesInPlace, type Hasher, type PieceHasher } from './hasher.ts';
+import { freeMemory, leaseChunk } from '../contracts/lease.ts';
+import {
+  blocksInPlace,
+  hashInPlace,
+  piecesInPlace,
+  type BlockHasher,
+  type BlockSink,
+  type Hasher,
+  type PieceHasher,
+} from './hasher.ts';
 
 /** Bytes of a piece of memory that goes to the thread and comes back. Shared memory is filled at a quarter of the speed. */
 const SLOT_SIZE = 1024 * 1024;
@@ -10,8 +18,8 @@ const SLOT_SIZE = 1024 * 1024;
 const MOST_WAITING = 4;
 /** Slots that are kept when nobody uses them. */
 const MOST_FREE = 8;
-/** Digests of one slot: an archive may hold a million empty files. */
-const MOST_CUTS = 1024;
+/** Ranges of one slot: an archive may hold a million empty files, with a header for each. */
+const MOST_RANGES = SLOT_SIZE / 512;
 
 /** Milliseconds for which an idle thread is kept: the next part of a backup begins at once. */
 const LINGER = 2000;
@@ -21,12 +29,19 @@ export type ToHashWorker =
       readonly type: 'update';
       readonly stream: number;
       readonly memory: Uint8Array<ArrayBuffer>;
-      readonly length: number;
-      /** Where in the memory a piece of the stream ends, ascending. */
-      readonly cuts: readonly number[];
+      /** Ascending. */
+      readonly ranges: readonly HashRange[];
     }
   | { readonly type: 'forget'; readonly stream: number }
   | { readonly type: 'read'; readonly job: number; readonly path: string; readonly memory: Uint8Array<ArrayBuffer> };
+
+/** Bytes of memory that are of the present piece of a stream. */
+export interface HashRange {
+  readonly from: number;
+  readonly to: number;
+  /** Whether the piece ends with them. */
+  readonly ends: boolean;
+}
 
 export type FromHashWorker = HashedSlot | ReadFile;
 
@@ -89,6 +104,11 @@ export function piecesInThread(onDigest: (sha256: string) => void): PieceHasher 
   return thread()?.begin(onDigest) ?? piecesInPlace(onDigest);
 }
 
+/** The same on the way of a stream: the memory in which it is hashed goes on to the sink. */
+export function blocksInThread(onDigest: (sha256: string) => void): BlockHasher {
+  return thread()?.begin(onDigest) ?? blocksInPlace(onDigest);
+}
+
 /** A file in memory. */
 export interface HashedFile {
   /** The memory that was given, which went to another thread and came back as another view of it. */
@@ -143,7 +163,7 @@ class HashThread {
     return this.#failure;
   }
 
-  begin(onDigest: (sha256: string) => void): PieceHasher {
+  begin(onDigest: (sha256: string) => void): BlockHasher {
     const id = this.#wake();
     const stream = new HashStream(this, id, onDigest);
     this.#streams.set(id, stream);
@@ -181,9 +201,9 @@ class HashThread {
     else freeMemory(slot.buffer);
   }
 
-  send(stream: number, slot: Slot, length: number, cuts: readonly number[]): void {
+  send(stream: number, slot: Slot, ranges: readonly HashRange[]): void {
     this.#waiting++;
-    this.#post({ type: 'update', stream, memory: slot, length, cuts }, [slot.buffer]);
+    this.#post({ type: 'update', stream, memory: slot, ranges }, [slot.buffer]);
   }
 
   pressure(): Promise<void> | undefined {
@@ -221,11 +241,11 @@ class HashThread {
       this.#jobs.get(message.job)?.(message);
       return;
     }
-    const { stream, memory, digests } = message;
     this.#waiting--;
-    this.giveSlot(memory);
+    const stream = this.#streams.get(message.stream);
+    if (stream === undefined) this.giveSlot(message.memory);
+    else stream.hashed(message);
     this.#relieve();
-    this.#streams.get(stream)?.told(digests);
   }
 
   #relieve(): void {
@@ -244,16 +264,28 @@ class HashThread {
   }
 }
 
+/** A slot that the thread has. */
+interface SentSlot {
+  readonly sink: BlockSink | undefined;
+  /** Bytes for the sink. */
+  readonly length: number;
+  /** Whether the sink gets nothing after it. */
+  readonly last: boolean;
+}
+
 /** What one writer has hashed by the thread. */
-class HashStream implements PieceHasher {
+class HashStream implements BlockHasher {
   readonly #thread: HashThread;
   readonly #id: number;
   readonly #onDigest: (sha256: string) => void;
+  #sink: BlockSink | undefined;
   #slot: Slot | undefined;
   #filled = 0;
-  #cuts: number[] = [];
-  /** Pieces whose digest was not told. */
-  #untold = 0;
+  #ranges: { readonly from: number; to: number; ends: boolean }[] = [];
+  /** In the order in which they come back. */
+  readonly #sent: SentSlot[] = [];
+  /** What a sink has thrown. */
+  #refused: { readonly error: unknown } | undefined;
   #waiting: (() => void) | undefined;
   #open = true;
 
@@ -263,24 +295,52 @@ class HashStream implements PieceHasher {
     this.#onDigest = onDigest;
   }
 
+  begin(sink: BlockSink): void {
+    this.#sink = sink;
+  }
+
   write(bytes: Uint8Array): void {
+    this.#add(bytes, true);
+  }
+
+  pass(bytes: Uint8Array): void {
+    this.#add(bytes, false);
+  }
+
+  #add(bytes: Uint8Array, isHashed: boolean): void {
     this.#check();
     for (let offset = 0; offset < bytes.byteLength;) {
       this.#slot ??= this.#thread.takeSlot();
       const part = bytes.subarray(offset, offset + SLOT_SIZE - this.#filled);
       this.#slot.set(part, this.#filled);
+      if (isHashed) this.#range(this.#filled + part.byteLength);
       this.#filled += part.byteLength;
       offset += part.byteLength;
-      if (this.#filled === SLOT_SIZE) this.#send();
+      if (this.#filled === SLOT_SIZE) this.#send(false);
     }
+  }
+
+  /** What comes up to there is of the present piece. */
+  #range(to: number): void {
+    const last = this.#ranges.at(-1);
+    if (last?.to === this.#filled && !last.ends) last.to = to;
+    else this.#ranges.push({ from: this.#filled, to, ends: false });
   }
 
   cut(): void {
     this.#check();
     this.#slot ??= this.#thread.takeSlot();
-    this.#cuts.push(this.#filled);
-    this.#untold++;
-    if (this.#cuts.length === MOST_CUTS) this.#send();
+    const last = this.#ranges.at(-1);
+    if (last?.ends === false) last.ends = true;
+    else this.#ranges.push({ from: this.#filled, to: this.#filled, ends: true });
+    if (this.#ranges.length === MOST_RANGES) this.#send(false);
+  }
+
+  end(): void {
+    this.#check();
+    this.#slot ??= this.#thread.takeSlot();
+    this.#send(true);
+    this.#sink = undefined;
   }
 
   pressure(): Promise<void> | undefined {
@@ -289,8 +349,8 @@ class HashStream implements PieceHasher {
 
   async finish(): Promise<void> {
     this.#check();
-    this.#send();
-    if (this.#untold > 0) await new Promise<void>((resolve) => (this.#waiting = resolve));
+    if (this.#slot !== undefined) this.#send(false);
+    if (this.#sent.length > 0) await new Promise<void>((resolve) => (this.#waiting = resolve));
     this.#check();
   }
 
@@ -303,11 +363,22 @@ class HashStream implements PieceHasher {
     this.#waiting?.();
   }
 
-  /** The thread tells the digests of the next pieces. */
-  told(digests: readonly string[]): void {
+  /** The thread is done with a slot. */
+  hashed({ memory, digests }: HashedSlot): void {
     for (const digest of digests) this.#onDigest(digest);
-    this.#untold -= digests.length;
-    if (this.#untold === 0) this.#waiting?.();
+    const sent = this.#sent.shift();
+    if (sent?.sink === undefined || sent.length === 0) this.#thread.giveSlot(memory);
+    else this.#give(sent.sink, memory, sent.length);
+    if (sent?.last === true) sent.sink?.end();
+    if (this.#sent.length === 0) this.#waiting?.();
+  }
+
+  #give(sink: BlockSink, memory: Slot, length: number): void {
+    try {
+      sink.give(leaseChunk(memory.subarray(0, length), () => this.#thread.giveSlot(memory)));
+    } catch (error) {
+      this.#refused ??= { error };
+    }
   }
 
   /** The thread is gone. */
@@ -317,14 +388,16 @@ class HashStream implements PieceHasher {
 
   #check(): void {
     if (this.#thread.failure !== undefined) throw this.#thread.failure;
+    if (this.#refused !== undefined) throw this.#refused.error;
     if (!this.#open) throw new ArchiveError('INTERNAL', 'bytes were hashed after the end of their stream');
   }
 
-  #send(): void {
+  #send(last: boolean): void {
     if (this.#slot === undefined) return;
-    this.#thread.send(this.#id, this.#slot, this.#filled, this.#cuts);
+    this.#sent.push({ sink: this.#sink, length: this.#filled, last });
+    this.#thread.send(this.#id, this.#slot, this.#ranges);
     this.#slot = undefined;
     this.#filled = 0;
-    this.#cuts = [];
+    this.#ranges = [];
   }
 }

@@ -45,15 +45,14 @@ function read({ job, path, memory }: Extract<ToHashWorker, { type: 'read' }>): R
 }
 
 function update(message: Extract<ToHashWorker, { type: 'update' }>): HashedSlot {
-  const { stream, memory, length, cuts } = message;
+  const { stream, memory, ranges } = message;
   let pieces = streams.get(stream);
   if (pieces === undefined) streams.set(stream, (pieces = new Pieces()));
   const digests: string[] = [];
-  let at = 0;
-  for (const cut of cuts) {
-    digests.push(pieces.end(memory.subarray(at, cut)));
-    at = cut;
+  for (const { from, to, ends } of ranges) {
+    const bytes = memory.subarray(from, to);
+    if (ends) digests.push(pieces.end(bytes));
+    else pieces.add(bytes);
   }
-  if (at < length) pieces.add(memory.subarray(at, length));
   return { type: 'hashed', stream, memory, digests };
 }

@@ -24,6 +24,26 @@ export interface PieceHasher {
   discard(): void;
 }
 
+/** Where a stream goes on to. */
+export interface BlockSink {
+  /** Adds a copy of the bytes. */
+  write(bytes: Uint8Array): void;
+  /** Adds bytes without a copy: they stay as they are, if they are leased until they are released. */
+  give(block: Uint8Array): void;
+  /** Says that everything was added. */
+  end(): void;
+}
+
+/** A {@link PieceHasher} on the way of a stream: what is written goes on to a sink, once it is hashed. */
+export interface BlockHasher extends PieceHasher {
+  /** What comes from now on goes to this sink. */
+  begin(sink: BlockSink): void;
+  /** Adds bytes that are of no piece. They may change once it has returned. */
+  pass(bytes: Uint8Array): void;
+  /** Nothing more goes to the sink, which is ended when it has all that came. */
+  end(): void;
+}
+
 /** A SHA-256 that is computed where it is called. */
 export function hashInPlace(): Hasher {
   const hash = createHash('sha256');
@@ -51,6 +71,25 @@ export function piecesInPlace(onDigest: (sha256: string) => void): PieceHasher {
     pressure: () => undefined,
     finish: () => Promise.resolve(),
     discard: () => undefined,
+  };
+}
+
+/** The same with a sink. */
+export function blocksInPlace(onDigest: (sha256: string) => void): BlockHasher {
+  const pieces = piecesInPlace(onDigest);
+  let sink: BlockSink | undefined;
+  return {
+    ...pieces,
+    begin: (next) => void (sink = next),
+    write: (bytes) => {
+      pieces.write(bytes);
+      sink?.write(bytes);
+    },
+    pass: (bytes) => sink?.write(bytes),
+    end: () => {
+      sink?.end();
+      sink = undefined;
+    },
   };
 }
 

@@ -12,7 +12,7 @@ export interface ByteQueueOptions {
 type Block = Uint8Array<ArrayBuffer>;
 
 /**
- * From a producer that pushes to a reader that pulls: the bytes written come out as blocks of equal size.
+ * From a producer that pushes to a reader that pulls: the bytes written come out as blocks of equal size, and blocks that are given as they are.
  *
  * `write` copies at once, so that it may be given views of a buffer that is used again, and never waits: a producer that
  * can wait asks `pressure` after each write. What waits is then at most the limit, one block and one write. A block that was given out
@@ -46,9 +46,7 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
 
   /** Adds a copy of the bytes. Throws `ABORTED` once the reader has left, the error of `fail` after that. */
   write(chunk: Uint8Array): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#state === 'left') throw new ArchiveError('ABORTED', 'the reader of the stream has left before its end');
-    if (this.#state === 'ended') throw new ArchiveError('INTERNAL', 'bytes were written after the end of the stream');
+    this.#check();
     for (let offset = 0; offset < chunk.byteLength;) {
       this.#block ??= this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#blockSize);
       const part = chunk.subarray(offset, offset + this.#blockSize - this.#filled);
@@ -58,6 +56,20 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
       offset += part.byteLength;
       if (this.#filled === this.#blockSize) this.#push();
     }
+  }
+
+  /** Adds a block, whatever its size, without a copy: it stays as it is, if it is leased until it is released. Throws as {@link write}. */
+  give(block: Uint8Array): void {
+    this.#check();
+    if (this.#filled > 0) this.#push();
+    this.#waiting += block.byteLength;
+    this.#pass(block);
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#state === 'left') throw new ArchiveError('ABORTED', 'the reader of the stream has left before its end');
+    if (this.#state === 'ended') throw new ArchiveError('INTERNAL', 'bytes were written after the end of the stream');
   }
 
   /** A promise to wait for before more is written, while more than the limit waits; it never rejects. */
@@ -124,6 +136,10 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
     const block = leaseChunk(memory.subarray(0, this.#filled), () => this.#giveBack(memory));
     this.#block = undefined;
     this.#filled = 0;
+    this.#pass(block);
+  }
+
+  #pass(block: Uint8Array): void {
     const reader = this.#reader;
     if (reader === undefined) {
       this.#blocks.push(block);

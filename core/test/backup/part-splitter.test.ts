@@ -40,24 +40,30 @@ function split(
   tar: Uint8Array,
   options: { archive?: string; partSize: number; chunk: number; captured?: string[] },
 ): Split {
-  const open = new Map<string, Uint8Array[]>();
+  const open: { name: string; chunks: Uint8Array[] }[] = [];
   const parts = new Map<string, Buffer>();
   const entries: number[] = [];
   const passed: PassedFile[] = [];
   const digests: string[] = [];
   const captured = new Map<string, string>();
+  const hasher = piecesInPlace((sha256) => digests.push(sha256));
+  const pass = (bytes: Uint8Array): void => void open.at(-1)?.chunks.push(Buffer.from(bytes));
   const splitter = new PartSplitter({
     archive: options.archive ?? 'base',
     partSize: options.partSize,
     captured: new Set(options.captured),
-    hasher: piecesInPlace((sha256) => digests.push(sha256)),
-    begin: (_number, name) => {
-      const chunks: Uint8Array[] = [];
-      open.set(name, chunks);
-      return {
-        write: (bytes) => chunks.push(Buffer.from(bytes)),
-        end: () => parts.set(name, Buffer.concat(chunks)),
-      };
+    output: {
+      begin: (name) => open.push({ name, chunks: [] }),
+      write: (bytes) => {
+        hasher.write(bytes);
+        pass(bytes);
+      },
+      cut: () => hasher.cut(),
+      pass,
+      end: () => {
+        const { name = '', chunks = [] } = open.at(-1) ?? {};
+        parts.set(name, Buffer.concat(chunks));
+      },
     },
     partEnd: (_number, _name, count) => entries.push(count),
     file: (file, content) => {
@@ -163,8 +169,13 @@ test('H-30 an archive that is cut short never ends a part', () => {
       archive: 'base',
       partSize: 1 << 20,
       captured: new Set(),
-      hasher: piecesInPlace(() => undefined),
-      begin: (_number, name) => ({ write: () => undefined, end: () => ended.push(name) }),
+      output: {
+        begin: () => undefined,
+        write: () => undefined,
+        cut: () => undefined,
+        pass: () => undefined,
+        end: () => ended.push('a part'),
+      },
       partEnd: () => undefined,
       file: () => undefined,
     });

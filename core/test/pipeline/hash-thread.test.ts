@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import { hashInThread, piecesInThread, readInThread } from '../../src/pipeline/hash-thread.ts';
+import { releaseChunk } from '../../src/contracts/lease.ts';
+import { blocksInThread, hashInThread, piecesInThread, readInThread } from '../../src/pipeline/hash-thread.ts';
+import { blocksInPlace, type BlockSink } from '../../src/pipeline/hasher.ts';
 import { content, sha256 } from './objects.ts';
 
 async function hashed(bytes: Uint8Array, chunk: number): Promise<string> {
@@ -122,6 +124,99 @@ describe('pieces', () => {
     hasher.discard();
     expect(() => hasher.write(Buffer.from('late'))).toThrow(/after the end/);
     await expect(hasher.finish()).rejects.toThrow(/after the end/);
+  });
+});
+
+describe.each([
+  ['in the thread', blocksInThread],
+  ['in place', blocksInPlace],
+])('a stream that is hashed on its way, %s', (_, begin) => {
+  /** A sink that keeps what it gets, and releases it as a reader does. */
+  class Kept implements BlockSink {
+    readonly chunks: Buffer[] = [];
+    ended = false;
+    write(bytes: Uint8Array): void {
+      if (this.ended) throw new Error('it was ended before');
+      this.chunks.push(Buffer.from(bytes));
+    }
+    give(block: Uint8Array): void {
+      this.write(block);
+      releaseChunk(block);
+    }
+    end(): void {
+      this.ended = true;
+    }
+  }
+
+  test('goes on as it came, to one sink after the other, and only its pieces are hashed', async () => {
+    const sizes = [0, 1, 511, 1024 * 1024 - 512, 0, 1_500_001, 70_000];
+    const digests: string[] = [];
+    const hasher = begin((sha256) => digests.push(sha256));
+    const sinks: Kept[] = [];
+    const expected: Buffer[] = [];
+    for (let part = 0; part < 3; part++) {
+      const sink = new Kept();
+      sinks.push(sink);
+      hasher.begin(sink);
+      const bytes: Buffer[] = [];
+      for (const [at, size] of sizes.entries()) {
+        const header = content(512, `header ${part} ${at}`);
+        const piece = content(size, `piece ${part} ${at}`);
+        hasher.pass(Buffer.from(header));
+        for (let from = 0; from < size; from += 40_000) {
+          const chunk = Buffer.from(piece.subarray(from, from + 40_000));
+          hasher.write(chunk);
+          chunk.fill(0);
+        }
+        hasher.cut();
+        await hasher.pressure();
+        bytes.push(header, piece);
+      }
+      hasher.end();
+      expected.push(Buffer.concat(bytes));
+    }
+    // An archive of nothing.
+    const empty = new Kept();
+    hasher.begin(empty);
+    hasher.end();
+    await hasher.finish();
+    hasher.discard();
+    for (const [part, { chunks, ended }] of sinks.entries()) {
+      expect(ended).toBe(true);
+      expect(Buffer.concat(chunks).equals(expected[part] ?? Buffer.alloc(0))).toBe(true);
+    }
+    expect(empty).toMatchObject({ chunks: [], ended: true });
+    const wanted = [0, 1, 2].flatMap((part) => sizes.map((size, at) => sha256(content(size, `piece ${part} ${at}`))));
+    expect(digests).toEqual(wanted);
+  });
+
+  test('that is given up ends no sink', async () => {
+    const sink = new Kept();
+    const hasher = begin(() => undefined);
+    hasher.begin(sink);
+    hasher.write(content(5_000_000));
+    hasher.discard();
+    const other = begin(() => undefined);
+    other.write(content(10));
+    await other.finish();
+    other.discard();
+    expect(sink.ended).toBe(false);
+  });
+
+  test('whose sink takes nothing any more is told so where it is written', async () => {
+    const fault = new Error('the reader has left');
+    const refuse = (): never => {
+      throw fault;
+    };
+    const hasher = begin(() => undefined);
+    hasher.begin({ write: refuse, give: refuse, end: () => undefined });
+    const writeAll = async (): Promise<void> => {
+      hasher.pass(content(3_000_000));
+      hasher.end();
+      await hasher.finish();
+    };
+    await expect(writeAll()).rejects.toBe(fault);
+    hasher.discard();
   });
 });
 

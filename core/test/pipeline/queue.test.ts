@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ArchiveError } from '../../src/contracts/errors.ts';
-import { isLeased, releaseChunk } from '../../src/contracts/lease.ts';
+import { isLeased, leaseChunk, releaseChunk } from '../../src/contracts/lease.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
 import { ByteQueue } from '../../src/pipeline/queue.ts';
 import { store } from '../../src/pipeline/store.ts';
@@ -41,6 +41,29 @@ test('gives what was written, in blocks of one size, in any rhythm of writing an
       },
     ),
   );
+});
+
+test('blocks that are given come out as they are, behind what was written, and count as much', async () => {
+  const queue = new ByteQueue({ blockSize: 10, limit: 20 });
+  let released = 0;
+  const given = leaseChunk(content(30), () => released++);
+  queue.write(content(4, 'written'));
+  queue.give(given);
+  expect(queue.waiting).toBe(34);
+  expect(queue.pressure()).toBeInstanceOf(Promise);
+  const reader = queue[Symbol.asyncIterator]();
+  expect((await reader.next()).value).toEqual(content(4, 'written'));
+  const { value } = await reader.next();
+  expect(value).toBe(given);
+  expect(queue.pressure()).toBeUndefined();
+  releaseChunk(given);
+  expect(released).toBe(1);
+  const next = reader.next();
+  queue.give(content(2, 'waited for'));
+  expect((await next).value).toEqual(content(2, 'waited for'));
+  queue.end();
+  expect(() => queue.give(given)).toThrow(/after the end/);
+  expect(await reader.next()).toMatchObject({ done: true });
 });
 
 test('asks its producer to wait while more than the limit waits', async () => {
