@@ -13,7 +13,7 @@ import { spawnCli } from '../support/cli.ts';
 import { cutStorage, type Cuts } from '../support/cut-storage.ts';
 import { fsRepository } from '../support/fs-repository.ts';
 import { bound } from '../support/gate.ts';
-import { giveToServer, PostgresServer } from '../support/postgres.ts';
+import { alive, giveToServer, PostgresServer } from '../support/postgres.ts';
 import { restoreCli, startAndPromote } from '../support/restoring.ts';
 import { until } from '../support/until.ts';
 
@@ -299,10 +299,12 @@ describe('a restore_command is tried out while files are copied', () => {
     expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
     expect(readdirSync(data).filter((entry) => entry.startsWith('pgark-restore.0'))).toEqual([]);
     rmSync(join(data, 'copying'));
-    giveToServer(data);
-    const again = await archive.json<{ resumedBytes: number; bytes: number }>(['restore', '--no-sync', data]);
+    const repositories = [await fsRepository(archive.repository)] as const;
+    const plan = await planRestore({ repositories, target: { kind: 'latest' }, directory: data });
+    const again = await restore(plan, { fetchCommand: ['/bin/false'], tryCommand: false, sync: false });
     expect(again.resumedBytes).toBeGreaterThan(0);
     expect(again.resumedBytes).toBeLessThan(again.bytes);
+    expect(existsSync(join(data, 'global', 'pg_control'))).toBe(true);
   });
 
   test('a copying that fails ends the command', async () => {
@@ -318,7 +320,7 @@ describe('a restore_command is tried out while files are copied', () => {
     });
     await expect(done).rejects.toMatchObject({ message: expect.stringContaining('the part is damaged') as string });
     expect(pids).toHaveLength(2);
-    expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    expect(pids.filter(alive)).toEqual([]);
     expect(existsSync(join(data, 'global', 'pg_control'))).toBe(false);
   });
 });

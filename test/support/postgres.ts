@@ -269,7 +269,8 @@ export class PostgresServer {
   }
 }
 
-function alive(pid: number): boolean {
+/** Whether a process runs: one that has ended, and that nobody has collected yet, does not. */
+export function alive(pid: number): boolean {
   try {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {

@@ -38,7 +38,16 @@ export {
   type ValidationIssue,
   type ValidationResult,
 } from './plugin.ts';
-export { freeMemory, isLeased, leaseChunk, leaseOwned, releaseChunk } from './lease.ts';
+export {
+  freeMemory,
+  isLeased,
+  leaseChunk,
+  leaseMemory,
+  leaseOwned,
+  releaseChunk,
+  takeMemory,
+  type TakenMemory,
+} from './lease.ts';
 export { Secret } from './secret.ts';
 export type {
   Attempt,

@@ -11,15 +11,41 @@
  * A chunk that goes to more than one consumer must go as views of its own (`chunk.subarray()`): views are not leased.
  */
 const RELEASE = Symbol.for('pgark.release');
+const MOVE = Symbol.for('pgark.move');
 
 interface Leased extends Uint8Array {
   [RELEASE]?: (() => void) | undefined;
+  [MOVE]?: ((memory: ArrayBuffer) => void) | undefined;
 }
 
 /** Makes `chunk` a leased one. `release` is called at most once, by the only consumer, when it no longer needs the bytes. */
 export function leaseChunk(chunk: Uint8Array, release: () => void): Uint8Array {
   (chunk as Leased)[RELEASE] = release;
   return chunk;
+}
+
+/**
+ * Leases a chunk that is all there is in its memory, so that the memory may also go to another thread, and come back: see {@link takeMemory}.
+ * `release` gets it, in either case.
+ */
+export function leaseMemory(chunk: Uint8Array<ArrayBuffer>, release: (memory: ArrayBuffer) => void): Uint8Array {
+  (chunk as Leased)[MOVE] = release;
+  return leaseChunk(chunk, () => release(chunk.buffer));
+}
+
+/** The memory of a chunk, in the hands of its consumer. */
+export interface TakenMemory {
+  readonly memory: ArrayBuffer;
+  /** Releases the chunk. Takes the memory as it came back from where it went to. */
+  release(memory: ArrayBuffer): void;
+}
+
+/** Takes the memory of a chunk over from its lease; undefined where it cannot go to another thread. */
+export function takeMemory(chunk: Uint8Array): TakenMemory | undefined {
+  const { [MOVE]: release, buffer } = chunk as Leased;
+  if (release === undefined || !(buffer instanceof ArrayBuffer) || !isLeased(chunk)) return undefined;
+  (chunk as Leased)[RELEASE] = undefined;
+  return { memory: buffer, release };
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   type BlockHasher,
   type BlockSink,
   type Hasher,
+  type HashRange,
   type PieceHasher,
 } from './hasher.ts';
 
@@ -28,20 +29,12 @@ export type ToHashWorker =
   | {
       readonly type: 'update';
       readonly stream: number;
-      readonly memory: Uint8Array<ArrayBuffer>;
-      /** Ascending. */
+      readonly memory: ArrayBuffer;
+      /** In the order of the stream. */
       readonly ranges: readonly HashRange[];
     }
   | { readonly type: 'forget'; readonly stream: number }
   | { readonly type: 'read'; readonly job: number; readonly path: string; readonly memory: Uint8Array<ArrayBuffer> };
-
-/** Bytes of memory that are of the present piece of a stream. */
-export interface HashRange {
-  readonly from: number;
-  readonly to: number;
-  /** Whether the piece ends with them. */
-  readonly ends: boolean;
-}
 
 export type FromHashWorker = HashedSlot | ReadFile;
 
@@ -49,7 +42,7 @@ export interface HashedSlot {
   readonly type: 'hashed';
   readonly stream: number;
   /** Comes back. */
-  readonly memory: Uint8Array<ArrayBuffer>;
+  readonly memory: ArrayBuffer;
   /** Of the pieces that ended in it, in order: 64 lower-case hex digits each. */
   readonly digests: readonly string[];
 }
@@ -201,9 +194,9 @@ class HashThread {
     else freeMemory(slot.buffer);
   }
 
-  send(stream: number, slot: Slot, ranges: readonly HashRange[]): void {
+  send(stream: number, memory: ArrayBuffer, ranges: readonly HashRange[]): void {
     this.#waiting++;
-    this.#post({ type: 'update', stream, memory: slot, ranges }, [slot.buffer]);
+    this.#post({ type: 'update', stream, memory, ranges }, [memory]);
   }
 
   pressure(): Promise<void> | undefined {
@@ -243,7 +236,7 @@ class HashThread {
     }
     this.#waiting--;
     const stream = this.#streams.get(message.stream);
-    if (stream === undefined) this.giveSlot(message.memory);
+    if (stream === undefined) freeMemory(message.memory);
     else stream.hashed(message);
     this.#relieve();
   }
@@ -264,15 +257,6 @@ class HashThread {
   }
 }
 
-/** A slot that the thread has. */
-interface SentSlot {
-  readonly sink: BlockSink | undefined;
-  /** Bytes for the sink. */
-  readonly length: number;
-  /** Whether the sink gets nothing after it. */
-  readonly last: boolean;
-}
-
 /** What one writer has hashed by the thread. */
 class HashStream implements BlockHasher {
   readonly #thread: HashThread;
@@ -282,8 +266,8 @@ class HashStream implements BlockHasher {
   #slot: Slot | undefined;
   #filled = 0;
   #ranges: { readonly from: number; to: number; ends: boolean }[] = [];
-  /** In the order in which they come back. */
-  readonly #sent: SentSlot[] = [];
+  /** What is done with the memory that the thread has, in the order in which it comes back. */
+  readonly #sent: ((memory: ArrayBuffer) => void)[] = [];
   /** What a sink has thrown. */
   #refused: { readonly error: unknown } | undefined;
   #waiting: (() => void) | undefined;
@@ -336,6 +320,13 @@ class HashStream implements BlockHasher {
     if (this.#ranges.length === MOST_RANGES) this.#send(false);
   }
 
+  move(memory: ArrayBuffer, ranges: readonly HashRange[], release: (memory: ArrayBuffer) => void): void {
+    this.#check();
+    this.#send(false);
+    this.#sent.push(release);
+    this.#thread.send(this.#id, memory, ranges);
+  }
+
   end(): void {
     this.#check();
     this.#slot ??= this.#thread.takeSlot();
@@ -349,7 +340,7 @@ class HashStream implements BlockHasher {
 
   async finish(): Promise<void> {
     this.#check();
-    if (this.#slot !== undefined) this.#send(false);
+    this.#send(false);
     if (this.#sent.length > 0) await new Promise<void>((resolve) => (this.#waiting = resolve));
     this.#check();
   }
@@ -363,19 +354,16 @@ class HashStream implements BlockHasher {
     this.#waiting?.();
   }
 
-  /** The thread is done with a slot. */
+  /** The thread is done with some memory. */
   hashed({ memory, digests }: HashedSlot): void {
     for (const digest of digests) this.#onDigest(digest);
-    const sent = this.#sent.shift();
-    if (sent?.sink === undefined || sent.length === 0) this.#thread.giveSlot(memory);
-    else this.#give(sent.sink, memory, sent.length);
-    if (sent?.last === true) sent.sink?.end();
+    this.#sent.shift()?.(memory);
     if (this.#sent.length === 0) this.#waiting?.();
   }
 
-  #give(sink: BlockSink, memory: Slot, length: number): void {
+  #give(sink: BlockSink, block: Slot): void {
     try {
-      sink.give(leaseChunk(memory.subarray(0, length), () => this.#thread.giveSlot(memory)));
+      sink.give(leaseChunk(block, () => this.#thread.giveSlot(new Uint8Array(block.buffer))));
     } catch (error) {
       this.#refused ??= { error };
     }
@@ -394,8 +382,14 @@ class HashStream implements BlockHasher {
 
   #send(last: boolean): void {
     if (this.#slot === undefined) return;
-    this.#sent.push({ sink: this.#sink, length: this.#filled, last });
-    this.#thread.send(this.#id, this.#slot, this.#ranges);
+    const sink = this.#sink;
+    const length = this.#filled;
+    this.#sent.push((memory) => {
+      if (sink === undefined || length === 0) this.#thread.giveSlot(new Uint8Array(memory));
+      else this.#give(sink, new Uint8Array(memory, 0, length));
+      if (last) sink?.end();
+    });
+    this.#thread.send(this.#id, this.#slot.buffer, this.#ranges);
     this.#slot = undefined;
     this.#filled = 0;
     this.#ranges = [];

@@ -16,7 +16,7 @@ const streams = new Map<number, Pieces>();
 
 port.on('message', (message: ToHashWorker) => {
   if (message.type === 'forget') streams.delete(message.stream);
-  else if (message.type === 'update') port.postMessage(update(message), [message.memory.buffer]);
+  else if (message.type === 'update') port.postMessage(update(message), [message.memory]);
   else {
     const answer = read(message);
     port.postMessage(answer, 'memory' in answer ? [answer.memory.buffer] : []);
@@ -48,11 +48,5 @@ function update(message: Extract<ToHashWorker, { type: 'update' }>): HashedSlot 
   const { stream, memory, ranges } = message;
   let pieces = streams.get(stream);
   if (pieces === undefined) streams.set(stream, (pieces = new Pieces()));
-  const digests: string[] = [];
-  for (const { from, to, ends } of ranges) {
-    const bytes = memory.subarray(from, to);
-    if (ends) digests.push(pieces.end(bytes));
-    else pieces.add(bytes);
-  }
-  return { type: 'hashed', stream, memory, digests };
+  return { type: 'hashed', stream, memory, digests: pieces.take(memory, ranges) };
 }

@@ -10,12 +10,22 @@ export interface Hasher {
   discard(): void;
 }
 
+/** Bytes of some memory that are of the present piece of a stream. */
+export interface HashRange {
+  readonly from: number;
+  readonly to: number;
+  /** Whether the piece ends with them. */
+  readonly ends: boolean;
+}
+
 /** The SHA-256 of one piece of a stream after the other, such as the files of an archive. For producers that cannot wait. */
 export interface PieceHasher {
   /** Adds bytes to the present piece. They may change once it has returned. */
   write(bytes: Uint8Array): void;
   /** Ends the present piece, which may be empty: its digest is told, in the order of the pieces, at some time. */
   cut(): void;
+  /** Adds bytes without a copy: the memory goes away, and `release` gets it when they are hashed. It never does when this is discarded before. */
+  move(memory: ArrayBuffer, ranges: readonly HashRange[], release: (memory: ArrayBuffer) => void): void;
   /** A promise to wait for before more is written, while much of it waits to be hashed; it never rejects. */
   pressure(): Promise<void> | undefined;
   /** Waits until the digests of all pieces that were cut off have been told. Throws what kept them from being taken. */
@@ -68,6 +78,10 @@ export function piecesInPlace(onDigest: (sha256: string) => void): PieceHasher {
   return {
     write: (bytes) => pieces.add(bytes),
     cut: () => onDigest(pieces.end(new Uint8Array(0))),
+    move: (memory, ranges, release) => {
+      pieces.take(memory, ranges).forEach(onDigest);
+      release(memory);
+    },
     pressure: () => undefined,
     finish: () => Promise.resolve(),
     discard: () => undefined,
@@ -99,6 +113,17 @@ export class Pieces {
 
   add(bytes: Uint8Array): void {
     (this.#hash ??= createHash('sha256')).update(bytes);
+  }
+
+  /** Adds bytes of some memory, and gives the digests of the pieces that end in them. */
+  take(memory: ArrayBuffer, ranges: readonly HashRange[]): string[] {
+    const digests: string[] = [];
+    for (const { from, to, ends } of ranges) {
+      const bytes = new Uint8Array(memory, from, to - from);
+      if (ends) digests.push(this.end(bytes));
+      else this.add(bytes);
+    }
+    return digests;
   }
 
   /** Adds the last bytes of the piece and gives its digest. */

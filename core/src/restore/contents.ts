@@ -186,7 +186,8 @@ export class Contents {
   async #unpackAll(): Promise<void> {
     const parts = this.#plan.backup.parts.filter(({ name }) => !this.#present.has(name));
     const last = parts.findLast(({ archive }) => archive === 'base');
-    await this.#each(parts.filter((part) => part !== last));
+    // The largest one first: begun last, it would be read alone in the end.
+    await this.#each(parts.filter((part) => part !== last).toSorted((one, other) => other.plainSize - one.plainSize));
     // The part with pg_control.
     if (last !== undefined) await this.#part(last, this.#options.signal);
   }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
+import type { TakenMemory } from '../contracts/lease.ts';
 import { piecesInThread } from '../pipeline/hash-thread.ts';
 import type { PieceHasher } from '../pipeline/hasher.ts';
 import { CRC32C_START, finishCrc32c, updateCrc32c } from '../postgres/crc32c.ts';
@@ -29,6 +30,14 @@ export class FileCheck {
   }
 }
 
+interface PassedBytes {
+  readonly bytes: Uint8Array;
+  /** Whether a file ends with them. */
+  ends: boolean;
+}
+
+const NOTHING = new Uint8Array(0);
+
 /**
  * The files of one part, one after the other, as {@link FileCheck}; those with SHA-256 are hashed in the hashing thread, so that what is
  * wrong with one comes out later, at {@link PartCheck.finish} at the latest.
@@ -40,6 +49,9 @@ export class PartCheck {
   readonly #awaited: ManifestFile[] = [];
   #present: { readonly file: ManifestFile; readonly other: FileCheck | undefined } | undefined;
   #size = 0;
+  /** What came since the last {@link PartCheck.hash} or {@link PartCheck.mover}. */
+  #passed: PassedBytes[] = [];
+  #closed = false;
   #fault: ArchiveError | undefined;
 
   /** `onFile` is told the path of each file that agrees with the manifest. */
@@ -52,12 +64,38 @@ export class PartCheck {
     this.#size = 0;
   }
 
-  /** Takes the next bytes of the file, which may change afterwards. */
+  /** Takes the next bytes of the file. They must stay as they are until they are hashed. */
   update(bytes: Uint8Array): void {
     this.#size += bytes.byteLength;
     const other = this.#present?.other;
-    if (other === undefined) this.#hasher.write(bytes);
+    if (other === undefined) this.#passed.push({ bytes, ends: false });
     else other.update(bytes);
+  }
+
+  /** Hashes what came. It may change when this has returned. */
+  hash(): void {
+    for (const { bytes, ends } of this.#passed.splice(0)) {
+      this.#hasher.write(bytes);
+      if (ends) this.#hasher.cut();
+    }
+  }
+
+  /**
+   * For what came, all of it of one piece of memory: gives what has it hashed, without a copy, and releases the memory. To be called once,
+   * in the order in which they were given, and before {@link PartCheck.hash} is.
+   */
+  mover(taken: TakenMemory): () => void {
+    const ranges = this.#passed
+      .splice(0)
+      .map(({ bytes, ends }) => ({ from: bytes.byteOffset, to: bytes.byteOffset + bytes.byteLength, ends }));
+    return () => {
+      try {
+        if (this.#closed || ranges.length === 0) taken.release(taken.memory);
+        else this.#hasher.move(taken.memory, ranges, (memory) => taken.release(memory));
+      } catch {
+        // The hasher is gone, which finish() tells.
+      }
+    };
   }
 
   /** The file is complete. */
@@ -71,7 +109,9 @@ export class PartCheck {
       return;
     }
     this.#awaited.push(file);
-    this.#hasher.cut();
+    const last = this.#passed.at(-1);
+    if (last?.ends === false) last.ends = true;
+    else this.#passed.push({ bytes: NOTHING, ends: true });
   }
 
   /** To be called between chunks: waits while much is to be hashed. Errors: `BACKUP_CORRUPT` for a file that differs from the manifest. */
@@ -89,6 +129,7 @@ export class PartCheck {
 
   /** Frees what it holds. */
   close(): void {
+    this.#closed = true;
     this.#hasher.discard();
   }
 

@@ -1,7 +1,7 @@
 /** Writes the files of one part of a backup. */
 import type { FileHandle } from 'node:fs/promises';
 import { ArchiveError } from '../contracts/errors.ts';
-import { isLeased, releaseChunk } from '../contracts/lease.ts';
+import { isLeased, releaseChunk, takeMemory } from '../contracts/lease.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import type { ManifestFile } from '../postgres/manifest.ts';
 import { TarReader, type TarHeader } from '../postgres/tar.ts';
@@ -57,9 +57,7 @@ export async function unpackPart(source: AsyncIterable<Uint8Array>, name: string
       reader.push(chunk);
       for (const action of actions) await writer.take(action);
       actions = [];
-      // A chunk that is not leased may change when the next one is asked for.
-      if (isLeased(chunk)) writer.afterWrites(() => releaseChunk(chunk));
-      else await writer.written();
+      await writer.letGo(chunk);
       await writer.check.turn();
     }
     reader.end();
@@ -79,6 +77,8 @@ class EntryWriter {
   readonly check: PartCheck;
   readonly #target: UnpackTarget;
   #open: OpenFile | undefined;
+  /** Whether memory may wait to be moved to the hasher. */
+  #isMoving = false;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(target: UnpackTarget) {
@@ -108,8 +108,25 @@ class EntryWriter {
     this.#throw();
   }
 
-  /** Calls `then` when nothing that was taken so far is needed any more. Files before the open one are written already. */
-  afterWrites(then: () => void): void {
+  /** All of a chunk was taken: sees to it that it is hashed, and released when it is written and hashed. */
+  async letGo(chunk: Uint8Array): Promise<void> {
+    const taken = takeMemory(chunk);
+    if (taken !== undefined) {
+      this.#afterWrites(this.check.mover(taken));
+      this.#isMoving = true;
+      return;
+    }
+    // What is moved goes to the hasher when it is written: it comes first.
+    if (this.#isMoving) await this.written();
+    this.#isMoving = false;
+    this.check.hash();
+    // A chunk that is not leased may change when the next one is asked for.
+    if (isLeased(chunk)) this.#afterWrites(() => releaseChunk(chunk));
+    else await this.written();
+  }
+
+  /** Calls `then` when nothing that was taken so far is written any more. Files before the open one are written already. */
+  #afterWrites(then: () => void): void {
     if (this.#open === undefined) then();
     else this.#open.writer.afterWrites(then);
   }

@@ -1,5 +1,6 @@
 /** What the records of a stretch of WAL say: where it ends, when its transactions ended, where a target is. */
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
+import { releaseChunk } from '../contracts/lease.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { WalRecord, WalTablespace } from '../postgres/wal-record-data.ts';
 import { WalRecordReader } from '../postgres/wal-records.ts';
@@ -166,6 +167,7 @@ async function scan(
     for await (const chunk of piece.read(options)) {
       throwIfAborted(signal, 'reading WAL');
       reader.push(chunk);
+      releaseChunk(chunk);
       isJoined = until !== undefined && (reader.lastRecord ?? -1n) >= until;
       if (enough || isJoined || reader.end !== undefined) break;
     }

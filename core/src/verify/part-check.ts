@@ -1,6 +1,6 @@
 /** Reads one part of a backup to its very end, and holds what is in it against what must be. */
 import { isArchiveError } from '../contracts/errors.ts';
-import { isLeased, releaseChunk } from '../contracts/lease.ts';
+import { releaseChunk, takeMemory } from '../contracts/lease.ts';
 import { CONTROL_FILE_PATH } from '../postgres/control-file.ts';
 import { TAR_BLOCK, TarReader, tarPadding, type TarHeader } from '../postgres/tar.ts';
 import type { BackupPart } from '../repository/backup-record.ts';
@@ -45,7 +45,7 @@ export async function checkPart(
     await readWhole(source, async (chunk) => {
       options.onBytes(chunk.byteLength);
       tar.push(chunk);
-      if (isLeased(chunk)) releaseChunk(chunk); // what is hashed was copied
+      reading.letGo(chunk);
       await reading.turn();
     });
     tar.end();
@@ -124,6 +124,17 @@ class PartReading {
     if (this.#part.archive !== 'base' || location === undefined)
       this.#faults.add(`holds a link that is of no tablespace: ${path}`);
     else if (location !== linkTarget) this.#faults.add(`links ${path} to ${linkTarget}, backup.json says ${location}`);
+  }
+
+  /** All of a chunk was read: it is hashed, and released. */
+  letGo(chunk: Uint8Array): void {
+    const taken = takeMemory(chunk);
+    if (taken !== undefined) {
+      this.#check.mover(taken)();
+      return;
+    }
+    this.#check.hash();
+    releaseChunk(chunk);
   }
 
   async turn(): Promise<void> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isLeased, leaseChunk, leaseOwned, releaseChunk } from '../../src/contracts/lease.ts';
+import { isLeased, leaseChunk, leaseMemory, leaseOwned, releaseChunk, takeMemory } from '../../src/contracts/lease.ts';
 
 test('a leased chunk is released once, whatever is said afterwards', () => {
   let released = 0;
@@ -35,4 +35,33 @@ test('memory that others may look at is left alone', () => {
   }
   expect(pooled.toString()).toBe('a view of the pool of Node');
   expect(neighbour.toString()).toBe('another one');
+});
+
+test('memory is released once: by its chunk, or by who has taken it', () => {
+  const released: ArrayBuffer[] = [];
+  const lease = (): Uint8Array<ArrayBuffer> => {
+    const chunk = new Uint8Array(new ArrayBuffer(10), 2, 5);
+    leaseMemory(chunk, (memory) => released.push(memory));
+    return chunk;
+  };
+  const one = lease();
+  expect(isLeased(one)).toBe(true);
+  releaseChunk(one);
+  expect(released).toEqual([one.buffer]);
+  expect(takeMemory(one), 'it was released').toBeUndefined();
+
+  const other = lease();
+  const taken = takeMemory(other);
+  expect(taken?.memory).toBe(other.buffer);
+  releaseChunk(other);
+  expect(takeMemory(other), 'it was taken').toBeUndefined();
+  expect(released).toHaveLength(1);
+  const back = structuredClone(other.buffer, { transfer: [other.buffer] });
+  taken?.release(back);
+  expect(released[1]).toBe(back);
+
+  // These stay where they are.
+  expect(takeMemory(leaseChunk(new Uint8Array(8), () => undefined))).toBeUndefined();
+  expect(takeMemory(lease().subarray(0))).toBeUndefined();
+  expect(takeMemory(new Uint8Array(8))).toBeUndefined();
 });

@@ -190,6 +190,31 @@ describe.each([
     expect(digests).toEqual(wanted);
   });
 
+  test('takes bytes with their memory, in their place among the others', async () => {
+    const digests: string[] = [];
+    const hasher = begin((sha256) => digests.push(sha256));
+    const [one, other, third] = [content(300_000, 'one'), content(200_000, 'other'), content(70_000, 'third')];
+    hasher.write(one.subarray(0, 1000));
+    const memory = new Uint8Array(500_000);
+    memory.set(one.subarray(1000), 512);
+    memory.set(other.subarray(0, 90_000), 400_000);
+    const back: ArrayBuffer[] = [];
+    const ranges = [
+      { from: 512, to: 299_512, ends: true },
+      { from: 0, to: 0, ends: true },
+      { from: 400_000, to: 490_000, ends: false },
+    ];
+    hasher.move(memory.buffer, ranges, (bytes) => back.push(bytes));
+    hasher.write(other.subarray(90_000));
+    hasher.cut();
+    hasher.move(Uint8Array.from(third).buffer, [{ from: 0, to: 70_000, ends: true }], (bytes) => back.push(bytes));
+    await hasher.finish();
+    hasher.discard();
+    expect(digests).toEqual([one, Buffer.alloc(0), other, third].map((bytes) => sha256(bytes)));
+    expect(back.map(({ byteLength }) => byteLength)).toEqual([500_000, 70_000]);
+    expect(third.equals(Buffer.from(back[1] ?? new ArrayBuffer()))).toBe(true);
+  });
+
   test('that is given up ends no sink', async () => {
     const sink = new Kept();
     const hasher = begin(() => undefined);

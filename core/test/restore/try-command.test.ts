@@ -1,8 +1,9 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { alive } from '../../../test/support/postgres.ts';
 import { ArchiveError } from '../../src/contracts/errors.ts';
 import { together } from '../../src/restore/together.ts';
 import { tryCommand } from '../../src/restore/try-command.ts';
@@ -29,12 +30,6 @@ async function noted(count: number): Promise<readonly number[]> {
   }
 }
 
-/** Whether a process runs; one that nobody has collected does not. */
-function runs(pid: number): boolean {
-  const path = `/proc/${pid}/stat`;
-  return existsSync(path) && !/\) [ZX] /.test(readFileSync(path, 'utf8'));
-}
-
 test('what is there must be fetched; for what is not, an answer is enough, and nothing is left in the folder', async () => {
   await tried(`case %f in *1) echo wal > %p;; *2) exit 1;; esac`);
   expect(readdirSync(directory)).toEqual([]);
@@ -58,10 +53,10 @@ test.each([
   const trying = tried(`${begin}sleep 300 & touch pid.$! pid.$$; touch %p; wait; wait`, cancel.signal);
   trying.catch(() => undefined);
   const pids = await noted(4);
-  expect(pids.filter(runs)).toHaveLength(4);
+  expect(pids.filter(alive)).toHaveLength(4);
   cancel.abort();
   await expect(trying).rejects.toMatchObject({ code: 'ABORTED' });
-  expect(pids.filter(runs)).toEqual([]);
+  expect(pids.filter(alive)).toEqual([]);
   expect(readdirSync(directory).filter((name) => !name.startsWith('pid.'))).toEqual([]);
   await expect(tried('touch begun', cancel.signal)).rejects.toMatchObject({ code: 'ABORTED' });
   expect(existsSync(join(directory, 'begun'))).toBe(false);

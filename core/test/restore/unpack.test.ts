@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { leaseMemory } from '../../src/contracts/lease.ts';
 import type { ManifestFile } from '../../src/postgres/manifest.ts';
 import { TAR_END, tarHeader, tarPadding, type TarEntry } from '../../src/postgres/tar.ts';
 import { BackgroundSync } from '../../src/restore/background-sync.ts';
@@ -69,13 +70,39 @@ async function* chunks(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Arr
   for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size);
 }
 
+/** Chunks whose memory may be moved, mixed with others as `isMovable` says; `lent` counts those that have not come back. */
+async function* movable(
+  bytes: Uint8Array,
+  size: number,
+  { isMovable, lent }: { readonly isMovable: (chunk: number) => boolean; readonly lent: { count: number } },
+): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.byteLength; at += size) {
+    const chunk = Uint8Array.from(bytes.subarray(at, at + size));
+    if (!isMovable(at / size)) {
+      yield chunk;
+      chunk.fill(0xee); // its time is over
+      continue;
+    }
+    lent.count++;
+    yield leaseMemory(chunk, (memory) => {
+      expect(memory.byteLength, 'all of it comes back').toBe(Math.min(size, bytes.byteLength - at));
+      lent.count--;
+    });
+  }
+}
+
 async function unpack(
   bytes: Uint8Array,
   files: ReadonlyMap<string, ManifestFile>,
-  { size = 700, tablespaces = new Map<string, string>(), archive = 'base' } = {},
+  {
+    size = 700,
+    tablespaces = new Map<string, string>(),
+    archive = 'base',
+    source = chunks(bytes, size) as AsyncIterable<Uint8Array>,
+  } = {},
 ): Promise<readonly string[]> {
   const done: string[] = [];
-  await unpackPart(chunks(bytes, size), 'part', {
+  await unpackPart(source, 'part', {
     archive,
     tree: new FileTree(join(folder, 'data'), { owner: undefined, directoryMode: 0o700 }),
     syncs: new BackgroundSync(true),
@@ -109,6 +136,35 @@ test('files, folders and modes come out as they went in, whatever the chunks', a
   expect((statSync(at('pg_notify')).mode & 0o777).toString(8)).toBe('750');
   expect((statSync(at('base/1')).mode & 0o777).toString(8)).toBe('700');
 });
+
+test('chunks whose memory goes to the hasher are written and compared all the same, and all of it comes back', async () => {
+  const contents = Object.fromEntries(
+    [0, 1, 3000, 100_000, 0, 5_000_000, 511, 2_000_000].map((length, index) => [
+      `base/1/${index}`,
+      String.fromCharCode(97 + index).repeat(length),
+    ]),
+  );
+  const bytes = archiveOf(Object.entries(contents).map(([path, content]) => ({ path, content })));
+  const ways: readonly ((chunk: number) => boolean)[] = [() => true, (chunk) => chunk % 3 > 0, (chunk) => chunk < 4];
+  for (const size of [1000, 65_536, 1_048_576]) {
+    for (const isMovable of ways) {
+      const lent = { count: 0 };
+      const source = movable(bytes, size, { isMovable, lent });
+      expect(await unpack(bytes, manifest(contents), { source })).toEqual(Object.keys(contents));
+      for (const [path, content] of Object.entries(contents))
+        expect(readFileSync(at(path), 'utf8') === content).toBe(true);
+      expect(lent.count).toBe(0);
+    }
+  }
+  // One bit in the middle of the largest file.
+  const damaged = Buffer.from(bytes);
+  damaged.writeUInt8(damaged.readUInt8(3_000_000) ^ 1, 3_000_000);
+  const source = movable(damaged, 65_536, { isMovable: () => true, lent: { count: 0 } });
+  await expect(unpack(damaged, manifest(contents), { source })).rejects.toMatchObject({
+    code: 'BACKUP_CORRUPT',
+    message: expect.stringMatching(/^base\/1\/5 in the backup has checksum/) as string,
+  });
+}, 20_000);
 
 test('pg_control gets another name until everything is in place', async () => {
   await unpack(archiveOf([{ path: 'global/pg_control', content: 'c' }]), manifest({ 'global/pg_control': 'c' }));

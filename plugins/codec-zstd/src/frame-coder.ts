@@ -1,5 +1,5 @@
 import { constants, createZstdCompress, createZstdDecompress, type ZstdCompress, type ZstdDecompress } from 'node:zlib';
-import { leaseChunk, leaseOwned } from '@pgark/sdk';
+import { leaseMemory, leaseOwned } from '@pgark/sdk';
 import type { OutputMemory } from './output-memory.ts';
 
 const MIB = 1024 * 1024;
@@ -44,7 +44,8 @@ export class FrameCoder {
     if (piece !== undefined)
       Object.assign<object, Steered>(this.#stream, { _outBuffer: piece, _outOffset: 0, _chunkSize: size });
     const made = await this.#write(bytes);
-    if (made !== null && made.buffer === piece?.buffer) return leaseChunk(made, () => memory.give(piece));
+    if (made !== null && made.buffer === piece?.buffer)
+      return leaseMemory(made as Buffer<ArrayBuffer>, (bytes) => memory.give(Buffer.from(bytes)));
     // Node has joined it in memory of its own.
     if (piece !== undefined) memory.give(piece);
     if (made === null) return new Uint8Array(0);

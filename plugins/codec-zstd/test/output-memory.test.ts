@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { isLeased, releaseChunk } from '@pgark/sdk';
+import { isLeased, releaseChunk, takeMemory } from '@pgark/sdk';
 import { expect, test } from 'vitest';
 import { frameCompressor, frameDecompressor, frameRoom } from '../src/frame-coder.ts';
 import { OutputMemory } from '../src/output-memory.ts';
@@ -47,6 +47,22 @@ test('memory is filled again when its chunk was released, and not before', async
   coder.close();
 });
 
+test('memory that went to another thread and came back is filled again', async () => {
+  const memory = new OutputMemory();
+  const coder = frameCompressor({ level: 1, blockSize: MIB });
+  const noise = randomBytes(MIB);
+  const taken = takeMemory(await coder.run(noise, frameRoom(MIB), memory));
+  if (taken === undefined) throw new Error('the memory cannot be taken');
+  const away = structuredClone(taken.memory, { transfer: [taken.memory] });
+  const meanwhile = await coder.run(noise, frameRoom(MIB), memory);
+  expect(meanwhile.buffer).not.toBe(away);
+  taken.release(away);
+  const next = await coder.run(noise, frameRoom(MIB), memory);
+  expect(next.buffer, 'it is the memory that came back').toBe(away);
+  for (const frame of [meanwhile, next]) expect(zstdDecompressSync(frame).equals(noise)).toBe(true);
+  coder.close();
+});
+
 test('what does not fit into its memory is a chunk of its own, which is freed when it is released', async () => {
   const memory = new OutputMemory();
   const coder = frameDecompressor();
@@ -63,7 +79,7 @@ test('what does not fit into its memory is a chunk of its own, which is freed wh
     releaseChunk(made);
     await Promise.resolve();
     expect(buffer.byteLength).toBe(size >= MIB ? size : 0);
-    expect(memory.take(size), 'the piece is there again').toBe(piece);
+    expect(memory.take(size).buffer, 'the piece is there again').toBe(piece.buffer);
   }
   coder.close();
 });

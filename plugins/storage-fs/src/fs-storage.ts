@@ -6,7 +6,7 @@ import {
   checkedBody,
   checkKey,
   errnoOf,
-  leaseChunk,
+  leaseMemory,
   resolveRange,
   throwIfAborted,
   type CallOptions,
@@ -139,14 +139,14 @@ export class FsStorage implements Storage {
       const info = await mapped(handle.stat(), what);
       if (!info.isFile()) throw notFound(key);
       const { start, end } = resolveRange(key, options.range, info.size);
-      const free: Uint8Array[] = [];
+      const free: Buffer<ArrayBuffer>[] = [];
       for (let position = start; position < end;) {
         throwIfAborted(options.signal, what);
         const memory = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(CHUNK, end - start));
         const wanted = memory.subarray(0, Math.min(memory.byteLength, end - position));
         const length = await readChunk(handle, key, position, wanted);
         position += length;
-        yield leaseChunk(memory.subarray(0, length), () => free.push(memory));
+        yield leaseMemory(memory.subarray(0, length), (bytes) => free.push(Buffer.from(bytes)));
       }
     } finally {
       await handle.close();
