@@ -1,8 +1,9 @@
 /** The sections of the config that only `pgark run` reads. */
 import { Cron } from 'croner';
 import * as z from 'zod';
+import { isLoopback } from '../listen/listen-address.ts';
 import { LISTEN, tls } from './schema-commands.ts';
-import { choice, duration, flag, NAME, nameMessage, secret, text, typeNames } from './schema-types.ts';
+import { choice, duration, flag, NAME, nameMessage, secret, text, typeNames, uniqueNames } from './schema-types.ts';
 
 type Section = z.ZodType<object, object>;
 
@@ -68,6 +69,23 @@ export const schedule: z.ZodType<readonly object[], readonly object[]> = z
     }
   });
 
+const peer = z
+  .strictObject({
+    name: text().regex(NAME, nameMessage).describe('Its name on the page, and no other peer has it.'),
+    url: text('a URL')
+      .refine((value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''), 'must be an http or https URL')
+      .refine((value) => !hasUserInfo(value), 'must not hold a user or a password: the page shows it')
+      .describe('Of its page. With a `token` it is https, unless it is an address of this host.'),
+    token: secret.optional().describe('A token of it whose role is `viewer`.'),
+  })
+  .superRefine(({ url, token }, context) => {
+    const { protocol, hostname = '' } = URL.parse(url) ?? {};
+    if (token === undefined || protocol !== 'http:' || isLoopback(hostname.replaceAll(/[[\]]/g, ''))) return;
+    const message =
+      'is plain http to another host, where anybody on the way could read the token: write https, or the address of a tunnel on this host';
+    context.addIssue({ code: 'custom', path: ['url'], message });
+  });
+
 export const daemon: Section = z.strictObject({
   listen: z
     .union([
@@ -112,16 +130,8 @@ export const daemon: Section = z.strictObject({
     .describe('Time in which, when asked to stop, it ships what was received.'),
   serveWal: flag().default(false).describe('Give WAL to other hosts too, as `pgark serve` does by its section.'),
   peers: z
-    .array(
-      z.strictObject({
-        name: text().regex(NAME, nameMessage).describe('Its name on the page.'),
-        url: text('a URL')
-          .refine((value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''), 'must be an http or https URL')
-          .refine((value) => !hasUserInfo(value), 'must not hold a user or a password: the page shows it')
-          .describe('Of its page.'),
-        token: secret.optional().describe('A token of it whose role is `viewer`.'),
-      }),
-    )
+    .array(peer)
+    .superRefine(uniqueNames('daemon.peers'))
     .default([])
     .describe('Other daemons that the page shows too.'),
 });

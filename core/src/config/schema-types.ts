@@ -74,3 +74,17 @@ export const secret: z.ZodType = z.union(
 export const use: z.ZodString = text('the name of a plugin').describe(
   'Short name, full name of a package, or a path that begins with `./`, relative to the config file.',
 );
+
+/** Of lists whose items messages, options and what is remembered tell apart by their names. */
+export function uniqueNames(
+  key: 'repositories' | 'hooks' | 'daemon.peers',
+): (list: readonly { readonly name?: string | undefined }[], context: z.RefinementCtx) => void {
+  return (list, context) => {
+    for (const [at, { name }] of list.entries()) {
+      const first = list.findIndex((other) => other.name === name);
+      if (first === at || name === undefined) continue;
+      const message = `is named "${name}" like ${key}[${first}]: give each a name of its own`;
+      context.addIssue({ code: 'custom', path: [at], message });
+    }
+  };
+}

@@ -19,6 +19,7 @@ import {
   size,
   text,
   typeNames,
+  uniqueNames,
   use,
 } from './schema-types.ts';
 
@@ -72,20 +73,6 @@ const repository = z.strictObject({
     .optional()
     .describe('Bytes per second out of the storage; without it, no limit.'),
 });
-
-/** Messages, options and the memory of the receiver tell repositories, and hooks, apart by their names. */
-function uniqueNames(
-  key: 'repositories' | 'hooks',
-): (list: readonly { readonly name?: string | undefined }[], context: z.RefinementCtx) => void {
-  return (list, context) => {
-    for (const [at, { name }] of list.entries()) {
-      const first = list.findIndex((other) => other.name === name);
-      if (first === at || name === undefined) continue;
-      const message = `is named "${name}" like ${key}[${first}]: give each a name of its own`;
-      context.addIssue({ code: 'custom', path: [at], message });
-    }
-  };
-}
 
 const section = z
   .strictObject({

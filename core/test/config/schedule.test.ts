@@ -47,3 +47,36 @@ test('the daemon answers nobody with `off`; its peers and tokens are checked', a
     /role: must be/,
   );
 });
+
+test('H-64 the token of a peer goes to no other host in plain text', async () => {
+  const peer = (url: string, more: object = { token: 'peer-token-0123456789' }): ReturnType<typeof load> =>
+    load({ daemon: { peers: [{ name: 'b', url, ...more }] } });
+  for (const url of [
+    'http://archive.example:8733/',
+    'http://10.0.0.1:8733/',
+    'HTTP://[2001:db8::1]/',
+    'http://localhost.example/',
+    'http://127.0.0.1.example/',
+  ])
+    await expect(peer(url), url).rejects.toThrow(
+      /daemon\.peers\[0\]\.url: is plain http to another host.* write https/,
+    );
+  for (const url of [
+    'https://archive.example/',
+    'http://127.0.0.1:8733/',
+    'http://[::1]:8733/',
+    'http://LocalHost:8733/',
+  ])
+    await expect(peer(url), url).resolves.toBeDefined();
+  // There is nothing to be read.
+  await expect(peer('http://archive.example/', {})).resolves.toBeDefined();
+  await expect(peer('http://archive.example/', { token: { file: '/etc/pgark/token' } })).rejects.toThrow(/plain http/);
+});
+
+test('peers are told apart by their names', async () => {
+  const peers = ['eu', 'us', 'eu'].map((name) => ({ name, url: `https://${name}.example/` }));
+  await expect(load({ daemon: { peers } })).rejects.toThrow(
+    /daemon\.peers\[2\]: is named "eu" like daemon\.peers\[0\]: give each a name of its own/,
+  );
+  await expect(load({ daemon: { peers: peers.slice(0, 2) } })).resolves.toBeDefined();
+});
