@@ -1,7 +1,18 @@
 /** Finds and parses the config file, and remembers on which line each key stands. */
 import { readFile } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
-import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type ErrorCode,
+  type Node,
+} from 'yaml';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
 import type { KeyPath } from './keys.ts';
 import { configInvalid } from './problems.ts';
@@ -62,7 +73,7 @@ function parse(path: string, content: string, directory: string): ConfigSource {
   const problems = [...document.errors, ...document.warnings].map((error) => ({
     source: displayPath(path, directory),
     line: lines.linePos(error.pos[0]).line,
-    message: error.message.toLowerCase().replace(/\.$/, ''),
+    message: QUOTING[error.code] ?? error.message.toLowerCase().replace(/\.$/, ''),
   }));
   if (problems.length > 0) throw configInvalid(problems);
   const tree: unknown = valueOf(document, displayPath(path, directory)) ?? {};
@@ -71,6 +82,16 @@ function parse(path: string, content: string, directory: string): ConfigSource {
   }
   return { path, tree, lineOf: (keys) => lineOf(document, lines, keys) };
 }
+
+/** In place of messages of the parser that quote what it does not take: it may be a password that was not quoted. */
+const QUOTING: Readonly<Partial<Record<ErrorCode, string>>> = {
+  BAD_DIRECTIVE: 'a line begins with "%": quote the value',
+  BAD_DQ_ESCAPE: 'a backslash within double quotes begins no escape sequence: take single quotes',
+  BAD_COLLECTION_TYPE: 'a tag belongs to another kind of value',
+  TAG_RESOLVE_FAILED: 'a value begins with "!" and is no tag: quote the value',
+  UNEXPECTED_TOKEN:
+    'something stands where it cannot stand: look at quotes, brackets, colons and indentation before it',
+};
 
 /** The name of an alias is not told: it may be a password that was not quoted. */
 function valueOf(document: Document, source: string): unknown {

@@ -1,4 +1,5 @@
 /** Takes secrets out of texts that are meant to be shown to others, whoever wrote the text. */
+import { hideUserInfo } from '../config/hide-user-info.ts';
 
 const HIDDEN = '[redacted]';
 
@@ -7,13 +8,14 @@ const LEAST = 4;
 
 /** A name whose value is one: of a key, a variable, a parameter of a URL or a flag. */
 const NAMES =
-  '(?:pass(?:word|wd|phrase|wort)?|secret|token|credential|signature|sig|sas|api_?key|(?:access|account|private|shared|secret)_?key(?:_?id)?|identit(?:y|ies)|auth(?:orization)?|dsn)';
+  '(?:pass(?:word|wd|phrase|wort|code)?|pwd?|secret|token|credential|signature|sig|sas|api_?key|(?:access|account|private|shared|secret)_?key(?:_?id)?|identit(?:y|ies)|auth(?:orization)?|dsn)';
+
+/** A key of a config beside which a secret may stand. */
+const KEY = new RegExp(`(?<=^|[\\s{,"'#])[\\w.-]*(?:${NAMES}|keys?|url)["']?\\s*:`, 'gi');
 
 const FLAG = new RegExp(`^--?[\\w-]*${NAMES}$`, 'i');
 
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
-  // postgres://user:password@host
-  [/([a-z][a-z0-9+.-]*:\/\/[^\s/:@]*):[^\s/@]*@/gi, `$1:${HIDDEN}@`],
   [/AGE-SECRET-KEY-[A-Z0-9-]+/gi, HIDDEN],
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, HIDDEN],
   [/\b(Bearer|Basic) +[\w.~+/=-]{8,}/gi, `$1 ${HIDDEN}`],
@@ -47,27 +49,43 @@ export class Redactor {
   }
 
   /**
-   * What stands beside the keys of a config that could not be read: it is not known which of them are secrets, and messages of a parser
-   * quote what they do not take.
+   * What stands beside and below the keys of a config that could not be read: it is not known which of them are secrets, and messages quote
+   * what they do not take.
    */
   addConfigText(text: string): void {
-    const line = new RegExp(`(?:^|[\\s{,"'])[\\w.-]*(?:${NAMES}|key|keys|url)["']?\\s*:\\s*([^\\n]*)`, 'gi');
-    for (const [, rest = ''] of text.matchAll(line)) {
-      if (/^\{\s*["']?(?:env|file|command)\b/.test(rest)) continue;
-      for (const [, , quoted = ''] of rest.matchAll(/(["'])(.*?)\1/g)) this.add(quoted);
-      this.add(rest.replace(/^["']|["'},\s]+$/g, ''));
-      // A parser quotes an alias or a tag without its sign.
-      for (const word of rest.split(/[\s,{}[\]"']+/)) {
-        for (const form of [word, word.replace(/^[*&!|>%@`]+/, '')]) if (!/^\w+:$/.test(form)) this.add(form);
+    const lines = text.split(/\r?\n/);
+    for (const [at, line] of lines.entries()) {
+      for (const { index, 0: key } of line.matchAll(KEY)) {
+        const rest = line.slice(index + key.length);
+        this.#addValue(rest);
+        const isFirst = /^[\s#-]*["']?$/.test(line.slice(0, index));
+        const isOpen = (rest.replaceAll(/[^"']/g, '').length & 1) === 1;
+        for (const further of lines.slice(at + 1)) {
+          if (!(isFirst && isWithin(further, index)) && !isOpen) break;
+          this.#addValue(further);
+          if (isOpen && /["']/.test(further)) break;
+        }
       }
+    }
+  }
+
+  /** The value of a key as it stands in the text, or a piece of it. */
+  #addValue(text: string): void {
+    if (/^\s*\{\s*["']?(?:env|file|command)\b/.test(text)) return;
+    for (const [, , quoted = ''] of text.matchAll(/(["'])(.*?)\1/g)) this.add(quoted);
+    this.add(text.replace(/^[\s"'-]+|["'},\s]+$/g, ''));
+    // A parser quotes an alias or a tag without its sign.
+    for (const word of text.split(/[\s,{}[\]"']+/)) {
+      for (const form of [word, word.replace(/^[*&!|>%@`]+/, '')]) if (!/^[\w.-]+:$/.test(form)) this.add(form);
     }
   }
 
   text(text: string): string {
     let shown = text;
-    // The longest first: one may be a part of another.
+    // Messages may have changed capitals. The longest first: one may be a part of another.
     for (const secret of [...this.#known].toSorted((one, other) => other.length - one.length))
-      shown = shown.replaceAll(secret, HIDDEN);
+      shown = shown.replaceAll(new RegExp(secret.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'gi'), HIDDEN);
+    shown = hideUserInfo(shown);
     for (const [pattern, replacement] of PATTERNS) shown = shown.replaceAll(pattern, replacement);
     return shown;
   }
@@ -83,4 +101,10 @@ export class Redactor {
     if (typeof value !== 'object' || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.value(item)]));
   }
+}
+
+/** Whether a line goes on with the value of a key that stands in this column: it is further in, or an item of a list. */
+function isWithin(line: string, column: number): boolean {
+  const indent = /^[ \t]*/.exec(line)?.[0].length ?? 0;
+  return line.trim() === '' || indent > column || (indent === column && line.startsWith('-', indent));
 }

@@ -1,4 +1,5 @@
 /** The config for programs, without its secrets. */
+import { hideUserInfo } from '../config/hide-user-info.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { isSecretReference } from '../config/secrets.ts';
 import { Secret } from '../contracts/secret.ts';
@@ -11,7 +12,7 @@ export interface ConfigDocumentOptions {
 }
 
 /**
- * The settings with secrets taken out: those of the config, those of plugins, and passwords in URLs. Where a plugin cannot be asked, none of
+ * The settings with secrets taken out: those of the config, those of plugins, and what stands before the host in URLs. Where a plugin cannot be asked, none of
  * its options is shown.
  */
 export async function configDocument(
@@ -27,11 +28,8 @@ export async function configDocument(
   });
 }
 
-/** A password within a URL. */
-const USER_INFO = /^([a-z][a-z0-9+.-]*:\/\/[^\s/:@?#]*):[^\s/?#]*@/i;
-
 function withoutSecrets(value: unknown, commands: 'shown' | 'redacted'): unknown {
-  if (typeof value === 'string') return value.replace(USER_INFO, '$1:[redacted]@');
+  if (typeof value === 'string') return hideUserInfo(value);
   if (Array.isArray(value)) return value.map((item: unknown) => withoutSecrets(item, commands));
   if (typeof value !== 'object' || value === null || value instanceof Secret) return value;
   if (commands === 'redacted' && isSecretReference(value) && 'command' in value)

@@ -93,7 +93,7 @@ describe('pgark doctor', () => {
   test.each([
     ['an unknown key', config('serve: { token: [hunter2hunter2], tokn: 1 }'), 'serve.tokn: not a known key'],
     ['what is no YAML', config('serve:\n  token: "hunter2hunter2'), 'pgark.yaml:'],
-    ['an unknown tag', config('serve: { token: !hunter2hunter2 x }'), 'unresolved tag: [redacted]'],
+    ['a tag with capitals', config('serve: { token: !Hunter2hunter2 x }'), 'begins with "!" and is no tag'],
     ['an alias without an anchor', 'postgres: { password: *hunter2hunter2 }', 'begins with "*"'],
   ])(
     'H-64 a config that is broken by %s is told, without its secrets, and the rest is looked at',
@@ -105,7 +105,7 @@ describe('pgark doctor', () => {
       for (const one of found) expect(one).toMatchObject({ state: 'failed', hint: expect.any(String) as string });
       expect(of('permissions', 'config file').state).toBe('ok');
       expect(of('plugins', 'storage @pgark/storage-fs').state).toBe('ok');
-      expect(shown).not.toContain('hunter');
+      expect(shown).not.toMatch(/hunter/i);
     },
   );
 

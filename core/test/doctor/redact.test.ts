@@ -21,6 +21,9 @@ describe('Redactor', () => {
   test.each([
     ['postgres://pgark:hunter2@db1,db2/x?sslmode=require', `postgres://pgark:${HIDDEN}@db1,db2/x?sslmode=require`],
     ['https://acct.example/c?sv=1&sig=aB%2Fc%3D&se=2', `https://acct.example/c?sv=1&sig=${HIDDEN}&se=2`],
+    ['https://hunter2@acct.example/c', `https://${HIDDEN}@acct.example/c`],
+    ['postgres://pgark:hun/ter@2@db1/x', `postgres://pgark:${HIDDEN}@db1/x`],
+    ['db_pwd=hunter2', `db_pwd=${HIDDEN}`],
     [`host=db password='hun ter2' user=x`, `host=db password=${HIDDEN} user=x`],
     ['PGPASSWORD=hunter2 psql', `PGPASSWORD=${HIDDEN} psql`],
     ['AWS_SECRET_ACCESS_KEY=hunter2', `AWS_SECRET_ACCESS_KEY=${HIDDEN}`],
@@ -47,6 +50,28 @@ describe('Redactor', () => {
     `);
     const text = 'hunter2 or *hunter2, two words, hunter4, hunter5, /run/secrets/token';
     expect(redactor.text(text)).toBe(`${HIDDEN} or ${HIDDEN}, ${HIDDEN}, ${HIDDEN}, ${HIDDEN}, /run/secrets/token`);
+  });
+
+  test.each([
+    ['a block', 'password: |\n  hunter2\n  Hunter3\ncluster: main'],
+    ['a folded block that is named', 'password: &secret >-\n\n  hunter2 Hunter3\ncluster: main'],
+    ['the line below', 'password:\n  hunter2 Hunter3\ncluster: main'],
+    ['several lines', 'password: hunter2\n  Hunter3\ncluster: main'],
+    ['quotes over several lines', '{ password: "hunter2\nHunter3" }\ncluster: main'],
+    ['a list', 'identities:\n- hunter2\n- Hunter3\ncluster: main'],
+    ['a list further in', 'x:\n  - keys:\n      - hunter2\n      - "Hunter3"\n  - cluster: main'],
+    ['an item of a list', 'tokens:\n  - token: hunter2 Hunter3\n    name: main'],
+    ['a key without a space', 'password:hunter2\npgpass:Hunter3\ncluster: main'],
+    ['a comment', '# password: hunter2\n#token: Hunter3\ncluster: main'],
+    ['JSON', '{\n  "pwd" : "hunter2", "secretAccessKey":"Hunter3",\n  "cluster": "main" }'],
+    ['other names', 'pw: hunter2\npass_code: x\npasscode: Hunter3\ncluster: main'],
+  ])('H-64 hides secrets of a config that nobody could read: %s', (_, config) => {
+    const redactor = new Redactor();
+    redactor.addConfigText(config);
+    // A message may have changed capitals.
+    expect(redactor.text('of main: hunter2, HUNTER2, Hunter3, hunter3')).toBe(
+      `of main: ${HIDDEN}, ${HIDDEN}, ${HIDDEN}, ${HIDDEN}`,
+    );
   });
 
   test('goes through values', () => {

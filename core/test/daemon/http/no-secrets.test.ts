@@ -32,7 +32,9 @@ test('H-64 secrets of each source are in no answer and in no line of the log', a
       restore: { identities: [value('identity')] },
       receive: {
         spool: join(secrets, 'spool'),
-        guardian: { patroni: [`http://user:${value('patroni')}@127.0.0.1:1`] },
+        guardian: {
+          patroni: [`http://user:${value('patroni')}@127.0.0.1:1`, `http://${value('patroni-token')}@127.0.0.1:1`],
+        },
       },
       hooks: [
         { use: 'webhook', url: `https://hooks.example/${value('hook')}` },
@@ -60,6 +62,7 @@ test('H-64 secrets of each source are in no answer and in no line of the log', a
     'hooks[0].url',
     'TOKEN_IN_ENV',
     '[redacted]',
+    'http://[redacted]@127.0.0.1:1',
   ])
     expect(shown).toContain(key);
   expect(told.match(/the-secret-of-[a-z-]+/g) ?? []).toEqual([]);
