@@ -12,6 +12,7 @@ import { isRefusal, refusal, type Refusal } from './refusal.ts';
 import type { Route, RouteTools } from './route.ts';
 import { API, ROUTES } from './routes/index.ts';
 import { runRoute } from './run-route.ts';
+import { SharedMetrics } from './shared-metrics.ts';
 import { Slots } from './slots.ts';
 
 /** The page of the daemon, as it is mounted here. */
@@ -65,12 +66,10 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
   app.get('/livez', () => healthAnswer(liveness(daemon)));
   app.get('/readyz', () => healthAnswer(readiness(daemon)));
   const slots = new Slots(MOST_REQUESTS);
-  const measure = async (): Promise<Response> => {
-    const text = await slots.run(async () => metrics?.text());
-    if (text === undefined) return refusalAnswer(refusal('DAEMON_BUSY', 'too many requests are under way'));
-    return new Response(text, { headers: { 'Content-Type': metrics?.contentType ?? 'text/plain' } });
-  };
-  if (metrics !== undefined && daemon.config.openMetrics) app.get('/metrics', measure);
+  const shared = metrics && new SharedMetrics(metrics);
+  const measure = async (): Promise<Response> =>
+    new Response(await shared?.text(), { headers: { 'Content-Type': shared?.contentType ?? 'text/plain' } });
+  if (shared !== undefined && daemon.config.openMetrics) app.get('/metrics', measure);
   if (page !== undefined) app.route('/', page.assets as unknown as Hono<AppEnv>);
 
   app.get('/login', (at) => (page === undefined ? missing(at) : at.html(page.login(nextOf(at.req.query('next'))))));
@@ -90,6 +89,7 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
     if (silent !== undefined) return refusalAnswer(silent);
     at.set('caller', admitted.caller);
     at.set('recent', tools.recent);
+    at.set('heavy', tools.heavy);
     return next();
   });
 
@@ -98,7 +98,7 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
     if (page === undefined) return jsonAnswer(200, { loggedOut: true }, { 'Set-Cookie': cookie });
     return new Response(null, { status: 303, headers: { Location: '/login', 'Set-Cookie': cookie } });
   });
-  if (metrics !== undefined && !daemon.config.openMetrics) app.get('/metrics', measure);
+  if (shared !== undefined && !daemon.config.openMetrics) app.get('/metrics', measure);
   for (const [path, rows] of byPath(ROUTES)) {
     for (const row of rows)
       app.on(row.method, path, (at) =>

@@ -1,5 +1,6 @@
 import type { Role } from '../../config/config.ts';
 import type { RecentRuns } from './recent-runs.ts';
+import type { Turnstile } from './turnstile.ts';
 
 /** Who has sent a request, as its credentials say. */
 export interface Caller {
@@ -10,5 +11,10 @@ export interface Caller {
 
 /** What the routes behind the credentials find in their context. */
 export interface HttpEnv {
-  readonly Variables: { readonly caller: Caller; readonly recent: Pick<RecentRuns, 'of'> };
+  readonly Variables: {
+    readonly caller: Caller;
+    readonly recent: Pick<RecentRuns, 'of'>;
+    /** That of the API: what reads the storage for one request has one limit. */
+    readonly heavy: Turnstile;
+  };
 }
