@@ -50,13 +50,60 @@ document.addEventListener('click', (event) => {
   if (button) void copy(button);
 });
 
-/* What the server drew anew takes the place of what is shown, but for what somebody uses at this moment. */
+/* What the server drew anew takes the place of what is shown. What has the focus stays where it is, so that nobody loses their place. */
 function replace(old, fresh) {
-  if (old.innerHTML === fresh.innerHTML || old.contains(document.activeElement)) return;
+  if (old.innerHTML === fresh.innerHTML) return;
   const open = new Set([...old.querySelectorAll('details[open][id]')].map(({ id }) => id));
   for (const details of fresh.querySelectorAll('details[id]')) if (open.has(details.id)) details.open = true;
   wake(fresh);
+  const focused = document.activeElement;
+  const isInside = old !== focused && old.contains(focused);
+  const twin = isInside ? twinOf(focused, old, fresh) : undefined;
+  if (twin !== undefined && replaceAround(old, fresh, focused, twin)) return;
   old.replaceChildren(...fresh.childNodes);
+  if (!isInside) return;
+  /* It is gone: the keyboard goes on from the part that it was in. */
+  old.tabIndex = -1;
+  (twin ?? old).focus({ preventScroll: true });
+}
+
+/* What somebody can tell an element by. */
+function nameOf(element) {
+  const { id, localName } = element;
+  const said = element.getAttribute('aria-label') ?? (localName === 'pre' ? '' : element.textContent);
+  return id === '' ? [localName, element.getAttribute('href'), element.getAttribute('name'), said].join(' ') : '#' + id;
+}
+
+/* The same element in what was drawn anew; of several of one name, the one in the same place among them. */
+function twinOf(element, old, fresh) {
+  const name = nameOf(element);
+  const alike = (root) => [...root.querySelectorAll(element.localName)].filter((one) => nameOf(one) === name);
+  return alike(fresh)[alike(old).indexOf(element)];
+}
+
+/* Replaces all around an element but the element itself; false, with nothing done, where they do not lie in the same kinds of elements. */
+function replaceAround(old, fresh, kept, twin) {
+  const path = (root, element) => {
+    const steps = [];
+    for (let at = element; at !== root; at = at.parentNode) steps.unshift(at);
+    return steps;
+  };
+  const [mine, theirs] = [path(old, kept), path(fresh, twin)];
+  if (mine.map(({ nodeName }) => nodeName).join() !== theirs.map(({ nodeName }) => nodeName).join()) return false;
+  let around = old;
+  mine.forEach((step, at) => {
+    const all = [...theirs[at].parentNode.childNodes];
+    const place = all.indexOf(theirs[at]);
+    for (const node of [...around.childNodes]) if (node !== step) node.remove();
+    step.before(...all.slice(0, place));
+    step.after(...all.slice(place + 1));
+    for (const { name } of [...step.attributes]) if (!theirs[at].hasAttribute(name)) step.removeAttribute(name);
+    for (const { name, value } of theirs[at].attributes) if (step.getAttribute(name) !== value) step.setAttribute(name, value);
+    around = step;
+  });
+  /* What somebody writes into is theirs. */
+  if (!kept.matches('input, select, textarea') && kept.innerHTML !== twin.innerHTML) kept.replaceChildren(...twin.childNodes);
+  return true;
 }
 
 function lost(text) {
@@ -110,14 +157,18 @@ let pinned = false;
 let asked = 0;
 let timer;
 
+/* Undefined where there is nothing to draw, or not any more. */
 function span() {
-  const { from, to } = document.querySelector('.timeline').dataset;
-  return { from: Number(from), to: Number(to) };
+  const timeline = document.querySelector('.timeline');
+  return timeline ? { from: Number(timeline.dataset.from), to: Number(timeline.dataset.to) } : undefined;
 }
 
 function drawCursor() {
   if (!pad) return;
-  const { from, to } = span();
+  const drawn = span();
+  pad.hidden = drawn === undefined;
+  if (drawn === undefined) return;
+  const { from, to } = drawn;
   const line = document.querySelector('.timeline .cursor');
   pad.setAttribute('aria-valuemin', String(from));
   pad.setAttribute('aria-valuemax', String(to));
@@ -150,25 +201,26 @@ async function tell() {
   }
 }
 
-function point(to, wait) {
-  const { from, to: end } = span();
-  moment = Math.round(Math.min(end, Math.max(from, to)) / 1000) * 1000;
+function point(wanted, wait) {
+  const { from, to } = span() ?? { from: wanted, to: wanted };
+  moment = Math.round(Math.min(to, Math.max(from, wanted)) / 1000) * 1000;
   drawCursor();
   clearTimeout(timer);
   timer = setTimeout(() => void tell(), wait);
 }
 
 if (pad) {
-  pad.hidden = false;
   const at = (event) => {
     const { left, width } = pad.getBoundingClientRect();
-    const { from, to } = span();
+    const { from, to } = span() ?? { from: moment, to: moment };
     return from + ((to - from) * (event.clientX - left)) / width;
   };
   pad.addEventListener('pointermove', (event) => { if (!pinned) point(at(event), 120); });
   pad.addEventListener('click', (event) => { pinned = !pinned; point(at(event), 0); pad.focus({ preventScroll: true }); });
   pad.addEventListener('keydown', (event) => {
-    const { from, to } = span();
+    const drawn = span();
+    if (drawn === undefined) return;
+    const { from, to } = drawn;
     const now = moment === undefined ? Number(document.querySelector('.timeline').dataset.now) : moment;
     const step = (to - from) / (event.shiftKey ? 2000 : 100);
     const wanted = {
