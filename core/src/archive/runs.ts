@@ -2,7 +2,7 @@ import { ArchiveError } from '../contracts/errors.ts';
 import type { CallOptions } from '../contracts/storage.ts';
 import type { RepositoryFailure } from '../repository/repository-failure.ts';
 import { readHistory } from '../schedule/history.ts';
-import type { Run, RunState } from '../schedule/run.ts';
+import type { JobKind, Run, RunState } from '../schedule/run.ts';
 import { failureAmong, showingOptions } from './backups.ts';
 import type { ChosenRepositories, Outcome } from './call.ts';
 import type { Workplace } from './workplace.ts';
@@ -16,14 +16,25 @@ export interface RunsCall extends CallOptions, ChosenRepositories {
   readonly jobs?: readonly string[];
   /** Default, or empty: all. */
   readonly states?: readonly RunState[];
+  /** What they do. Default, or empty: all. */
+  readonly kinds?: readonly JobKind[];
+  /** Only those that come behind the run of this id: the last of the list before. */
+  readonly before?: string;
+  /** Only runs of these ids. */
+  readonly ids?: readonly string[];
   /** Only those that were due or asked for from then on. Default: all, years of which take their time. */
   readonly since?: Date;
 }
 
 /** `failure`: of a repository that could not be read, or of a record in it. */
 export interface RunList extends Outcome {
-  /** Newest first, by when they were due or asked for. */
+  /** Newest first, by when they were due or asked for, then by the name of the job. */
   readonly runs: readonly Run[];
+  /**
+   * What was due or asked for from then on is all here, epoch milliseconds; of what was before, some was left out for the limit. Absent: nothing
+   * was left out.
+   */
+  readonly from?: number;
   readonly failures: readonly RepositoryFailure[];
 }
 
@@ -34,18 +45,21 @@ const JOB = /^[a-z0-9][a-z0-9-]{0,40}$/;
 
 /** See `Archive.runs`. */
 export async function runs(at: Workplace, call: RunsCall): Promise<RunList> {
-  const { limit = LIMIT, repositories: names = [], ofEachJob, jobs, states, since } = call;
+  const { limit = LIMIT, repositories: names = [], ofEachJob, jobs, states, kinds, before, ids, since } = call;
   if (!Number.isSafeInteger(limit) || limit < 1) throw new ArchiveError('USAGE', `not a number of runs: ${limit}`);
   const unknown = jobs?.find((job) => !JOB.test(job));
   if (unknown !== undefined) throw new ArchiveError('USAGE', `not the name of a job: "${unknown}"`);
   const { repositories } = await at.open({ ...showingOptions(at.config), repositories: names });
-  const { runs: found, failures } = await readHistory(repositories, {
+  const { failures, ...found } = await readHistory(repositories, {
     limit,
     signal: at.signal,
     ...(ofEachJob === undefined ? {} : { ofEachJob }),
     ...(jobs === undefined ? {} : { jobs }),
     ...(states === undefined ? {} : { states }),
+    ...(kinds === undefined ? {} : { kinds }),
+    ...(before === undefined ? {} : { before }),
+    ...(ids === undefined ? {} : { ids }),
     ...(since === undefined ? {} : { since: since.getTime() }),
   });
-  return { runs: found, failures, failure: failureAmong(failures) };
+  return { ...found, failures, failure: failureAmong(failures) };
 }

@@ -81,7 +81,10 @@ export interface Look {
   readonly status?: StatusDone;
   /** Listed anew after what this daemon does to them, else every tenth look. */
   readonly backups?: BackupList;
+  /** The newest, and of each job some. */
   readonly runs?: readonly Run[];
+  /** What was due or asked for from then on is all in `runs`, epoch milliseconds, and not all of what was before. Absent: all on record is. */
+  readonly runsFrom?: number;
   /** When backups and runs were listed, epoch milliseconds: it may be before the look. Absent: they were not. */
   readonly listed?: number;
   readonly failures: readonly ArchiveError[];

@@ -27,9 +27,7 @@ export interface LookerOptions {
 
 /** What is seen, and how. */
 type Seen = Omit<Look, 'began' | 'ended' | 'failures'>;
-type Views = {
-  readonly [Name in keyof Omit<Seen, 'listed'>]-?: (signal: AbortSignal) => Promise<NonNullable<Seen[Name]>>;
-};
+type Views = Readonly<Record<'status' | 'backups' | 'runs', (signal: AbortSignal) => Promise<Seen>>>;
 
 export class Looker {
   readonly #options: LookerOptions;
@@ -137,19 +135,22 @@ export class Looker {
   async #see(seen: Seen, failures: ArchiveError[], signal: AbortSignal): Promise<void> {
     const { archive, refresh } = this.#options;
     const now = Date.now();
-    const { backups, runs } = this.#latest ?? {};
+    const { backups, runs, runsFrom } = this.#latest ?? {};
     const elapsed = performance.now();
     const isFresh = this.#listed !== undefined && elapsed - this.#listed.elapsed < LISTING * refresh();
-    const known = isFresh && backups?.failures.length === 0 && runs !== undefined ? { backups, runs } : undefined;
+    const known =
+      isFresh && backups?.failures.length === 0 && runs !== undefined
+        ? { backups, runs, ...(runsFrom !== undefined && { runsFrom }) }
+        : undefined;
     // What changes from now on is for the next look.
     const listed = this.#listed !== undefined && known !== undefined ? this.#listed : { time: now, elapsed };
     this.#listed = listed;
     Object.assign(seen, known, { listed: listed.time });
     const views = Object.entries(viewsOf(archive, failures)).filter(([name]) => !(name in (known ?? {})));
     await Promise.all(
-      views.map(async ([name, view]) => {
+      views.map(async ([, view]) => {
         try {
-          Object.assign(seen, { [name]: await view(signal) });
+          Object.assign(seen, await view(signal));
         } catch (error) {
           failures.push(errorOf(error));
           this.#listed = undefined;
@@ -189,12 +190,12 @@ const OF_EACH_JOB = 10;
 
 function viewsOf(archive: Archive, failures: ArchiveError[]): Views {
   return {
-    status: (signal) => archive.status({ signal }),
-    backups: (signal) => archive.backups({ signal }),
+    status: async (signal) => ({ status: await archive.status({ signal }) }),
+    backups: async (signal) => ({ backups: await archive.backups({ signal }) }),
     runs: async (signal) => {
-      const { runs, failure } = await archive.runs({ signal, ofEachJob: OF_EACH_JOB });
+      const { runs, from, failure } = await archive.runs({ signal, ofEachJob: OF_EACH_JOB });
       if (failure !== undefined) failures.push(failure);
-      return runs;
+      return { runs, ...(from !== undefined && { runsFrom: from }) };
     },
   };
 }

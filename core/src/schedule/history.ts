@@ -6,8 +6,8 @@ import type { Fact } from '../repository/facts.ts';
 import { jobSubject } from '../repository/layout.ts';
 import { failureOf, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
-import { BEGUN, ENDED, runId, runOf } from './run-facts.ts';
-import type { Run, RunState } from './run.ts';
+import { BEGUN, compareRuns, ENDED, parseRunId, runId, runOf } from './run-facts.ts';
+import type { JobKind, Run, RunState } from './run.ts';
 
 export interface HistoryOptions extends CallOptions {
   /** The most runs that are wanted. */
@@ -18,13 +18,24 @@ export interface HistoryOptions extends CallOptions {
   readonly jobs?: readonly string[];
   /** Default, or empty: all. */
   readonly states?: readonly RunState[];
+  /** What they do. Default, or empty: all. */
+  readonly kinds?: readonly JobKind[];
+  /** Only those that come behind the run of this id, whether it is on record or not. */
+  readonly before?: string;
+  /** Only runs of these ids. */
+  readonly ids?: readonly string[];
   /** Only runs that were due or asked for at this moment or later, epoch milliseconds: it spares listing years. */
   readonly since?: number;
 }
 
 export interface History {
-  /** Newest first, by when they were due or asked for. One without an end on record is `running`. */
+  /** Newest first, by when they were due or asked for, then by the name of the job. One without an end on record is `running`. */
   readonly runs: readonly Run[];
+  /**
+   * What was due or asked for from then on is all here, epoch milliseconds; of what was before, some was left out for the limit. Absent: nothing
+   * was left out.
+   */
+  readonly from?: number;
   /** Of repositories, and of records that cannot be read: there may be more runs. */
   readonly failures: readonly RepositoryFailure[];
 }
@@ -45,33 +56,64 @@ interface Named {
   readonly ended: Place[];
 }
 
-/** Reads the history. Errors: when no repository answers, theirs; `ABORTED`. */
+/** Reads the history. Errors: `USAGE` for what is no id of a run; when no repository answers, theirs; `ABORTED`. */
 export async function readHistory(repositories: readonly Repository[], options: HistoryOptions): Promise<History> {
-  const { limit, ofEachJob = 0, states = [] } = options;
+  const { limit, ofEachJob = 0, states = [], kinds = [] } = options;
+  const chosen = choiceOf(options);
   const { answers, failures: silent } = await answersOf(
     repositories,
-    (repository) => namesIn(repository, options),
+    (repository) => namesIn(repository, { ...options, ...chosen }),
     options,
   );
   const [first, ...more] = silent;
   if (answers.length === 0 && first !== undefined) throw failureOf([first, ...more]);
-  const named = newestFirst(answers.flatMap(({ value }) => value));
+  const named = newestFirst(answers.flatMap(({ value }) => value).filter(chosen.fits));
   const runs: Run[] = [];
+  let newestLeft = Number.NEGATIVE_INFINITY;
   const failures: RepositoryFailure[] = [...silent];
   const counts = new Map<string, number>();
-  const isWanted = ({ job }: Pick<Run, 'job'>): boolean => runs.length < limit || (counts.get(job) ?? 0) < ofEachJob;
+  const isWanted = ({ job, planned }: Pick<Run, 'job' | 'planned'>): boolean => {
+    if (runs.length < limit || (counts.get(job) ?? 0) < ofEachJob) return true;
+    newestLeft = Math.max(newestLeft, planned);
+    return false;
+  };
+  const fits = ({ state, kind }: Run): boolean =>
+    (states.length === 0 || states.includes(state)) && (kinds.length === 0 || kinds.includes(kind));
   for (let left: readonly Named[] = named; left.length > 0; left = left.filter(isWanted)) {
     const read = await Promise.all(left.slice(0, AT_ONCE).map((one) => readOne(one, options)));
     left = left.slice(AT_ONCE);
     for (const found of read) {
       if ('repository' in found) failures.push(found);
-      else if (isWanted(found) && (states.length === 0 || states.includes(found.state))) {
+      else if (fits(found) && isWanted(found)) {
         runs.push(found);
         counts.set(found.job, (counts.get(found.job) ?? 0) + 1);
       }
     }
   }
-  return { runs, failures };
+  return { runs, failures, ...(newestLeft > Number.NEGATIVE_INFINITY && { from: newestLeft + 1 }) };
+}
+
+/** What ids say of the names that are wanted. */
+function choiceOf({ ids, before, jobs, since }: HistoryOptions): Pick<HistoryOptions, 'jobs' | 'since'> & {
+  readonly fits: (name: Pick<Name, 'job' | 'planned'>) => boolean;
+} {
+  const last = before === undefined ? undefined : parsed(before);
+  const isBehind = (name: Pick<Name, 'job' | 'planned'>): boolean => last === undefined || compareRuns(last, name) < 0;
+  if (ids === undefined) return { ...(jobs && { jobs }), ...(since !== undefined && { since }), fits: isBehind };
+  const wanted = ids.map(parsed);
+  return {
+    jobs: [...new Set(wanted.map(({ job }) => job))],
+    since: Math.max(since ?? 0, Math.min(...wanted.map(({ planned }) => planned))),
+    fits: (name) => isBehind(name) && wanted.some((one) => compareRuns(one, name) === 0),
+  };
+}
+
+function parsed(id: string): { readonly job: string; readonly planned: number } {
+  const run = parseRunId(id);
+  if (run !== undefined) return run;
+  throw new ArchiveError('USAGE', `not the id of a run: "${id.slice(0, 120)}"`, {
+    hint: 'Take one as "pgark runs" shows it.',
+  });
 }
 
 type Name = { readonly job: string; readonly kind: string; readonly planned: number } & Place;
@@ -109,7 +151,7 @@ function newestFirst(names: readonly Name[]): readonly Named[] {
     byId.set(id, one);
     (kind === BEGUN ? one.begun : one.ended).push({ repository, systemId });
   }
-  return [...byId.values()].sort((one, other) => other.planned - one.planned || (one.job < other.job ? -1 : 1));
+  return [...byId.values()].sort(compareRuns);
 }
 
 /** The end of a run says all that its beginning does. */

@@ -1,7 +1,7 @@
 /** Runs as facts: kind `begun` when one begins, `ended` when it ends, both at the moment that it was due or asked for. */
 import * as z from 'zod';
 import type { Fact } from '../repository/facts.ts';
-import { formatStamp } from '../repository/layout.ts';
+import { formatStamp, parseStamp } from '../repository/layout.ts';
 import type { Run } from './run.ts';
 
 /** Written once: it is the claim of a moment. */
@@ -22,6 +22,18 @@ export function bounded(text: string): string {
 /** The id of a run. */
 export function runId(job: string, planned: number): string {
   return `${job}-${formatStamp(planned)}`;
+}
+
+/** What an id says; undefined for a text that is none. */
+export function parseRunId(id: string): Pick<Run, 'job' | 'planned'> | undefined {
+  const [, job, stamp = ''] = /^([a-z0-9][a-z0-9-]{0,40})-([^-]+)$/.exec(id) ?? [];
+  const planned = parseStamp(stamp);
+  return job === undefined || planned === undefined ? undefined : { job, planned };
+}
+
+/** Newest first: by when they were due or asked for, then by the name of the job. */
+export function compareRuns(one: Pick<Run, 'job' | 'planned'>, other: Pick<Run, 'job' | 'planned'>): number {
+  return other.planned - one.planned || (one.job < other.job ? -1 : one.job > other.job ? 1 : 0);
 }
 
 const kinds = z.enum(['backup', 'verify', 'drill', 'expire', 'gc', 'check']);

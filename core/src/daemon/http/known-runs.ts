@@ -2,7 +2,7 @@ import type { Run } from '../../schedule/run.ts';
 import type { DaemonCluster } from '../daemon.ts';
 import type { RecentRuns } from './recent-runs.ts';
 
-/** Runs on record, as the last look has seen them, those that have ended here since, and those that run now, newest first. */
+/** Runs on record, as far as the last look has listed them, those that have ended here since, and those that run now, newest first. */
 export function knownRuns(
   cluster: Pick<DaemonCluster, 'name' | 'latest' | 'scheduler'>,
   recent: Pick<RecentRuns, 'of'>,
@@ -11,7 +11,10 @@ export function knownRuns(
   // Who looks may have seen the end of a run before it was told here, but never the other way.
   for (const [id, run] of recent.of(cluster.name)) if (run.ended !== undefined || !known.has(id)) known.set(id, run);
   for (const run of cluster.scheduler.running()) known.set(run.id, run);
-  return [...known.values()].toSorted(
-    (one, other) => other.planned - one.planned || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0),
-  );
+  return [...known.values()].toSorted(compareRuns);
+}
+
+/** As runs on record are ordered: newest first, then by the name of the job. */
+export function compareRuns(one: Run, other: Run): number {
+  return other.planned - one.planned || (one.job < other.job ? -1 : one.job > other.job ? 1 : 0);
 }

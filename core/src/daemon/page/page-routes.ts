@@ -1,16 +1,17 @@
-/** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller` and `recent`. */
+/** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller`, `recent` and `heavy`. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono, type Context } from 'hono';
 import { isArchiveError } from '../../contracts/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import type { HttpEnv } from '../http/caller.ts';
 import { readFields } from '../http/read-body.ts';
-import { isRefusal } from '../http/refusal.ts';
-import { Slots } from '../http/slots.ts';
+import { isRefusal, type Refusal } from '../http/refusal.ts';
+import { findRun, listRuns, type RunPage } from '../http/run-list.ts';
 import { backupPage } from './backup-page.ts';
 import { backupsPage } from './backups-page.ts';
 import { clusterPage } from './cluster-page.ts';
 import { eventsPage } from './events-page.ts';
+import type { Child } from './markup.ts';
 import { errorText } from './notices.ts';
 import { overviewPage } from './overview.ts';
 import { Peers } from './peers.ts';
@@ -19,7 +20,7 @@ import { repositoriesPage } from './repositories-page.ts';
 import { momentFragment, planPage } from './restore-page.ts';
 import { readRunForm } from './run-form.ts';
 import { runPage } from './run-page.ts';
-import { runsPage } from './runs-page.ts';
+import { HISTORY, olderRunsPage, runsPage } from './runs-page.ts';
 import { clusterPath } from './shell.ts';
 import { streamPage } from './stream-page.ts';
 import { ZOOMS, type Zoom } from './timeline.ts';
@@ -31,22 +32,21 @@ export interface PageOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Against which a relative path of a secret is resolved: the folder of the config. Default: the current one. */
   readonly directory?: string;
-  /** Plans of restores that are made at once; a further one is refused. Default 2. */
-  readonly plans?: number;
   /** Epoch milliseconds. Default: the clock of the host. */
   readonly now?: () => number;
 }
 
 /** Milliseconds for a plan: it reads the ends of the WAL, and who asked may be gone. */
 const PLAN_TIME = 60_000;
+/** Milliseconds for reading runs. */
+const READ_TIME = 30_000;
 /** Milliseconds that an answer waits for a run to end that was cancelled. */
 const CANCEL_TIME = 3000;
 
 /** The routes. Whoever mounts them has checked the credentials, and refuses requests of other sites that could change something. */
 export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<HttpEnv> {
-  const { env = {}, directory = process.cwd(), plans = 2, now = Date.now } = options;
+  const { env = {}, directory = process.cwd(), now = Date.now } = options;
   const routes = new Hono<HttpEnv>();
-  const planning = new Slots(plans);
   const peers = new Peers({ config: () => daemon.config, env, directory });
 
   const viewingOf = (context: Context<HttpEnv>): Viewing => ({
@@ -79,13 +79,17 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
   const notFound = (context: Context<HttpEnv>): Response =>
     context.html(problemPage(viewingOf(context), 'Not found', 'There is nothing at this address.'), 404);
 
+  const busy = (context: Context<HttpEnv>): Response => {
+    context.header('retry-after', '5');
+    const problem = 'Others read the archive at this moment. Try again in a few seconds.';
+    return context.html(problemPage(viewingOf(context), 'Busy', problem), 503);
+  };
+
   view('/clusters/:name', (viewing, { req }) => clusterPage(viewing, zoomOf(req.query('zoom'))));
   view('/clusters/:name/stream', streamPage);
   view('/clusters/:name/backups', (viewing, { req }) => backupsPage(viewing, req.query('page')));
   view('/clusters/:name/backups/:id', (viewing, { req }) => backupPage(viewing, req.param('id') ?? ''));
   view('/clusters/:name/wal', (viewing, { req }) => walPage(viewing, req.query('page')));
-  view('/clusters/:name/runs', (viewing, { req }) => runsPage(viewing, req.query('page')));
-  view('/clusters/:name/runs/:id', (viewing, { req }) => runPage(viewing, req.param('id') ?? ''));
   view('/clusters/:name/repositories', repositoriesPage);
   view('/clusters/:name/events', (viewing, { req }) => eventsPage(viewing, req.query('page')));
   view('/clusters/:name/moment', (viewing, { req }) => {
@@ -93,21 +97,62 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
     return Number.isNaN(time) ? undefined : momentFragment(viewing, time);
   });
 
+  /** One page of the history; the newest is in memory. */
+  const historyOf = async (
+    { cluster, recent }: ClusterViewing,
+    context: Context<HttpEnv>,
+    before?: string,
+  ): Promise<RunPage | Refusal | undefined> => {
+    if (cluster.latest()?.runs === undefined) return undefined;
+    const tools = { recent, heavy: context.get('heavy'), signal: signalOf(context, READ_TIME) };
+    return listRuns(cluster, { limit: HISTORY, before }, tools);
+  };
+  const runs = async (viewing: ClusterViewing, context: Context<HttpEnv>, problem?: Child): Promise<string> => {
+    const history = await historyOf(viewing, context);
+    return runsPage(viewing, isRefusal(history) ? undefined : history, problem);
+  };
+  /** What reads from the archive for this request. */
+  const reading = (
+    path: string,
+    show: (viewing: ClusterViewing, context: Context<HttpEnv>) => Promise<string | Refusal>,
+  ): void => {
+    routes.get(path, async (context) => {
+      const cluster = clusterOf(context);
+      if (cluster === undefined) return notFound(context);
+      const viewing = { ...viewingOf(context), cluster };
+      try {
+        const shown = await show(viewing, context);
+        if (!isRefusal(shown)) return context.html(shown);
+        return shown.code === 'DAEMON_BUSY' ? busy(context) : notFound(context);
+      } catch (error) {
+        if (!isArchiveError(error)) throw error;
+        return context.html(problemPage(viewing, 'Not read', error), 503);
+      }
+    });
+  };
+  reading('/clusters/:name/runs', async (viewing, context) => {
+    const before = context.req.query('before');
+    if (before === undefined) return runs(viewing, context);
+    const history = await historyOf(viewing, context, before.slice(0, 120));
+    if (history === undefined) return runs(viewing, context);
+    return isRefusal(history) ? history : olderRunsPage(viewing, history);
+  });
+  reading('/clusters/:name/runs/:id', async (viewing, context) => {
+    const tools = { recent: viewing.recent, heavy: context.get('heavy'), signal: signalOf(context, READ_TIME) };
+    const run = await findRun(viewing.cluster, (context.req.param('id') ?? '').slice(0, 120), tools);
+    return isRefusal(run) ? run : runPage(viewing, run);
+  });
+
   routes.get('/clusters/:name/restore', async (context) => {
     const cluster = clusterOf(context);
     if (cluster === undefined) return notFound(context);
     const viewing = { ...viewingOf(context), cluster };
     const asked = (context.req.query('time') ?? '').trim().slice(0, 200);
-    const signal = AbortSignal.any([context.req.raw.signal, AbortSignal.timeout(PLAN_TIME)]);
+    const signal = signalOf(context, PLAN_TIME);
     try {
       const target = asked === '' ? {} : { target: { time: asked } };
-      const planned = await planning.run(() => cluster.archive.planRestore({ ...target, signal }));
-      if (planned !== undefined) return context.html(planPage(viewing, asked, { planned }));
-      context.header('retry-after', '5');
-      return context.html(
-        problemPage(viewing, 'Busy', `${plans} plans are being made at this moment. Try again in a few seconds.`),
-        503,
-      );
+      const planned = await context.get('heavy').run(signal, () => cluster.archive.planRestore({ ...target, signal }));
+      return isRefusal(planned) ? busy(context) : context.html(planPage(viewing, asked, { planned }));
     } catch (error) {
       if (!isArchiveError(error)) throw error;
       return context.html(planPage(viewing, asked, { error }), error.code === 'USAGE' ? 400 : 200);
@@ -129,7 +174,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
       } catch (error) {
         if (!isArchiveError(error)) throw error;
         const status = error.code === 'RUN_NOT_FOUND' ? 404 : error.code === 'RUN_BUSY' ? 409 : 503;
-        return context.html(runsPage({ ...viewing, cluster }, undefined, errorText(error)), status);
+        return context.html(await runs({ ...viewing, cluster }, context, errorText(error)), status);
       }
     });
   };
@@ -137,9 +182,9 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
   act('/clusters/:name/runs', async (viewing, context) => {
     const { cluster, caller } = viewing;
     const fields = await readFields(context.req.raw);
-    if (isRefusal(fields)) return context.html(runsPage(viewing, undefined, fields.message), 400);
+    if (isRefusal(fields)) return context.html(await runs(viewing, context, fields.message), 400);
     const form = readRunForm(fields, caller.name);
-    if ('problem' in form) return context.html(runsPage(viewing, undefined, form.problem), 400);
+    if ('problem' in form) return context.html(await runs(viewing, context, form.problem), 400);
     const { id } = await cluster.scheduler.start(form.request);
     return context.redirect(clusterPath(cluster.name, 'runs', id), 303);
   });
@@ -157,4 +202,9 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
 
 function zoomOf(text: string | undefined): Zoom {
   return text !== undefined && Object.hasOwn(ZOOMS, text) ? (text as Zoom) : 'all';
+}
+
+/** Fires when who asked has left, and after so many milliseconds. */
+function signalOf(context: Context<HttpEnv>, milliseconds: number): AbortSignal {
+  return AbortSignal.any([context.req.raw.signal, AbortSignal.timeout(milliseconds)]);
 }

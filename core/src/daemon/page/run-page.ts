@@ -1,6 +1,5 @@
 /** One run: what it came to, and its log as far as this process has it. */
 import type { ActiveRun, Run, RunLine } from '../../schedule/run.ts';
-import { knownRuns } from '../http/known-runs.ts';
 import { markup, type Child, type Markup } from './markup.ts';
 import { notices } from './notices.ts';
 import { cancelForm, progressOf, runBadge, tookOf, whyOf } from './runs-page.ts';
@@ -9,13 +8,11 @@ import { facts } from './table.ts';
 import { isOperator, type ClusterViewing } from './viewing.ts';
 import { moment, momentAgo } from './words.ts';
 
-/** Undefined when neither this daemon nor the last look knows such a run. */
-export function runPage(viewing: ClusterViewing, id: string): string | undefined {
-  const { cluster, now, recent } = viewing;
+export function runPage(viewing: ClusterViewing, run: Run): string {
+  const { cluster, now } = viewing;
   const { scheduler, name } = cluster;
-  const active = scheduler.running().find((run) => run.id === id);
-  const run = active ?? knownRuns(cluster, recent).find((one) => one.id === id);
-  if (run === undefined) return undefined;
+  const { id } = run;
+  const active = scheduler.running().find((one) => one.id === id);
   const body = markup`${live('notices', notices(viewing))}<h1>Run <span class="mono">${id}</span></h1>
 <section class="sheet" aria-labelledby="about"><h2 id="about">${run.job}</h2>${live('run', markup`${facts(linesOf(run, active, now))}${active !== undefined && isOperator(viewing) && cancelForm(name, id)}`)}</section>
 <section class="sheet" aria-labelledby="log"><h2 id="log">Log</h2>${live('log', logOf(scheduler.log(id)))}</section>`;

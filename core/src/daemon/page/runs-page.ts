@@ -1,16 +1,20 @@
 /** What the scheduler does, has done and will do; for operators, what they can begin. */
 import { count, formatBytes, formatDuration } from '../../documents/format.ts';
 import type { ActiveRun, PlannedRun, Run, RunState, Scheduler } from '../../schedule/run.ts';
-import { knownRuns } from '../http/known-runs.ts';
+import type { RunPage } from '../http/run-list.ts';
 import { badge, type Tone } from './badge.ts';
 import { markup, type Child, type Markup } from './markup.ts';
-import { notices } from './notices.ts';
+import { errorText, notices } from './notices.ts';
 import { clusterPath, live, shell } from './shell.ts';
-import { pageLinks, pageOf, table } from './table.ts';
+import { table } from './table.ts';
 import { isOperator, type ClusterViewing } from './viewing.ts';
 import { ago, moment, momentAgo, momentOver } from './words.ts';
 
-export function runsPage(viewing: ClusterViewing, wanted: string | undefined, problem?: Child): string {
+/** Runs in one history. */
+export const HISTORY = 50;
+
+/** `history`: the newest; undefined where the look has not seen what is on record. */
+export function runsPage(viewing: ClusterViewing, history: RunPage | undefined, problem?: Child): string {
   const { cluster } = viewing;
   const { scheduler, name } = cluster;
   const body = markup`${live('notices', notices(viewing))}<h1>Runs</h1>
@@ -19,8 +23,17 @@ ${live('scheduler', schedulerNotice(scheduler, viewing.now))}
 ${isOperator(viewing) && startForms(name)}
 <section class="sheet" aria-labelledby="running"><h2 id="running">Now</h2>${live('running', runningTable(viewing))}</section>
 <section class="sheet" aria-labelledby="planned"><h2 id="planned">Planned</h2>${live('planned', plannedTable(scheduler.planned(), viewing.now))}</section>
-<section class="sheet" aria-labelledby="history"><h2 id="history">History</h2>${live('history', historyTable(viewing, wanted))}</section>`;
+<section class="sheet" aria-labelledby="history"><h2 id="history">History</h2>${live('history', historyTable(viewing, history))}</section>`;
   return shell(viewing, { title: 'Runs', cluster: name, tab: 'runs', body });
+}
+
+/** Runs behind one of them. It is read for the request, and so not again and again. */
+export function olderRunsPage(viewing: ClusterViewing, history: RunPage): string {
+  const { name } = viewing.cluster;
+  const newest = markup`<a href="${clusterPath(name, 'runs')}">Newest</a>`;
+  const body = markup`${notices(viewing)}<h1>Runs</h1>
+<section class="sheet" aria-labelledby="history"><h2 id="history">Older history</h2>${historyTable(viewing, history, newest)}</section>`;
+  return shell(viewing, { title: 'Runs', cluster: name, tab: 'runs', isStill: true, body });
 }
 
 function schedulerNotice({ state: { state, since, problem } }: Scheduler, now: number): Markup | undefined {
@@ -96,25 +109,27 @@ function plannedTable(planned: readonly PlannedRun[], now: number): Markup {
   });
 }
 
-function historyTable({ cluster, now, recent }: ClusterViewing, wanted: string | undefined): Markup {
-  if (cluster.latest()?.runs === undefined)
-    return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
-  const page = pageOf(
-    knownRuns(cluster, recent).toSorted((one, other) => other.started - one.started),
-    wanted,
-  );
-  return markup`${table(page.rows, {
-    name: 'Runs',
-    empty: 'None is on record.',
-    columns: [
-      { title: 'Run', value: (run) => runLink(cluster.name, run) },
-      { title: 'State', value: ({ state }) => runBadge(state) },
-      { title: 'Began', value: ({ started }) => momentOver(started, now) },
-      { title: 'Took', value: (run) => tookOf(run), isNumber: true },
-      { title: 'Why', value: whyOf },
-      { title: 'Came to', value: resultOf },
-    ],
-  })}${pageLinks(page, '?page=', count(page.total, 'run'))}`;
+function historyTable({ cluster, now }: ClusterViewing, history: RunPage | undefined, newest?: Markup): Markup {
+  if (history === undefined) return markup`<p class="empty">Unknown: what is on record was not read.</p>`;
+  const { runs, more, failures } = history;
+  const last = runs.at(-1);
+  const older =
+    more && last !== undefined && markup`<a href="?before=${encodeURIComponent(last.id)}" rel="next">Older</a>`;
+  return markup`${failures.map((failure) => markup`<div class="banner warn" role="status"><p>There may be more runs: ${errorText(failure)}</p></div>`)}${table(
+    runs,
+    {
+      name: 'Runs',
+      empty: newest === undefined ? 'None is on record.' : 'No older one is on record.',
+      columns: [
+        { title: 'Run', value: (run) => runLink(cluster.name, run) },
+        { title: 'State', value: ({ state }) => runBadge(state) },
+        { title: 'Began', value: ({ started }) => momentOver(started, now) },
+        { title: 'Took', value: (run) => tookOf(run), isNumber: true },
+        { title: 'Why', value: whyOf },
+        { title: 'Came to', value: resultOf },
+      ],
+    },
+  )}${(newest !== undefined || older !== false) && markup`<nav aria-label="Pages of runs"><div class="pages">${newest}<span>${count(runs.length, 'run')}${more && ', older ones are on record'}</span>${older}</div></nav>`}`;
 }
 
 const TONES: Readonly<Record<RunState, Tone>> = {

@@ -22,16 +22,18 @@ export interface ShellOptions {
   /** The name of the cluster that the view is about. */
   readonly cluster?: string;
   readonly tab?: Tab;
+  /** Whether the browser leaves it as it is, though there are live parts. Default: it looks again and again. */
+  readonly isStill?: boolean;
   readonly body: Child;
 }
 
 /** The document of a view. */
-export function shell(viewing: Viewing, { title, cluster, tab, body }: ShellOptions): string {
+export function shell(viewing: Viewing, { title, cluster, tab, isStill = false, body }: ShellOptions): string {
   const { daemon, caller, hasCookie, now } = viewing;
   const name = cluster === undefined ? title : `${title} · ${cluster}`;
   return documentOf(
     `${name} · pgark`,
-    markup`<body data-refresh="${refreshOf(daemon.config.refresh)}">
+    markup`<body data-refresh="${isStill ? 0 : refreshOf(daemon.config.refresh)}">
 <a class="skip" href="#main">Skip to content</a>
 <header class="top"><div class="frame"><a class="brand" href="/"><img src="${ASSET_PATHS.icon}" alt="" width="24" height="24">pgark</a>
 ${cluster !== undefined && markup`<span class="crumb"><a href="${clusterPath(cluster)}">${cluster}</a></span>`}

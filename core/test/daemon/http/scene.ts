@@ -11,7 +11,9 @@ import { API_VERSION, type Logger, type Plugin } from '../../../src/contracts/pl
 import type { RunningDaemon } from '../../../src/daemon/open.ts';
 import { openDaemon } from '../../../src/daemon/open.ts';
 import type { HttpServer } from '../../../src/daemon/http/server.ts';
-import { serveHttp, type ServeHttpOptions } from '../../../src/daemon/http/serve-http.ts';
+import { serveHttp } from '../../../src/daemon/http/serve-http.ts';
+import type { MetricsSource, MountedPage } from '../../../src/daemon/http/app.ts';
+import type { Daemon } from '../../../src/daemon/daemon.ts';
 import { folder } from '../../config/support.ts';
 import { backup, push } from '../../map/archive.ts';
 import { repositoryOn } from '../../retention/small-archive.ts';
@@ -31,7 +33,9 @@ export interface Scene {
   readonly section: { value: Readonly<Record<string, unknown>> };
 }
 
-export interface SceneOptions extends Partial<Pick<ServeHttpOptions, 'page' | 'metrics'>> {
+export interface SceneOptions {
+  readonly page?: MountedPage | ((daemon: Daemon) => MountedPage);
+  readonly metrics?: MetricsSource | ((daemon: Daemon) => MetricsSource);
   /** Of the section `daemon`. */
   readonly section?: Readonly<Record<string, unknown>>;
   readonly cluster?: Readonly<Record<string, unknown>>;
@@ -85,8 +89,8 @@ export async function scene(options: SceneOptions = {}): Promise<Scene> {
           daemon: opened,
           secrets: { env, directory: place },
           logger,
-          ...(page !== undefined && { page }),
-          ...(metrics !== undefined && { metrics }),
+          ...(page !== undefined && { page: typeof page === 'function' ? page(opened) : page }),
+          ...(metrics !== undefined && { metrics: typeof metrics === 'function' ? metrics(opened) : metrics }),
         })),
     }),
     (opened) => opened.close(0),

@@ -7,6 +7,7 @@ import { later } from '../../../../test/support/later.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { HttpEnv } from '../../../src/daemon/http/caller.ts';
 import { API } from '../../../src/daemon/http/routes/index.ts';
+import { mountedPage } from '../../../src/daemon/page/mounted-page.ts';
 import { ask, OPERATOR, scene, VIEWER, type Scene } from './scene.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -95,14 +96,31 @@ test('H-27 answers that nobody takes hold a bounded memory, and the oldest of th
   expect(await cut(readers.at(-1))).toBe(false);
 });
 
-test('H-27 plans are made two at a time: a few wait, others are told to come again, and everything else is answered', async () => {
-  const opened = await scene();
-  const plans = Promise.all(
-    Array.from({ length: 40 }, () => ask(opened.server, `${API}/clusters/main/restore-plan?target=immediate`)),
-  );
+test('H-27 plans are made two at a time, for the API and for the page: a few wait, others are told to come again, and everything else is answered', async () => {
+  const opened = await scene({ page: (daemon) => mountedPage(daemon) });
+  const archive = opened.daemon.clusters.get('main')?.archive;
+  if (archive === undefined) throw new Error('there is no archive');
+  let [underWay, most] = [0, 0];
+  let areTwo = (): void => undefined;
+  const two = new Promise<void>((resolve) => (areTwo = resolve));
+  const plan = archive.planRestore.bind(archive);
+  vi.spyOn(archive, 'planRestore').mockImplementation(async (call) => {
+    most = Math.max(most, ++underWay);
+    if (underWay === 2) areTwo();
+    try {
+      await two;
+      return await plan(call);
+    } finally {
+      underWay--;
+    }
+  });
+  const paths = [`${API}/clusters/main/restore-plan?target=immediate`, '/clusters/main/restore'];
+  const plans = Promise.all(Array.from({ length: 40 }, (_, at) => ask(opened.server, paths[at % 2] ?? '')));
   await expectAnswered(opened);
-  const statuses = (await plans).map(({ status }) => status);
-  expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(10);
-  expect(statuses.every((status) => status === 200 || status === 503)).toBe(true);
+  const answers = await plans;
+  expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(10);
+  for (const { status, headers } of answers)
+    if (status !== 200) expect([status, Number(headers['retry-after']) > 0]).toEqual([503, true]);
+  expect(most).toBe(2);
   expect((await ask(opened.server, `${API}/clusters/main/restore-plan`)).status).toBe(200);
 });

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
 import type { HttpEnv } from '../../../src/daemon/http/caller.ts';
+import { Turnstile } from '../../../src/daemon/http/turnstile.ts';
 import { pageRoutes } from '../../../src/daemon/page/page-routes.ts';
 import type { Run } from '../../../src/schedule/run.ts';
 import { scene } from '../http/scene.ts';
@@ -13,6 +14,7 @@ test('a run that has ended since the last look is shown as it ended, and is no a
   app.use(async (context, next) => {
     context.set('caller', { name: 'ada', role: 'operator' });
     context.set('recent', { of: () => ended });
+    context.set('heavy', new Turnstile(1, 1));
     await next();
   });
   app.route('/', pageRoutes(daemon));

@@ -1,16 +1,14 @@
 /** Jobs and runs: what was done, what is due, and what somebody asks for. */
 import * as z from 'zod';
 import { jobDocument, lineDocument, runDocument } from '../../../documents/run-document.ts';
-import type { Run } from '../../../schedule/run.ts';
 import type { DaemonCluster } from '../../daemon.ts';
 import { notFound } from '../answers.ts';
-import { knownRuns } from '../known-runs.ts';
 import { lookDocument } from '../look-document.ts';
 import { lookFailure } from '../look-failure.ts';
-import type { RecentRuns } from '../recent-runs.ts';
-import { refusal } from '../refusal.ts';
+import { isRefusal, refusal } from '../refusal.ts';
 import { route, withCluster, type Route } from '../route.ts';
-import { clusterParams, look, none, number } from '../schemas/common.ts';
+import { findRun, listRuns } from '../run-list.ts';
+import { clusterParams, failure, look, none, number } from '../schemas/common.ts';
 import { kind, plannedJob, run, runLine, runState, schedulerState } from '../schemas/runs.ts';
 
 /** Runs in one answer. */
@@ -49,6 +47,8 @@ export const runRoutes: readonly Route[] = [
     path: '/clusters/{cluster}/runs',
     role: 'viewer',
     summary: 'Runs, newest first',
+    description:
+      'The newest, and those of this daemon, come from the last look. What is older is read for the request, a few requests at a time.',
     params: clusterParams,
     query: z.strictObject({
       job: z.string().min(1).max(50).optional().describe('Of this job.'),
@@ -60,25 +60,21 @@ export const runRoutes: readonly Route[] = [
     answer: z.object({
       look: look.optional(),
       runs: z.array(run),
-      more: z.boolean().describe('Whether there are older ones.'),
+      more: z.boolean().describe('Whether there are older ones; before the first look nobody knows, and it is true.'),
+      failures: z.array(failure).describe('What could not be read: there may be more runs.'),
     }),
-    errors: ['REQUEST_NOT_FOUND', 'STORAGE_UNAVAILABLE'],
+    errors: ['REQUEST_NOT_FOUND', 'USAGE', 'STORAGE_UNAVAILABLE'],
     handle: (call) =>
-      withCluster(call, (cluster) => {
-        const { job, kind: wanted, state, limit = PAGE, before } = call.query;
-        const all = runsOf(cluster, call.recent);
-        const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
-        if (before !== undefined && from === 0) return notFound(`run "${before}"`);
-        const fitting = all
-          .slice(from)
-          .filter((one) => job === undefined || one.job === job)
-          .filter((one) => wanted === undefined || one.kind === wanted)
-          .filter((one) => state === undefined || one.state === state);
+      withCluster(call, async (cluster) => {
+        checkSeen(cluster);
         const seen = cluster.latest();
+        const page = await listRuns(cluster, { ...call.query, limit: call.query.limit ?? PAGE }, call);
+        if (isRefusal(page)) return page;
         return {
           ...(seen !== undefined && { look: lookDocument(seen, call.daemon) }),
-          runs: fitting.slice(0, limit).map(runDocument),
-          more: fitting.length > limit,
+          runs: page.runs.map(runDocument),
+          more: page.more,
+          failures: page.failures.map(({ code, message, hint }) => ({ code, message, hint })),
         };
       }),
   }),
@@ -92,9 +88,10 @@ export const runRoutes: readonly Route[] = [
     answer: z.object({ run }),
     errors: ['REQUEST_NOT_FOUND', 'STORAGE_UNAVAILABLE'],
     handle: (call) =>
-      withCluster(call, (cluster) => {
-        const found = runsOf(cluster, call.recent).find(({ id }) => id === call.params.id);
-        return found === undefined ? notFound(`run "${call.params.id}"`) : { run: runDocument(found) };
+      withCluster(call, async (cluster) => {
+        checkSeen(cluster);
+        const found = await findRun(cluster, call.params.id, call);
+        return isRefusal(found) ? found : { run: runDocument(found) };
       }),
   }),
   route({
@@ -162,8 +159,7 @@ export const runRoutes: readonly Route[] = [
 ];
 
 /** Errors: why the look did not see what is on record; none before the first look, as then the runs of this daemon are known all the same. */
-function runsOf(cluster: DaemonCluster, recent: RecentRuns): readonly Run[] {
+function checkSeen(cluster: DaemonCluster): void {
   const seen = cluster.latest();
   if (seen !== undefined && seen.runs === undefined) throw lookFailure(cluster, seen);
-  return knownRuns(cluster, recent);
 }
