@@ -86,8 +86,8 @@ describe.skipIf(helmMissing !== undefined)(`helm${helmMissing === undefined ? ''
           ...(secret === undefined ? [] : [secret.secretName]),
           ...(projected?.sources.map((source) => source.secret.name) ?? []),
         ]);
-        for (const name of [...named, ...(container.env ?? []).map(({ valueFrom }) => valueFrom.secretKeyRef.name)])
-          expect(secrets).toContain(name);
+        const variables = (container.env ?? []).flatMap(({ valueFrom }) => valueFrom?.secretKeyRef.name ?? []);
+        for (const name of [...named, ...variables]) expect(secrets).toContain(name);
         expect(contains(metadata.labels, policy), of.metadata.name).toBe(true);
         if (of.spec.selector !== undefined) expect(contains(metadata.labels, of.spec.selector.matchLabels)).toBe(true);
       }
@@ -139,6 +139,26 @@ describe.skipIf(helmMissing !== undefined)(`helm${helmMissing === undefined ? ''
         ).toBe(true);
     },
   );
+
+  test.each([
+    ['of the chart', []],
+    ['that is long', ['daemon.drain=900']],
+    ['of a config that the chart does not see', ['existingConfigSecret=mine', 'daemon.drain=300']],
+  ] as const)('a deadline %s ends before the pod is ended by force', async (_, set) => {
+    const manifests = rendered('small', ...set.flatMap((value) => ['--set', value]));
+    const [{ spec }] = podsOf([one(manifests, 'StatefulSet')]) as [ReturnType<typeof podsOf>[number]];
+    const own = manifests.find(({ kind }) => kind === 'Secret')?.stringData?.['pgark.yaml'];
+    const path = join(folder, 'drain.yaml');
+    const unseen = 'repositories: [{ storage: { use: fs, path: /a } }]\ndaemon: { drain: 1h }\n';
+    writeFileSync(path, own ?? unseen);
+    expect(own === undefined).toBe(set.length === 2);
+    const variables = (spec.containers[0].env ?? []).map(({ name, value = 'x' }) => [name, value] as const);
+    const [loaded] = await loadConfigs({ path, env: Object.fromEntries(variables), directory: folder });
+    const drain = (loaded?.config.daemon.drain ?? Infinity) / 1000;
+    expect(drain).toBe(Number(/\d+$/.exec(set.at(-1) ?? '60')?.[0]));
+    // What is to be done beside shipping may take a minute.
+    expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(drain + 60);
+  });
 
   test('the keys of the secret are those that the README makes it of', () => {
     const made = [...readExample('helm/README.md').matchAll(/--from-file=([\w-]+)/g)].map(([, name]) => name);

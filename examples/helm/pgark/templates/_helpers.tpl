@@ -83,8 +83,13 @@ priorityClassName: {{ . }}
 image: {{ include "pgark.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [pgark]
-{{- with .Values.env }}
-env: {{ toYaml . | nindent 2 }}
+{{- if or .Values.env .Values.existingConfigSecret }}
+env:
+  {{- if .Values.existingConfigSecret }}
+  # Whatever that config says: the pod is given time for this.
+  - { name: PGARK_DAEMON_DRAIN, value: {{ printf "%ds" (int .Values.daemon.drain) }} }
+  {{- end }}
+  {{- with .Values.env }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end }}
 securityContext:
   allowPrivilegeEscalation: false
