@@ -70,9 +70,11 @@ export async function openPageScene({ cluster: more, daemon: section }: PageScen
       },
       daemon: { listen: `127.0.0.1:${await freePort()}`, tokens: TOKENS, refresh: '1s', ...section },
     };
-    // For servers of drills, which fetch their WAL by a command.
+    // For servers of drills, which fetch their WAL by a command. Their user cannot read the spool.
     const file = join(folder, 'pgark.json');
-    writeFileSync(file, JSON.stringify(value));
+    const { main } = value.clusters;
+    const receive = { ...main.receive, spool: `${folder}/none` };
+    writeFileSync(file, JSON.stringify({ ...value, clusters: { main: { ...main, receive } } }));
     giveToServer(file);
     const daemon = await openDaemon({
       load: () => loadSections({ value, env: {}, directory: folder }),
