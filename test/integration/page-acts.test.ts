@@ -21,7 +21,11 @@ const SECTION = {
     { name: 'primary', storage: { use: 'fs', path: 'main.repository', fileMode: '0644', directoryMode: '0755' } },
   ],
   schedule: [{ do: 'backup', at: '30 2 * * *', timeZone: 'Europe/Berlin' }],
-  ...drillSection(17, { folder: 'drill', ...(user !== undefined && { user: `${user.uid}:${user.gid}` }) }),
+  ...drillSection(17, {
+    folder: 'drill',
+    amcheck: false,
+    ...(user !== undefined && { user: `${user.uid}:${user.gid}` }),
+  }),
 };
 
 describe.skipIf(noChromium !== undefined)(

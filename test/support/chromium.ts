@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import axe from 'axe-core';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { expect } from 'vitest';
+import { SCALE } from './scale.ts';
 
 const PROGRAM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 
@@ -19,9 +20,40 @@ interface Violation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
 }
 
-/** Looks for what keeps people from using what is shown, by the rules of axe; `where` is for the message. */
-export async function expectAccessible(page: Page, where: string): Promise<void> {
+interface Appearance {
+  /** Pixels: of a desktop or of a phone. */
+  readonly width: 1280 | 360;
+  readonly colorScheme: 'light' | 'dark';
+}
+
+/** In all of which a page must be as usable. */
+const APPEARANCES: readonly Appearance[] = ([1280, 360] as const).flatMap((width) =>
+  (['light', 'dark'] as const).map((colorScheme) => ({ width, colorScheme })),
+);
+
+/**
+ * Looks for what keeps people from using what is shown, by the rules of axe; `where` is for the message. In those appearances, at full scale
+ * in all; without any, as the page is.
+ */
+export async function expectAccessible(
+  page: Page,
+  where: string,
+  appearances: readonly Appearance[] = [],
+): Promise<void> {
   await page.evaluate(axe.source);
+  const wanted = SCALE === 'full' ? APPEARANCES : appearances;
+  if (wanted.length === 0) return expectNoViolation(page, where);
+  const before = page.viewportSize();
+  for (const { width, colorScheme } of wanted) {
+    await page.setViewportSize({ width, height: 800 });
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await expectNoViolation(page, `${where} ${width} ${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
+  if (before !== null) await page.setViewportSize(before);
+}
+
+async function expectNoViolation(page: Page, where: string): Promise<void> {
   const violations = (await page.evaluate(
     `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations)`,
   )) as readonly Violation[];

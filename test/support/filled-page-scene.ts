@@ -1,4 +1,5 @@
 /** The scene of the page with two backups, a verification and WAL behind them, and visits of a browser to it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
 import type { BackupList } from '../../core/src/archive/list.ts';
 import type { StatusDone } from '../../core/src/archive/status.ts';
@@ -35,6 +36,7 @@ export class FilledPageScene {
       const { archive } = cluster;
       const commit = (): Promise<unknown> => server.query('INSERT INTO numbers VALUES (1)');
       await archive.backup({ label: MARKUP, create: true, checkpoint: 'fast' });
+      const first = Date.now();
       await server.query('CREATE TABLE numbers (number int)');
       await commit();
       await archive.backup({ label: 'second', checkpoint: 'fast' });
@@ -43,6 +45,8 @@ export class FilledPageScene {
         await commit();
         await server.query('SELECT pg_switch_wal()');
       }
+      // Moments are pointed at by whole seconds: some of them must lie between the first backup and the last commit.
+      await sleep(Math.max(0, first + 2500 - Date.now()));
       await commit();
       const end = await server.value('SELECT pg_current_wal_flush_lsn()');
       let status = await archive.status();

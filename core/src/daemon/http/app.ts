@@ -58,8 +58,10 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) at.res.headers.set(name, value);
     if (!at.res.headers.has('Cache-Control')) at.res.headers.set('Cache-Control', 'no-store');
   });
-  app.onError((error) => {
-    logger.error({ error }, 'a request has failed');
+  app.onError((error, at) => {
+    // Who leaves while they wait has no answer to read, and must not fill the log.
+    if (at.req.raw.signal.aborted) logger.debug({ error }, 'a client left');
+    else logger.error({ error }, 'a request has failed');
     return failureAnswer(error);
   });
 

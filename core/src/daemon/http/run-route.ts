@@ -37,7 +37,8 @@ export async function runRoute(
     if (isRefusal(outcome)) return refusalAnswer(outcome);
     return jsonAnswer(row.status, outcome);
   } catch (error) {
-    if (!isArchiveError(error) || error.code === 'INTERNAL')
+    const isFault = !isArchiveError(error) || error.code === 'INTERNAL';
+    if (isFault && !request.signal.aborted)
       logger.error({ error, route: `${row.method} ${row.path}` }, 'a request has failed');
     return failureAnswer(error);
   }

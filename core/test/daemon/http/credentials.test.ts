@@ -362,3 +362,19 @@ test('health says what is so, to anybody, and nothing that is secret', async () 
   });
   expect(ready.text).not.toContain('127.0.0.1');
 });
+
+test('H-27 who guesses and leaves while they wait fills no log', async () => {
+  const { server, logs } = await scene();
+  const guess = (signal?: AbortSignal): Promise<Answer> =>
+    ask(server, API, { token: 'wrong-token-0123456789', ...(signal !== undefined && { signal }) });
+  for (let time = 0; time < 11; time++) await guess();
+  const left = Array.from({ length: 4 }, () => {
+    const leaving = new AbortController();
+    const waiting = guess(leaving.signal).catch(() => 'left');
+    setTimeout(() => leaving.abort(), 100);
+    return waiting;
+  });
+  expect(await Promise.all(left)).toContain('left');
+  await expect.poll(() => logs.filter((line) => line.startsWith('debug: a client left')).length).toBeGreaterThan(0);
+  expect(logs.filter((line) => line.startsWith('error'))).toEqual([]);
+});

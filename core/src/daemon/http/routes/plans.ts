@@ -40,7 +40,15 @@ export const planRoutes: readonly Route[] = [
     params: clusterParams,
     query: planQuery,
     answer: planAnswer,
-    errors: ['USAGE', 'REQUEST_NOT_FOUND', 'BACKUP_NOT_FOUND', 'RESTORE_UNREACHABLE', 'STORAGE_UNAVAILABLE'],
+    errors: [
+      'USAGE',
+      'REQUEST_NOT_FOUND',
+      'BACKUP_NOT_FOUND',
+      'RESTORE_UNREACHABLE',
+      'WAL_INVALID',
+      'CODEC_CORRUPT',
+      'STORAGE_UNAVAILABLE',
+    ],
     handle: (call) =>
       withCluster(call, ({ archive, name, loaded }) => {
         const wanted = planCall(call.query);
