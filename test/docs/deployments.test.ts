@@ -92,7 +92,7 @@ describe('what stands beside the services', () => {
   test('the daemon has longer to end than daemon.drain, and answers where it is asked', async () => {
     const { config } = await loadConfig({ path: 'pgark.yaml', env: {}, directory: inExample('') });
     const { stop_grace_period: grace = '', ports = [], environment } = compose.services['daemon'] ?? {};
-    expect(Number(/^(\d+)m$/.exec(grace)?.[1]) * 60_000).toBeGreaterThan(config.daemon.drain);
+    expect(Number(/^(\d+)m$/.exec(grace)?.[1]) * 60_000).toBeGreaterThan(config.daemon.drain + 75_000);
     const port = config.daemon.listen?.split(':').at(-1);
     expect(ports).toEqual([`127.0.0.1:${port}:${port}`]);
     expect(environment?.['HEALTH_URL']).toBe(`https://127.0.0.1:${port}/livez`);
