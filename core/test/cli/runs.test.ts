@@ -53,6 +53,10 @@ test('pgark runs shows what is on record, newest first, and what cannot be read 
     code: 4,
     stderr: expect.stringContaining('run nightly-20260501T010005000Z is on record in a form'),
   });
+  expect(shown.stderr).not.toContain('older runs');
+  const newest = await runCli(['--config', config, 'runs', '--limit', '1']);
+  expect(newest.stdout.split('\n')).toHaveLength(3);
+  expect(newest.stderr).toContain('older runs are on record: a larger --limit may show more');
   const refused = await runCli(['--config', config, 'runs', '--state', 'lost']);
   expect(refused).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('not a state of a run') });
 });

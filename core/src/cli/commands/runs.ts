@@ -60,10 +60,12 @@ async function run(
   { output, archive }: CommandContext,
 ): Promise<void> {
   const opened = await archive();
-  const { runs, failure } = await opened.runs({ jobs, states, limit, repositories });
+  const { runs, from, failure } = await opened.runs({ jobs, states, limit, repositories });
   if (output.isJson) output.json(runs.map(runDocument));
-  else if (runs.length > 0) output.table(runs, COLUMNS);
-  else if (failure === undefined) output.note('no run is on record');
+  else if (runs.length > 0) {
+    output.table(runs, COLUMNS);
+    if (from !== undefined) output.note('older runs are on record: a larger --limit may show more');
+  } else if (failure === undefined) output.note('no run is on record');
   if (failure !== undefined) throw failure;
 }
 

@@ -2,6 +2,8 @@
 import { expect, test } from 'vitest';
 import { mountedPage } from '../../../src/daemon/page/mounted-page.ts';
 import { API } from '../../../src/daemon/http/routes/index.ts';
+import { listRuns } from '../../../src/daemon/http/run-list.ts';
+import { Turnstile } from '../../../src/daemon/http/turnstile.ts';
 import { jobSubject } from '../../../src/repository/layout.ts';
 import { factOf, runId } from '../../../src/schedule/run-facts.ts';
 import type { Run } from '../../../src/schedule/run.ts';
@@ -139,4 +141,22 @@ test('the page goes back to the first run on record, and says what it does not s
   storage.down = true;
   const away = await ask(server, `/clusters/main/runs?before=${ON_RECORD[140]?.id}`);
   expect([away.status, away.text.includes('the storage is down')]).toEqual([503, true]);
+});
+
+test('before the first look nobody says that there are no more', async () => {
+  const { daemon } = await opened();
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('there is no cluster');
+  const [run] = ON_RECORD;
+  const { name, scheduler, archive } = cluster;
+  const tools = {
+    recent: { of: () => new Map(run === undefined ? [] : [[run.id, run]]) },
+    heavy: new Turnstile(1, 1),
+    signal: new AbortController().signal,
+  };
+  const unseen = { name, scheduler, archive, latest: () => undefined };
+  expect(await listRuns(unseen, { limit: 10 }, tools)).toEqual({ runs: [run], more: true, failures: [] });
+  expect(await listRuns(unseen, { limit: 10, before: 'check-none' }, tools)).toMatchObject({
+    code: 'REQUEST_NOT_FOUND',
+  });
 });
