@@ -205,7 +205,7 @@ class Reception {
     position: WalPosition | undefined,
     milliseconds: number,
   ): Promise<Pick<ReceiveResult, 'unshipped' | 'unshippedBy'>> {
-    const deadline = Date.now() + milliseconds;
+    const deadline = performance.now() + milliseconds;
     // It was told to end: a storage that hangs in its hands must not take the time of what is shipped.
     await within(Math.min(milliseconds, GUARDIAN_STOP), this.#guardian?.stop() ?? Promise.resolve());
     for (const outlet of this.#outlets) outlet.finish();
@@ -214,8 +214,8 @@ class Reception {
     if (this.#tail !== undefined && this.#system !== undefined && position !== undefined)
       this.#times.end(this.#system, position);
     let unshipped = 0;
-    for (const shipper of shippers) unshipped += await shipper.finish(Math.max(0, deadline - Date.now()));
-    await this.#times.finish(deadline - Date.now());
+    for (const shipper of shippers) unshipped += await shipper.finish(Math.max(0, deadline - performance.now()));
+    await this.#times.finish(deadline - performance.now());
     const unshippedBy = Object.fromEntries(
       this.#outlets.map((outlet) => [outlet.name, shippers.reduce((sum, shipper) => sum + shipper.left(outlet), 0)]),
     );
