@@ -32,8 +32,8 @@ const REAL = MINUTES * 60_000;
 const FACTOR = WEEK / REAL;
 const MEGABYTES = 16;
 
-/** As in examples/systemd/pgark.service. */
-const UNIT = '--max-semi-space-size=16';
+/** As examples/systemd/pgark.service begins it. */
+const UNIT = { flag: '--max-semi-space-size=8', env: { MALLOC_MMAP_THRESHOLD_: '262144' } };
 
 const SCHEDULE = [
   { do: 'backup', at: '0 */3 * * *' },
@@ -70,8 +70,9 @@ class Daemon {
 
   constructor(config: string) {
     const program = new URL('daemon.ts', import.meta.url).pathname;
-    this.#child = spawn(process.execPath, [...SOURCE_FLAGS, UNIT, program, config, String(FACTOR)], {
+    this.#child = spawn(process.execPath, [...SOURCE_FLAGS, UNIT.flag, program, config, String(FACTOR)], {
       ...serverUser(),
+      env: { ...process.env, ...UNIT.env },
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
