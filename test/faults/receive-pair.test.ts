@@ -113,7 +113,11 @@ test.each(['local', 'remote'] as const)(
     }
     const acknowledged = await writers.stop();
     // One that was silenced last may not know yet that it does not stream.
-    const states = (): string => [left.state, right.state].sort().join();
+    const states = (): string =>
+      members
+        .map(({ state }) => state ?? '')
+        .toSorted()
+        .join();
     await until('one streams, and the other stands by', () => states() === 'standing-by,streaming', report);
     const active = left.state === 'streaming' ? left : right;
     const other = active === left ? right : left;

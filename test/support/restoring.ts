@@ -51,7 +51,8 @@ export async function restoredAlone(archive: TestArchive, server: PostgresServer
   const data = join(archive.folder, 'restored');
   await archive.run(['restore', data]);
   const clone = later(await PostgresServer.open(server.major, data), (opened) => opened.destroy());
-  await clone.start();
+  // A recovery begins a process for each file, and may go through dozens of timelines.
+  await clone.start({ seconds: 600 });
   await clone.recovered();
   return clone;
 }
