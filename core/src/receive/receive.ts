@@ -171,7 +171,11 @@ class Reception {
       this.#post({ type: 'stop' });
     };
     const ended = threadEnd(this.#worker, (message) => this.#take(message));
-    ended.catch(() => undefined); // looked at below, after what may fail before it
+    // How it ended is looked at below, after what may fail before it.
+    ended.then(
+      () => this.#status.threadEnded(),
+      () => this.#status.threadEnded(),
+    );
     try {
       if (signal?.aborted) stop();
       else signal?.addEventListener('abort', stop, { once: true });
@@ -253,6 +257,7 @@ class Reception {
         this.#status.position(message.position);
         break;
       case 'alive':
+        this.#status.alive();
         this.#options.onAlive?.();
         break;
       case 'note':

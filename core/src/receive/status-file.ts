@@ -70,6 +70,8 @@ export const STATUS_FILE = 'status.json';
 
 /** Milliseconds between two writes. */
 const EVERY = 2000;
+/** Milliseconds without a sign of life of the thread that receives after which nothing is written: what it said last is not said now. */
+const SILENCE = 10_000;
 
 export class StatusFile {
   readonly #options: StatusFileOptions;
@@ -81,6 +83,8 @@ export class StatusFile {
   #position: ReceiverPosition | undefined;
   #caughtUp = Date.now();
   #failed = false;
+  /** When the thread gave a sign of life, by `performance.now()`; undefined once it has ended. */
+  #alive: number | undefined = performance.now();
 
   constructor(options: StatusFileOptions) {
     this.#options = options;
@@ -109,15 +113,28 @@ export class StatusFile {
     if (position.flushed >= position.serverEnd) this.#caughtUp = Date.now();
   }
 
+  /** The thread that receives works. */
+  alive(): void {
+    this.#alive = performance.now();
+  }
+
+  /** The thread has ended: what is said from now on it need not say. */
+  threadEnded(): void {
+    this.#alive = undefined;
+  }
+
   /** Writes the last state and ends. */
   close(): void {
     clearInterval(this.#timer);
+    this.threadEnded();
     this.connected(undefined);
     this.state({ state: 'stopped', message: 'the receiver was stopped' });
   }
 
   /** Never throws: a disk that is full must not end the receiver. The write is small, and not made durable. */
   write(): void {
+    // Who reads it takes a status that is old for that of a receiver that stands still.
+    if (this.#alive !== undefined && performance.now() - this.#alive > SILENCE) return;
     const path = join(this.#options.folder, STATUS_FILE);
     try {
       writeFileSync(`${path}.tmp`, `${JSON.stringify(this.#status(), undefined, 2)}\n`, { mode: 0o600 });
