@@ -162,8 +162,13 @@ export function gapsOf(system: SystemMap): readonly StatusGap[] {
   return windows.flatMap((window, at): readonly StatusGap[] => {
     if (at < windows.length - 1) return [{ kind: 'between', window }];
     const ends = window.end.kind === 'end-of-archive' && (window.unreadable === undefined || isOwn(window));
-    return ends ? [] : [{ kind: 'end', window }];
+    return ends && !isLostBehind(system, window) ? [] : [{ kind: 'end', window }];
   });
+}
+
+/** Whether WAL behind the window is on record as lost: that nothing has come after it yet does not make it the end. */
+function isLostBehind({ gaps, latest }: SystemMap, { to, walEnd = to.lsn }: MapWindow): boolean {
+  return gaps.some((gap) => gap.to > walEnd && (gap.toTimeline === to.timeline || gap.toTimeline >= latest));
 }
 
 /** That the end cannot be read here says nothing about the archive. */

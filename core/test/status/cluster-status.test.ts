@@ -6,7 +6,7 @@ import { MapCache } from '../../src/map/map-cache.ts';
 import { drawMap } from '../../src/map/recovery-map.ts';
 import { STATUS_FILE } from '../../src/receive/status-file.ts';
 import type { Repository } from '../../src/repository/repository.ts';
-import { clusterStatus, type ClusterStatus } from '../../src/status/cluster-status.ts';
+import { clusterStatus, gapsOf, type ClusterStatus } from '../../src/status/cluster-status.ts';
 import { judge } from '../../src/status/judge.ts';
 import { readReceiverState } from '../../src/status/receiver-state.ts';
 import type { ServerState } from '../../src/status/server-state.ts';
@@ -68,6 +68,33 @@ test('WAL of another timeline, as a clone archives it by mistake, does not stand
   expect(status.lag.bytes).toBe(4 * MB);
   expect(judge(status, CONFIG, String).level).not.toBe('ok');
   expect((await statusOf(archive, server(2, 10), Date.now())).lag.bytes).toBe(0);
+});
+
+test('WAL that is on record as lost behind the newest backup is a gap, though nothing has come after it yet', async () => {
+  const archive = await repository();
+  await push(archive, [1, 2, 3]);
+  await backup(archive, 1);
+  const lose = (from: number, to: number, time: number): Promise<unknown> =>
+    archive.facts(SYSTEM).add('wal', {
+      kind: 'gap',
+      time,
+      data: { timeline: 1, to_timeline: 1, from: formatLsn(BigInt(from * MB)), to: formatLsn(BigInt(to * MB)) },
+    });
+  const kinds = async (): Promise<readonly string[]> => {
+    const { system } = await statusOf(archive, server(1, 8), Date.now());
+    return system === undefined ? [] : gapsOf(system).map(({ kind }) => kind);
+  };
+  expect(await kinds()).toEqual([]);
+  // Before the first backup: nothing that can be restored is lost by it.
+  await lose(0, 1, 1);
+  expect(await kinds()).toEqual([]);
+  await lose(4, 6, 2);
+  expect(await kinds()).toEqual(['end']);
+  expect(judge(await statusOf(archive, server(1, 8), Date.now()), CONFIG, String).level).toBe('critical');
+  await push(archive, [6, 7]);
+  expect(await kinds()).toEqual(['end']);
+  await backup(archive, 6);
+  expect(await kinds()).toEqual(['between']);
 });
 
 test('a status of a receiver that was written by a clock ahead is not one of a moment ago', async () => {

@@ -29,7 +29,11 @@ function status(change: {
       repositories: Array.from({ length: read }, () => ({})),
       failures: Array.from({ length: failures }, () => ({ repository: 'far', error })),
     },
-    system: { latest: 1, lines: [{ timeline: 1, windows: ends.map((kind) => ({ end: { kind } })) }] },
+    system: {
+      latest: 1,
+      gaps: [],
+      lines: [{ timeline: 1, windows: ends.map((kind) => ({ to: { timeline: 1, lsn: 1n }, end: { kind } })) }],
+    },
   } as unknown as ClusterStatus;
 }
 
