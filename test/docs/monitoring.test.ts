@@ -37,7 +37,8 @@ interface Dashboard {
 const rules = (parse(read('pgark.rules.yml')) as { groups: { rules: Rule[] }[] }).groups.flatMap(
   (group) => group.rules,
 );
-const tests = (parse(read('pgark.rules.test.yml')) as { tests: readonly RuleTest[] }).tests;
+const RULE_TESTS = ['pgark.rules.test.yml', 'pgark.rules.days.test.yml'];
+const tests = RULE_TESTS.flatMap((name) => (parse(read(name)) as { tests: readonly RuleTest[] }).tests);
 const dashboard = JSON.parse(read('pgark-dashboard.json')) as Dashboard;
 const panels = dashboard.panels.filter(({ type }) => type !== 'row');
 const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
@@ -116,7 +117,7 @@ describe('rules', () => {
     { timeout: 300_000 },
     async () => {
       expect(promtool(['check', 'rules', join(FOLDER, 'pgark.rules.yml')])).toMatchObject({ code: 0 });
-      const result = await promtoolBeside(['test', 'rules', join(FOLDER, 'pgark.rules.test.yml')]);
+      const result = await promtoolBeside(['test', 'rules', ...RULE_TESTS.map((name) => join(FOLDER, name))]);
       expect(result, result.said).toMatchObject({ code: 0 });
     },
   );

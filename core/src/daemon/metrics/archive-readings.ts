@@ -8,6 +8,7 @@ import { LEVELS } from '../../status/judge.ts';
 import type { Look } from '../daemon.ts';
 import { factReadings } from './fact-readings.ts';
 import { oneOf, reading, seconds, type Reading } from './reading.ts';
+import { KINDS } from './work-readings.ts';
 
 /** What a look has seen of the archive. */
 export function* archiveReadings({ status: done, backups }: Look, config: Config): Generator<Reading> {
@@ -29,7 +30,7 @@ export function* archiveReadings({ status: done, backups }: Look, config: Config
 }
 
 /** From the config alone, whatever can be looked at. */
-export function* configReadings({ status, retention, schedule }: Config): Generator<Reading> {
+export function* configReadings({ status, retention, schedule, repositories }: Config): Generator<Reading> {
   const thresholds = [
     ['backup', 'warning', status.backupWarning],
     ['backup', 'critical', status.backupCritical],
@@ -38,7 +39,10 @@ export function* configReadings({ status, retention, schedule }: Config): Genera
   ] as const;
   for (const [subject, level, milliseconds] of thresholds)
     yield* reading('pgark_status_threshold_seconds', seconds(milliseconds), { subject, level });
-  yield* reading('pgark_schedule_jobs', schedule.length);
+  for (const kind of KINDS)
+    yield* reading('pgark_schedule_jobs', schedule.filter((job) => job.do === kind).length, { kind });
+  for (const { name: repository, readOnly } of repositories)
+    yield* reading('pgark_repository_writable', !readOnly, { repository });
   yield* reading('pgark_retention_window_seconds', seconds(retention?.window));
 }
 

@@ -114,6 +114,14 @@ export const ARCHIVE_TABLE = {
     'Whether the repository could be read at the last look (1) or not (0).',
     '',
   ],
+  pgark_repository_writable: [
+    'gauge',
+    '',
+    ['repository'],
+    '',
+    'Whether the repository is to be written to (1), or by the config only to be read (0).',
+    '',
+  ],
   pgark_repository_backups: [
     'gauge',
     '',

@@ -51,7 +51,7 @@ export const WORK_TABLE = {
     'Whether this daemon is the one that runs the jobs of the cluster (1), by the lock on its server.',
     '',
   ],
-  pgark_schedule_jobs: ['gauge', '', [], '', 'Jobs of the config.', ''],
+  pgark_schedule_jobs: ['gauge', '', ['kind'], '', 'Jobs of the config, by what they do.', ''],
   pgark_run_next_timestamp_seconds: ['gauge', 'timestamp', ['job'], '', 'When the job is due next.', 'it never is'],
   pgark_run_started_timestamp_seconds: [
     'gauge',

@@ -29,7 +29,7 @@ export const METRIC_LABELS = {
   level:
     'of a verification: `chain`, `sample`, `full`; of a status and its thresholds: `ok`, `warning`, `critical`, `unknown`',
   type: 'of a backup: `full`',
-  kind: 'of a size: `raw`, `stored`; of a gap: `between`, `end`',
+  kind: 'of a size: `raw`, `stored`; of a gap: `between`, `end`; of a job: what it does, such as `backup`',
   state: 'the values stand with the metric',
   subject: '`backup`, `wal`',
   phase: 'of a drill: `plan`, `wal`, `restore`, `recovery`, `checks`',

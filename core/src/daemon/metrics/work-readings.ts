@@ -49,7 +49,8 @@ export function jobNames({ schedule }: Config): ReadonlySet<string> {
   return new Set([...schedule.map(({ name }) => name), ...KINDS]);
 }
 
-const KINDS: readonly Run['kind'][] = ['backup', 'verify', 'drill', 'expire', 'gc', 'check'];
+/** What jobs do. */
+export const KINDS: readonly Run['kind'][] = ['backup', 'verify', 'drill', 'expire', 'gc', 'check'];
 
 /** Ends that nobody has asked for. */
 const FAILED: ReadonlySet<Run['state']> = new Set(['failed', 'interrupted', 'skipped']);

@@ -110,10 +110,11 @@ test('H-81 what was never seen is absent; what may be counted is 0', async () =>
     ['pgark_status_threshold_seconds', 900],
     ['pgark_status_threshold_seconds', 3600],
     ['pgark_retention_window_seconds', 1_209_600],
+    ['pgark_repository_writable', 1],
     ['pgark_cluster_up', 1],
     ['pgark_part_up', 0],
     ['pgark_scheduler_holder', 0],
-    ['pgark_schedule_jobs', 1],
+    ...[1, 0, 0, 0, 0, 0].map((count) => ['pgark_schedule_jobs', count]),
     ['pgark_build_info', 1],
   ]);
   const counters = scrape.series.filter(({ name }) => /^pgark_.*_total$/.test(name));
