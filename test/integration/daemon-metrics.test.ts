@@ -383,8 +383,8 @@ test('runs of jobs, one that fails, and a hook that cannot be told', async () =>
   expect(scrape.all('pgark_run_last_success_timestamp_seconds')).toEqual([]);
   expect(scrape.all('pgark_run_last_failure_timestamp_seconds')).toEqual([]);
 
-  const ended = async (): Promise<Run> => {
-    const { id } = await cluster().scheduler.start({ kind: 'backup', by: 'somebody' });
+  const ended = async (kind: Run['kind'] = 'backup'): Promise<Run> => {
+    const { id } = await cluster().scheduler.start({ kind, by: 'somebody' });
     let run: Run | undefined;
     await until('the run ends', async () => {
       run = (await cluster().archive.runs()).runs.find((one) => one.id === id && one.ended !== undefined);
@@ -404,6 +404,10 @@ test('runs of jobs, one that fails, and a hook that cannot be told', async () =>
   expect(scrape.value('pgark_hook_waiting_events', { hook: 'chat' })).toBe(0);
   expect(scrape.value('pgark_hook_deliveries_total', { hook: 'gate', outcome: 'succeeded' })).toBe(2);
   const backups = scrape.value('pgark_repository_backups', { state: 'restorable' });
+
+  // What a check finds out about keys is told as everything else is.
+  await ended('check');
+  expect((await seen()).value('pgark_condition_open', { condition: 'keys:primary:newest' })).toBe(0);
 
   refuses = true;
   const failed = await ended();

@@ -5,6 +5,7 @@ import type { CallOptions } from '../contracts/storage.ts';
 import type { ServerFacts } from '../postgres/server-facts.ts';
 import type { Outcome } from './call.ts';
 import { warnOfDropped } from './dropped-warning.ts';
+import { tellingOf } from './telling.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface CheckCall extends CallOptions {
@@ -14,6 +15,8 @@ export interface CheckCall extends CallOptions {
   readonly storage?: boolean;
   /** Told of each finding as it is made. */
   readonly onFinding?: (finding: Finding) => void;
+  /** Told of each event beside the hooks of the config. It must not throw. */
+  readonly onEvent?: EventSink;
 }
 
 /** `failure`: what names the checks that failed. */
@@ -51,7 +54,7 @@ async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, vo
     }
   }
   if (call.storage === false) return;
-  const events = await at.hooks();
+  const { emit } = tellingOf(await at.hooks(), { onEvent: call.onEvent, signal });
   const { repositories } = await at.open({ retry: { deadline: 10_000 } });
   const [{ probeStorage }, { checkArchive }, { checkCodecs }] = await Promise.all([
     import('../check/storage-probe.ts'),
@@ -71,7 +74,7 @@ async function* look(at: Workplace, call: CheckCall): AsyncGenerator<Finding, vo
     try {
       const options = { systemId: facts?.systemId, readOnly, identities, signal };
       for await (const finding of checkCodecs(repository, options)) {
-        tellKeys(events.emit, repository.name, finding);
+        tellKeys(emit, repository.name, finding);
         yield finding;
       }
     } catch (error) {

@@ -34,7 +34,7 @@ export function runWork(at: Workplace, { onEvent, retryPause = RETRY_PAUSE }: Ru
       case 'gc':
         return alone(own, retryPause, () => gc(own, context));
       case 'check':
-        return check(own, context);
+        return check(own, context, telling);
     }
   };
 }
@@ -161,10 +161,11 @@ async function gc(at: Workplace, { onProgress }: WorkContext): Promise<WorkDone>
   };
 }
 
-async function check(at: Workplace, { onProgress, logger }: WorkContext): Promise<WorkDone> {
+async function check(at: Workplace, { onProgress, logger }: WorkContext, telling: Telling): Promise<WorkDone> {
   const { check: look } = await import('./check.ts');
   let done = 0;
   const { findings, failure } = await look(at, {
+    ...telling,
     onFinding: ({ subject, check: name, state, message }) => {
       done += 1;
       onProgress({ done, text: `${subject}: ${name}` });
