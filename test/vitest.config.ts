@@ -42,6 +42,8 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/{integration,faults,docs/plugin-author}/**/*.test.ts'],
+          // Many minutes of waiting for alerts: they are not even loaded otherwise.
+          exclude: process.env['PGARK_TEST_FULL'] === '1' ? [] : ['test/integration/alerts/**'],
           execArgv: [...SOURCE_FLAGS],
           env,
           maxWorkers: WORKERS.integration,

@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { METRICS, type MetricRow } from '../../core/src/daemon/metrics/table.ts';
 import { hasPromtool, NO_PROMETHEUS, promtool, promtoolBeside } from '../support/prometheus.ts';
+import { shortenedRules } from '../support/shortened-rules.ts';
 import { PROJECT, readPage } from './pages.ts';
 
 const FOLDER = join(PROJECT, 'docs/monitoring');
@@ -94,6 +95,14 @@ describe('rules', () => {
     expect([...sections].map(([, name]) => name)).toEqual(names);
     const page = readPage('docs/how-to/monitor.md');
     expect(page.spans.filter(({ text }) => /^Pgark\w+$/.test(text) && !names.includes(text))).toEqual([]);
+  });
+
+  test('each group is driven in a real Prometheus by a file of tests, with times that fit the rules', () => {
+    for (const { name } of (parse(read('pgark.rules.yml')) as { groups: { name: string }[] }).groups) {
+      const file = join(PROJECT, 'test/integration/alerts', `${name.replace(/^pgark-/, '')}.test.ts`);
+      expect(readFileSync(file, 'utf8')).toContain(`expectWholeGroup('${name}'`);
+    }
+    expect(shortenedRules()).not.toMatch(/for: \d+[mhd]/);
   });
 
   test('each is seen firing and not firing, by series of the table', () => {
