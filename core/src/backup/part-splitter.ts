@@ -26,7 +26,7 @@ export interface PartSplitterOptions {
   readonly output: PartOutput;
   /** A part is complete and has this many entries. */
   partEnd(number: number, name: string, entries: number): void;
-  /** A file has passed. `content` is given for the paths of `captured`. */
+  /** A file has passed, which is cut off afterwards. `content` is given for the paths of `captured`. */
   file(file: PassedFile, content: Uint8Array | undefined): void;
   /** Files whose bytes are wanted; they are small. */
   readonly captured: ReadonlySet<string>;
@@ -122,8 +122,6 @@ export class PartSplitter {
     const entry = this.#entry;
     if (entry?.type !== 'file') return;
     const { output } = this.#options;
-    output.cut();
-    output.pass(PADDING.subarray(0, tarPadding(entry.size)));
     const file = {
       path: this.#prefix + entry.path,
       part: this.#name,
@@ -132,5 +130,8 @@ export class PartSplitter {
       mode: entry.mode,
     };
     this.#options.file(file, this.#content === undefined ? undefined : Buffer.concat(this.#content));
+    // Only now: where there is no hashing thread its digest is told at once.
+    output.cut();
+    output.pass(PADDING.subarray(0, tarPadding(entry.size)));
   }
 }

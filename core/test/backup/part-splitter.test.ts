@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ManifestCheck } from '../../src/backup/manifest-check.ts';
 import { PartSplitter, type PassedFile } from '../../src/backup/part-splitter.ts';
 import { isArchiveError } from '../../src/contracts/errors.ts';
 import { piecesInPlace } from '../../src/pipeline/hasher.ts';
@@ -183,4 +184,35 @@ test('H-30 an archive that is cut short never ends a part', () => {
     expect(() => splitter.end()).toThrow(expect.toSatisfy((error) => isArchiveError(error, 'BACKUP_CORRUPT')));
     expect(ended).toEqual([]);
   }
+});
+
+test('where files are hashed in place, on one core, thousands of them have their digests', () => {
+  const entries = Array.from({ length: 2500 }, (_, at): Entry => ({
+    path: `base/1/${at}`,
+    type: 'file',
+    bytes: Buffer.from(`${at}`),
+  }));
+  const check = new ManifestCheck();
+  const hasher = piecesInPlace((sha256) => check.digest(sha256));
+  const splitter = new PartSplitter({
+    archive: 'base',
+    partSize: 1_000_000,
+    captured: new Set(),
+    output: {
+      begin: () => undefined,
+      write: (bytes) => hasher.write(bytes),
+      cut: () => hasher.cut(),
+      pass: () => undefined,
+      end: () => undefined,
+    },
+    partEnd: () => undefined,
+    file: (file) => check.passed(file),
+  });
+  splitter.push(pack(entries));
+  splitter.end();
+  for (const { path, bytes } of entries) {
+    const checksum = createHash('sha256').update(bytes).digest('hex');
+    check.listed({ path, size: bytes.byteLength, lastModified: '', algorithm: 'SHA256', checksum });
+  }
+  expect(() => check.end()).not.toThrow();
 });
