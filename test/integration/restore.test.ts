@@ -339,6 +339,34 @@ test('the plan says what will be done, and writes nothing', async () => {
   });
 });
 
+test('a backup of a standby is restored to a server that ends its recovery and follows nobody', async () => {
+  // What a standby has in its data directory is in the backup: BASE_BACKUP leaves out neither.
+  writeFileSync(join(server.data, 'standby.signal'), '');
+  giveToServer(join(server.data, 'standby.signal'));
+  await server.query(
+    `ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=${server.port} application_name=followed'`,
+  );
+  try {
+    await archive.backup();
+  } finally {
+    rmSync(join(server.data, 'standby.signal'));
+    await server.query('ALTER SYSTEM RESET primary_conninfo');
+  }
+  const clone = later(await restored(archive, 15, 'of-standby', elsewhere('of-standby-space')));
+  expect(readFileSync(join(clone.data, 'backup_manifest'), 'utf8')).toContain('"standby.signal"');
+  expect(existsSync(join(clone.data, 'standby.signal'))).toBe(false);
+  await startAndPromote(clone);
+  expect(await clone.value('SELECT count(*) FROM near')).toBe('500');
+  expect(clone.log).not.toContain('standby mode');
+
+  const alone = later(await restored(archive, 15, 'alone', ['--standby', ...elsewhere('alone-space')]));
+  expect(existsSync(join(alone.data, 'recovery.signal'))).toBe(false);
+  await alone.start();
+  expect(await alone.value('SHOW primary_conninfo')).toBe('');
+  expect(await alone.value('SELECT pg_is_in_recovery()')).toBe('true');
+  expect(alone.log).toContain('standby mode');
+});
+
 test('a damaged fact is a warning of the plan, and no reason not to restore', async () => {
   const wal = join(archive.systemFolder, 'facts', 'wal');
   const fact = join(wal, '20261122T064530123Z-gap.json');

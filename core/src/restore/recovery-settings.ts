@@ -29,8 +29,12 @@ export function recoverySettings(
     ['recovery_end_command', ''],
   ];
   if (plan.standby) {
-    settings.push(['recovery_target_timeline', 'latest'], ['primary_slot_name', '']);
-    if (options.primaryConninfo !== undefined) settings.push(['primary_conninfo', options.primaryConninfo]);
+    settings.push(
+      ['recovery_target_timeline', 'latest'],
+      ['primary_slot_name', ''],
+      // A backup of a standby, or of a server that once was one, names a primary of its own.
+      ['primary_conninfo', options.primaryConninfo ?? ''],
+    );
     return settings;
   }
   settings.push(

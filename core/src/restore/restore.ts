@@ -1,5 +1,5 @@
 /** Carries a plan out. */
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArchiveError, isArchiveError, throwIfAborted } from '../contracts/errors.ts';
 import type { EventSink } from '../contracts/hook.ts';
@@ -23,6 +23,9 @@ import { sync, syncTree } from './sync-tree.ts';
 import { together } from './together.ts';
 import { tryCommand } from './try-command.ts';
 import { PENDING_CONTROL_FILE } from './unpack-part.ts';
+
+/** What PostgreSQL looks for when it starts: of both, it heeds the second. */
+const SIGNAL_FILES = { recovery: 'recovery.signal', standby: 'standby.signal' } as const;
 
 /** How far a restore is. */
 export interface RestoreProgress {
@@ -271,8 +274,13 @@ class Restore {
     });
     const auto = (await readText(join(this.#directory, 'postgresql.auto.conf'))) ?? '';
     await tree.write('postgresql.auto.conf', textToBytes(withSettings(auto, settings)), fileMode);
-    const signal = this.#plan.standby ? 'standby.signal' : 'recovery.signal';
+    const { recovery, standby } = SIGNAL_FILES;
+    const [signal, other] = this.#plan.standby ? [standby, recovery] : [recovery, standby];
     await tree.write(signal, new Uint8Array(), fileMode);
+    // A backup of a standby has its own: by it the server would follow that one's primary, and never end its recovery.
+    await rm(tree.place(other), { force: true }).catch((error: unknown) => {
+      throw restoreError(error, `removing ${other} from ${this.#directory}`);
+    });
     return { settings, notes };
   }
 

@@ -76,11 +76,12 @@ describe('settings', () => {
     expect(settingsFor({ kind: 'name', name: "it's" })).toMatchObject({ recovery_target_name: "it's" });
   });
 
-  test('a standby follows every timeline and uses no slot of another', () => {
+  test('a standby follows every timeline, uses no slot of another, and nobody whom it is not told of', () => {
     expect(settingsFor({ kind: 'latest' }, { standby: true })).toEqual({
       ...COPY,
       recovery_target_timeline: 'latest',
       primary_slot_name: '',
+      primary_conninfo: '',
     });
   });
 
