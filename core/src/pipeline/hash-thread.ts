@@ -194,9 +194,10 @@ class HashThread {
     else freeMemory(slot.buffer);
   }
 
+  /** Throws for memory that cannot go to another thread, and takes nothing then. */
   send(stream: number, memory: ArrayBuffer, ranges: readonly HashRange[]): void {
-    this.#waiting++;
     this.#post({ type: 'update', stream, memory, ranges }, [memory]);
+    this.#waiting++;
   }
 
   pressure(): Promise<void> | undefined {
@@ -268,7 +269,7 @@ class HashStream implements BlockHasher {
   #ranges: { readonly from: number; to: number; ends: boolean }[] = [];
   /** What is done with the memory that the thread has, in the order in which it comes back. */
   readonly #sent: ((memory: ArrayBuffer) => void)[] = [];
-  /** What a sink has thrown. */
+  /** What a sink has thrown, or why memory did not come along: nothing more is taken. */
   #refused: { readonly error: unknown } | undefined;
   #waiting: (() => void) | undefined;
   #open = true;
@@ -323,8 +324,17 @@ class HashStream implements BlockHasher {
   move(memory: ArrayBuffer, ranges: readonly HashRange[], release: (memory: ArrayBuffer) => void): void {
     this.#check();
     this.#send(false);
+    try {
+      this.#thread.send(this.#id, memory, ranges);
+    } catch (error) {
+      // It would be missing in its digest, and a file be called damaged that is not.
+      const cause = new ArchiveError('INTERNAL', 'memory that was leased cannot go to the hashing thread', {
+        cause: error,
+      });
+      this.#refused ??= { error: cause };
+      throw cause;
+    }
     this.#sent.push(release);
-    this.#thread.send(this.#id, memory, ranges);
   }
 
   end(): void {

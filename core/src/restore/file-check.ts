@@ -93,7 +93,7 @@ export class PartCheck {
         if (this.#closed || ranges.length === 0) taken.release(taken.memory);
         else this.#hasher.move(taken.memory, ranges, (memory) => taken.release(memory));
       } catch {
-        // The hasher is gone, which finish() tells.
+        // The hasher is gone or has not got it, which finish() tells.
       }
     };
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
+import { markAsUntransferable } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { releaseChunk } from '../../src/contracts/lease.ts';
 import { blocksInThread, hashInThread, piecesInThread, readInThread } from '../../src/pipeline/hash-thread.ts';
@@ -243,6 +244,26 @@ describe.each([
     await expect(writeAll()).rejects.toBe(fault);
     hasher.discard();
   });
+});
+
+test('memory that cannot go to the thread is told, and neither waited for nor left out of a digest', async () => {
+  const digests: string[] = [];
+  const hasher = piecesInThread((sha256) => digests.push(sha256));
+  hasher.write(content(1000));
+  const buffer = new ArrayBuffer(10);
+  markAsUntransferable(buffer); // as is the pool of Node, or the memory of WebAssembly
+  const released: ArrayBuffer[] = [];
+  for (let round = 0; round < 10; round++)
+    expect(() => hasher.move(buffer, [{ from: 0, to: 10, ends: true }], (memory) => released.push(memory))).toThrow(
+      /cannot go to the hashing thread/,
+    );
+  await expect(hasher.finish()).rejects.toMatchObject({ code: 'INTERNAL' });
+  hasher.discard();
+  expect(digests).toEqual([]);
+  expect(released).toEqual([]);
+  // The others go on.
+  const bytes = content(5_000_000);
+  expect(await hashed(bytes, 300_000)).toBe(sha256(bytes));
 });
 
 test('reads files into the memory that it is given, while it hashes streams', async () => {
