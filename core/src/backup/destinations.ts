@@ -128,6 +128,9 @@ export class Destinations implements ObjectSink {
       end: () => {
         for (const { queue } of lanes) queue.end();
       },
+      fail: (error) => {
+        for (const { queue } of lanes) queue.fail(error);
+      },
     };
   }
 

@@ -253,7 +253,7 @@ class HashThread {
     this.#failure = new ArchiveError('INTERNAL', 'the hashing thread ended', { cause });
     this.#gone();
     this.#relieve();
-    for (const stream of this.#streams.values()) stream.failed();
+    for (const stream of this.#streams.values()) stream.failed(this.#failure);
     for (const told of this.#jobs.values()) told(this.#failure);
   }
 }
@@ -264,6 +264,8 @@ class HashStream implements BlockHasher {
   readonly #id: number;
   readonly #onDigest: (sha256: string) => void;
   #sink: BlockSink | undefined;
+  /** Those that wait for memory to come back. */
+  readonly #unended = new Set<BlockSink>();
   #slot: Slot | undefined;
   #filled = 0;
   #ranges: { readonly from: number; to: number; ends: boolean }[] = [];
@@ -282,6 +284,7 @@ class HashStream implements BlockHasher {
 
   begin(sink: BlockSink): void {
     this.#sink = sink;
+    this.#unended.add(sink);
   }
 
   write(bytes: Uint8Array): void {
@@ -379,8 +382,9 @@ class HashStream implements BlockHasher {
     }
   }
 
-  /** The thread is gone. */
-  failed(): void {
+  /** The thread is gone, and with it what it had: who waits until a sink is through would wait for ever. */
+  failed(error: ArchiveError): void {
+    for (const sink of this.#unended) sink.fail(error);
     this.#waiting?.();
   }
 
@@ -397,7 +401,9 @@ class HashStream implements BlockHasher {
     this.#sent.push((memory) => {
       if (sink === undefined || length === 0) this.#thread.giveSlot(new Uint8Array(memory));
       else this.#give(sink, new Uint8Array(memory, 0, length));
-      if (last) sink?.end();
+      if (!last || sink === undefined) return;
+      this.#unended.delete(sink);
+      sink.end();
     });
     this.#thread.send(this.#id, this.#slot.buffer, this.#ranges);
     this.#slot = undefined;

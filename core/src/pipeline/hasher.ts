@@ -42,6 +42,8 @@ export interface BlockSink {
   give(block: Uint8Array): void;
   /** Says that everything was added. */
   end(): void;
+  /** Says that the rest will never come. */
+  fail(error: unknown): void;
 }
 
 /** A {@link PieceHasher} on the way of a stream: what is written goes on to a sink, once it is hashed. */
