@@ -85,6 +85,8 @@ export interface Look {
   readonly runs?: readonly Run[];
   /** What was due or asked for from then on is all in `runs`, epoch milliseconds, and not all of what was before. Absent: all on record is. */
   readonly runsFrom?: number;
+  /** Why some runs could not be read: there may be more. It is one of `failures` for as long as the list is shown. */
+  readonly runsFailure?: ArchiveError;
   /** When backups and runs were listed, epoch milliseconds: it may be before the look. Absent: they were not. */
   readonly listed?: number;
   readonly failures: readonly ArchiveError[];

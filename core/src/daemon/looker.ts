@@ -135,13 +135,15 @@ export class Looker {
   async #see(seen: Seen, failures: ArchiveError[], signal: AbortSignal): Promise<void> {
     const { archive, refresh } = this.#options;
     const now = Date.now();
-    const { backups, runs, runsFrom } = this.#latest ?? {};
+    const { backups, runs, runsFrom, runsFailure } = this.#latest ?? {};
     const elapsed = performance.now();
     const isFresh = this.#listed !== undefined && elapsed - this.#listed.elapsed < LISTING * refresh();
     const known =
       isFresh && backups?.failures.length === 0 && runs !== undefined
-        ? { backups, runs, ...(runsFrom !== undefined && { runsFrom }) }
+        ? { backups, runs, ...(runsFrom !== undefined && { runsFrom }), ...(runsFailure && { runsFailure }) }
         : undefined;
+    // What a list lacks it lacks at each look that shows it.
+    if (known?.runsFailure !== undefined) failures.push(known.runsFailure);
     // What changes from now on is for the next look.
     const listed = this.#listed !== undefined && known !== undefined ? this.#listed : { time: now, elapsed };
     this.#listed = listed;
@@ -195,7 +197,7 @@ function viewsOf(archive: Archive, failures: ArchiveError[]): Views {
     runs: async (signal) => {
       const { runs, from, failure } = await archive.runs({ signal, ofEachJob: OF_EACH_JOB });
       if (failure !== undefined) failures.push(failure);
-      return { runs, ...(from !== undefined && { runsFrom: from }) };
+      return { runs, ...(from !== undefined && { runsFrom: from }), ...(failure && { runsFailure: failure }) };
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Runs page by page, newest first: from memory as far as nothing is missing there, and from the archive behind that. */
 import { isArchiveError, type ArchiveError } from '../../contracts/errors.ts';
 import type { JobKind, Run, RunState } from '../../schedule/run.ts';
-import type { DaemonCluster } from '../daemon.ts';
+import type { DaemonCluster, Look } from '../daemon.ts';
 import { notFound } from './answers.ts';
 import { compareRuns, knownRuns } from './known-runs.ts';
 import type { RecentRuns } from './recent-runs.ts';
@@ -42,7 +42,7 @@ export async function listRuns(cluster: RunsOf, query: RunQuery, tools: RunTools
   const from = look?.runsFrom;
   const at = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
   const isKnown = before === undefined || at > 0;
-  if (!isKnown && from === undefined) return notFound(`run "${before}"`);
+  if (!isKnown && isWhole(look)) return notFound(`run "${before}"`);
   const behind = isKnown ? all.slice(at) : [];
   const fits = (run: Run): boolean =>
     (job === undefined || run.job === job) &&
@@ -53,7 +53,7 @@ export async function listRuns(cluster: RunsOf, query: RunQuery, tools: RunTools
     const isFiltered = job !== undefined || kind !== undefined || state !== undefined;
     const more = look === undefined || whole.length > limit || from !== undefined;
     if (from === undefined || whole.length > limit || (whole.length === limit && !isFiltered))
-      return { runs: whole.slice(0, limit), more, failures: [] };
+      return { runs: whole.slice(0, limit), more, failures: look?.runsFailure === undefined ? [] : [look.runsFailure] };
   }
   const read = await heavy.run(signal, () =>
     cluster.archive.runs({
@@ -85,7 +85,7 @@ export async function findRun(
   const none = notFound(`run "${id}"`);
   const known = knownRuns(cluster, recent).find((run) => run.id === id);
   if (known !== undefined) return known;
-  if (cluster.latest()?.runsFrom === undefined) return none;
+  if (isWhole(cluster.latest())) return none;
   try {
     const read = await heavy.run(signal, () => cluster.archive.runs({ ids: [id], signal }));
     if (isRefusal(read)) return read;
@@ -96,4 +96,9 @@ export async function findRun(
     if (isArchiveError(error, 'USAGE')) return none;
     throw error;
   }
+}
+
+/** Whether a look has listed all runs on record: what is not among them is not there. */
+function isWhole(look: Look | undefined): boolean {
+  return look?.runs !== undefined && look.runsFrom === undefined && look.runsFailure === undefined;
 }

@@ -1,8 +1,10 @@
 /** Runs that are further back than a look lists: they are on record, so that they are shown, and never said not to be there. */
 import { expect, test } from 'vitest';
+import { until } from '../../../../test/support/until.ts';
+import type { Look } from '../../../src/daemon/daemon.ts';
 import { mountedPage } from '../../../src/daemon/page/mounted-page.ts';
 import { API } from '../../../src/daemon/http/routes/index.ts';
-import { listRuns } from '../../../src/daemon/http/run-list.ts';
+import { findRun, listRuns } from '../../../src/daemon/http/run-list.ts';
 import { Turnstile } from '../../../src/daemon/http/turnstile.ts';
 import { jobSubject } from '../../../src/repository/layout.ts';
 import { factOf, runId } from '../../../src/schedule/run-facts.ts';
@@ -156,7 +158,41 @@ test('before the first look nobody says that there are no more', async () => {
   };
   const unseen = { name, scheduler, archive, latest: () => undefined };
   expect(await listRuns(unseen, { limit: 10 }, tools)).toEqual({ runs: [run], more: true, failures: [] });
-  expect(await listRuns(unseen, { limit: 10, before: 'check-none' }, tools)).toMatchObject({
-    code: 'REQUEST_NOT_FOUND',
+  // What is asked for by its id is looked for.
+  const far = ON_RECORD[130];
+  expect(await findRun(unseen, far?.id ?? '', tools)).toMatchObject({ id: far?.id, state: far?.state });
+  expect(await listRuns(unseen, { limit: 1, before: far?.id ?? '' }, tools)).toMatchObject({
+    runs: [{ id: ON_RECORD[131]?.id }],
+    more: true,
   });
+  await expect(listRuns(unseen, { limit: 10, before: 'check-none' }, tools)).rejects.toMatchObject({ code: 'USAGE' });
+  expect(await findRun(unseen, 'check-none', tools)).toMatchObject({ code: 'REQUEST_NOT_FOUND' });
+});
+
+test('a record that cannot be read is told by each look that shows the list without it, and what is missing there is not said not to be there', async () => {
+  const storage = await filled(new OutageStorage());
+  const facts = repositoryOn(storage, 'near').facts(SYSTEM);
+  const [whole, damaged] = ON_RECORD;
+  if (whole === undefined || damaged === undefined) throw new Error('there are none');
+  await facts.add(jobSubject(whole.job), factOf('ended', whole, 'x'));
+  const key = facts.keyOf(jobSubject(damaged.job), { kind: 'ended', time: damaged.planned });
+  await storage.put(
+    key,
+    (async function* () {
+      yield Buffer.from('{ cut off');
+    })(),
+    { ifAbsent: true },
+  );
+  const at = await scene({ storage, section: { refresh: '1s' } });
+  const isOfOldList = ({ began, listed }: Look): boolean => listed !== undefined && listed < began;
+  const looks: Look[] = [];
+  at.daemon.observe({ looked: (_, look) => void (isOfOldList(look) && looks.push(look)) });
+  await until('looks that list nothing', () => looks.length > 1);
+  for (const { failures } of looks) expect(failures.map(({ message }) => message).join()).toContain(key);
+  // It is said once, and not taken back in between.
+  expect(at.logs.filter((line) => line.includes('can be looked at'))).toHaveLength(1);
+  const page = await pageOf(at, '');
+  expect(page).toMatchObject({ runs: [{ id: whole.id }], failures: [{ code: 'REPOSITORY_FORMAT' }] });
+  const answer = await ask(at.server, `${RUNS}/${damaged.id}`);
+  expect([answer.status, codeOf(answer)]).toEqual([422, 'REPOSITORY_FORMAT']);
 });
