@@ -196,3 +196,23 @@ test('a record that cannot be read is told by each look that shows the list with
   const answer = await ask(at.server, `${RUNS}/${damaged.id}`);
   expect([answer.status, codeOf(answer)]).toEqual([422, 'REPOSITORY_FORMAT']);
 });
+
+test('a run that another daemon has taken for interrupted does not seem to run once no look lists it any more', async () => {
+  const { daemon, storage } = await opened();
+  const cluster = daemon.clusters.get('main');
+  const run = ON_RECORD.at(-1);
+  if (cluster === undefined || run === undefined) throw new Error('there is none');
+  expect(cluster.latest()?.runsFrom).toBeGreaterThan(run.planned);
+  const { ended: _, ...begun } = { ...run, state: 'running' as const };
+  const tools = {
+    // As it was told when it began here; of its end nothing is told.
+    recent: { of: () => new Map([[begun.id, begun]]) },
+    heavy: new Turnstile(1, 1),
+    signal: new AbortController().signal,
+  };
+  expect(await findRun(cluster, run.id, tools)).toEqual(run);
+  const last = await listRuns(cluster, { limit: 10, before: ON_RECORD.at(-2)?.id }, tools);
+  expect(last).toMatchObject({ runs: [run], more: false });
+  storage.down = true;
+  await expect(findRun(cluster, run.id, tools)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+});
