@@ -2,7 +2,7 @@
 import type { Logger } from '../contracts/plugin.ts';
 import type { ScheduleClock } from './clock.ts';
 import { lostRun } from './ended-run.ts';
-import { BEGUN } from './run-facts.ts';
+import { ENDED } from './run-facts.ts';
 import type { RunRecords } from './run-records.ts';
 import type { Run } from './run.ts';
 import { findOrphans } from './take-over.ts';
@@ -42,11 +42,34 @@ export async function endFormerRuns({
     while (clock.now() < run.started + PATIENCE && !signal.aborted)
       await clock.sleepUntil(run.started + PATIENCE, signal);
     if (signal.aborted) return;
-    // Of a system that was removed meanwhile nothing is to be left.
-    if ((await records.run(run.job, BEGUN, run.planned, { signal })) === undefined) continue;
-    // Another one may have said by now how it ended.
-    const isOurs = await records.end(lostRun(run, clock.now()));
+    // Another one may have said by now how it ended, and not in every repository.
+    if ((await records.read(run.job, ENDED, run.planned, { signal })) !== undefined) continue;
+    const isOurs = await records.endWhereBegun(lostRun(run, clock.now()), { signal });
     if (isOurs && run.state !== 'skipped')
       logger.warn({ run: run.id, system: records.systemId }, `how run ${run.id} ended is not known, and never will be`);
+  }
+}
+
+/** Milliseconds before they are looked for again that could not be looked after. */
+const RETRY = 3_600_000;
+
+export interface KeepEndingOptions extends Pick<FormerRunsOptions, 'clock' | 'logger' | 'signal'> {
+  /** Gives the records under the former identifiers. */
+  readonly find: () => Promise<readonly RunRecords[]>;
+  readonly running: () => ReadonlySet<string>;
+}
+
+/** As {@link endFormerRuns}. It is no matter of the jobs: what fails is told, and tried again later. It does not throw. */
+export async function keepEndingFormerRuns({ find, running, ...options }: KeepEndingOptions): Promise<void> {
+  const { clock, logger, signal } = options;
+  while (!signal.aborted) {
+    try {
+      return await endFormerRuns({ ...options, records: await find(), running: running() });
+    } catch (error) {
+      if (signal.aborted) return;
+      const message = error instanceof Error ? error.message : String(error);
+      logger.warn({ error }, `runs of a former system are not looked after: ${message}`);
+      await clock.sleep(RETRY, signal);
+    }
   }
 }

@@ -2,7 +2,7 @@
 import { ArchiveError, isArchiveError } from '../contracts/errors.ts';
 import type { Logger } from '../contracts/plugin.ts';
 import type { CallOptions } from '../contracts/storage.ts';
-import { answersOf } from '../repository/all-answers.ts';
+import { allAnswers, answersOf } from '../repository/all-answers.ts';
 import type { Fact } from '../repository/facts.ts';
 import { jobSubject } from '../repository/layout.ts';
 import { failureOf, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
@@ -33,6 +33,14 @@ export interface JobRecords {
   readonly ended: readonly number[];
   /** Facts of the kind `planned`. */
   readonly planned: readonly number[];
+}
+
+/** Of one fact. */
+interface Place {
+  readonly job: string;
+  readonly kind: string;
+  /** Epoch milliseconds. */
+  readonly time: number;
 }
 
 export class RunRecords {
@@ -132,10 +140,22 @@ export class RunRecords {
    * somebody has taken it for interrupted before. It does not throw.
    */
   async end(run: Run): Promise<boolean> {
-    const { done, taken } = await this.#endIn(run, this.#options.writable);
-    const left = this.#options.writable.filter((repository) => !done.includes(repository));
-    if (left.length > 0) this.#owed = [...this.#owed, { run, repositories: left }].slice(-MOST_OWED);
-    return !taken;
+    return this.#endAll(run, this.#options.writable);
+  }
+
+  /**
+   * As {@link end}, in those repositories alone that hold the beginning of the run: a system may have been removed from one, or never have been
+   * in it. Gives false when none holds it. Errors: when one does not answer, its.
+   */
+  async endWhereBegun(run: Run, options: CallOptions): Promise<boolean> {
+    const { job, planned: time } = run;
+    const answers = await allAnswers(
+      this.#options.writable,
+      (repository) => this.#holds(repository, { job, kind: BEGUN, time }, options),
+      options,
+    );
+    const holding = answers.flatMap(({ member, value }) => (value ? [member] : []));
+    return holding.length > 0 && this.#endAll(run, holding);
   }
 
   /** Writes what could not be written before; a repository that does not take one is asked no more until the next call. It does not throw. */
@@ -172,6 +192,13 @@ export class RunRecords {
       options,
     );
     this.#someAnswer(answers.length, failures);
+  }
+
+  async #endAll(run: Run, repositories: readonly Repository[]): Promise<boolean> {
+    const { done, taken } = await this.#endIn(run, repositories);
+    const left = repositories.filter((repository) => !done.includes(repository));
+    if (left.length > 0) this.#owed = [...this.#owed, { run, repositories: left }].slice(-MOST_OWED);
+    return !taken;
   }
 
   async #endIn(
@@ -223,11 +250,18 @@ export class RunRecords {
     });
   }
 
-  async #factIn(
-    repository: Repository,
-    { job, kind, time }: { readonly job: string; readonly kind: string; readonly time: number },
-    options: CallOptions,
-  ): Promise<Fact> {
+  async #holds(repository: Repository, place: Place, options: CallOptions): Promise<boolean> {
+    try {
+      await this.#factIn(repository, place, options);
+      return true;
+    } catch (error) {
+      if (isArchiveError(error, 'STORAGE_NOT_FOUND')) return false;
+      if (isArchiveError(error, 'REPOSITORY_FORMAT')) return true; // whatever it says, it is there
+      throw error;
+    }
+  }
+
+  async #factIn(repository: Repository, { job, kind, time }: Place, options: CallOptions): Promise<Fact> {
     const facts = repository.facts(this.systemId);
     const key = facts.keyOf(jobSubject(job), { kind, time });
     return within(PATIENCE, repository, options, (call) => facts.read({ key }, call));

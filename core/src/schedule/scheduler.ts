@@ -10,7 +10,7 @@ import { ActiveRuns } from './active-runs.ts';
 import { pause, systemClock, type ScheduleClock } from './clock.ts';
 import type { Lead, TakeLead } from './cluster-lock.ts';
 import { blockedBy, decide, type Begin, type Skip } from './decide.ts';
-import { endFormerRuns } from './former-runs.ts';
+import { keepEndingFormerRuns } from './former-runs.ts';
 import { JobLedger } from './job-ledger.ts';
 import { interruptedRun, skippedRun } from './ended-run.ts';
 import { runId } from './run-facts.ts';
@@ -220,7 +220,13 @@ export class JobScheduler implements Scheduler {
     const stop = AbortSignal.any([this.#closing.signal, lost]);
     const records = this.#records.of(systemId);
     if (!(await this.#takeOver(records, stop))) return this.#lostLead(lost);
-    const former = this.#endFormer(systemId, stop);
+    const former = keepEndingFormerRuns({
+      find: () => this.#records.others(systemId, { signal: stop }),
+      running: () => this.#active.ids,
+      clock: this.#clock,
+      logger,
+      signal: stop,
+    });
     let since = this.#clock.now();
     const judgeAt = this.#clock.elapsed() + TAKEOVER;
     let settleAt = 0;
@@ -297,18 +303,6 @@ export class JobScheduler implements Scheduler {
       }
     }
     return false;
-  }
-
-  /** It is no matter of the jobs: what fails is tried again the next time that the lock is taken. */
-  async #endFormer(systemId: string, signal: AbortSignal): Promise<void> {
-    const { logger } = this.#options;
-    try {
-      const running = this.#active.ids;
-      const records = await this.#records.others(systemId, { signal });
-      await endFormerRuns({ records, running, clock: this.#clock, logger, signal });
-    } catch (error) {
-      if (!signal.aborted) logger.warn({ error }, `runs of a former system are not looked after: ${messageOf(error)}`);
-    }
   }
 
   /** Puts on record of runs whose daemon is gone that they were interrupted. */
