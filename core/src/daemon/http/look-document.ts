@@ -6,9 +6,9 @@ import { refusal, type Refusal } from './refusal.ts';
 const MISSED = 3;
 const LEAST = 30_000;
 
-/** Whether a look says nothing of now any more. */
+/** Whether a look says nothing of now any more. One from the future was seen by a clock that was put back since, and may be of any age. */
 export function isStale(look: Look, { config }: Daemon, now: number = Date.now()): boolean {
-  return now - look.began > Math.max(MISSED * config.refresh, LEAST);
+  return Math.abs(now - look.began) > Math.max(MISSED * config.refresh, LEAST);
 }
 
 export function lookDocument(look: Look, daemon: Daemon): LookDocument {

@@ -115,8 +115,9 @@ export class Metrics {
     yield* readings;
   }
 
+  /** One from the future was seen by a clock that was put back since, and may be of any age. */
   #isFresh({ began, ended }: Look, now: number): boolean {
-    return now - ended <= STALE * (this.#daemon.config.refresh + (ended - began));
+    return Math.abs(now - ended) <= STALE * (this.#daemon.config.refresh + (ended - began));
   }
 
   #set(readings: Iterable<Reading>, labels: Readonly<Record<string, string>> = {}): void {

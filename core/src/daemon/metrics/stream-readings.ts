@@ -22,7 +22,9 @@ const SPOKEN = 60_000;
 
 export function* streamReadings({ receiver, hasReceiver, done, now }: StreamParts): Generator<Reading> {
   const running =
-    receiver?.state === 'running' && now - Date.parse(receiver.status.time) < SPOKEN ? receiver.status : undefined;
+    receiver?.state === 'running' && Math.abs(now - Date.parse(receiver.status.time)) < SPOKEN
+      ? receiver.status
+      : undefined;
   const isKnown = receiver !== undefined && receiver.state !== 'unreadable';
   if (isKnown && (hasReceiver || running !== undefined))
     yield* reading('pgark_receiver_connected', running?.connected !== undefined);

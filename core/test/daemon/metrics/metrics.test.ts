@@ -10,8 +10,11 @@ import { loadConfig, type ConfigValue } from '../../../src/config/load.ts';
 import { EVENT_NAMES, EVENTS } from '../../../src/contracts/event-table.ts';
 import type { Daemon, DaemonCluster, DaemonObserver, Look } from '../../../src/daemon/daemon.ts';
 import { KeptScheduler } from '../../../src/daemon/kept-scheduler.ts';
+import { isStale } from '../../../src/daemon/http/look-document.ts';
 import { Metrics } from '../../../src/daemon/metrics/metrics.ts';
+import { streamReadings } from '../../../src/daemon/metrics/stream-readings.ts';
 import { METRICS } from '../../../src/daemon/metrics/table.ts';
+import type { ReceiverStatus } from '../../../src/receive/status-file.ts';
 import { Scrape } from '../../../../test/support/prometheus.ts';
 
 const NOW = Date.UTC(2026, 10, 29, 12, 0, 0);
@@ -154,6 +157,25 @@ test('H-12 what a look saw is told while it is fresh, and its time longer', asyn
   expect(await told()).toEqual([ended / 1000, 60, NOW / 1000, 2]);
   now += 1;
   expect(await told()).toEqual([undefined, undefined, NOW / 1000, 2]);
+  // A clock that was put back makes nothing fresh.
+  now = NOW - 3_600_000;
+  expect(await told()).toEqual([undefined, undefined, NOW / 1000, 2]);
+  for (const [time, isOld] of [
+    [NOW, false],
+    [NOW + 86_400_000, true],
+    [NOW - 3_600_000, true],
+  ] as const)
+    expect(isStale(looks.get('main') as Look, daemon, time), String(time - NOW)).toBe(isOld);
+  const status = {
+    time: new Date(NOW).toISOString(),
+    state: 'streaming',
+    repositories: [] as const,
+  } as Partial<ReceiverStatus> as ReceiverStatus;
+  const receiver = { state: 'running', status, ageSeconds: 0 } as const;
+  const namesAt = (time: number): readonly string[] =>
+    [...streamReadings({ receiver, hasReceiver: true, done: undefined, now: time })].map(({ name }) => name);
+  expect(namesAt(NOW)).toContain('pgark_receiver_state_info');
+  expect(namesAt(NOW - 3_600_000)).not.toContain('pgark_receiver_state_info');
 });
 
 test('calls of storages, runs, deliveries and events are counted as they end', async () => {
