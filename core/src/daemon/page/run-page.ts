@@ -16,7 +16,9 @@ export function runPage(viewing: ClusterViewing, run: Run): string {
   const body = markup`${live('notices', notices(viewing))}<h1>Run <span class="mono">${id}</span></h1>
 <section class="sheet" aria-labelledby="about"><h2 id="about">${run.job}</h2>${live('run', markup`${facts(linesOf(run, active, now))}${active !== undefined && isOperator(viewing) && cancelForm(name, id)}`)}</section>
 <section class="sheet" aria-labelledby="log"><h2 id="log">Log</h2>${live('log', logOf(scheduler.log(id)))}</section>`;
-  return shell(viewing, { title: `Run ${id}`, cluster: name, tab: 'runs', body });
+  // Of what has ended elsewhere, or long ago, nothing changes any more; it may be read from the archive each time.
+  const isStill = run.ended !== undefined && scheduler.log(id) === undefined;
+  return shell(viewing, { title: `Run ${id}`, cluster: name, tab: 'runs', isStill, body });
 }
 
 function linesOf(run: Run, active: ActiveRun | undefined, now: number): readonly (readonly [string, Child])[] {

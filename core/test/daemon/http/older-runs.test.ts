@@ -138,7 +138,9 @@ test('the page goes back to the first run on record, and says what it does not s
     path = next === undefined ? undefined : `/clusters/main/runs?before=${next}`;
   }
   expect(found).toEqual(idsOf(ON_RECORD));
-  expect(await html(`/clusters/main/runs/${ON_RECORD[130]?.id}`)).toContain(ON_RECORD[130]?.id);
+  const oneRun = await html(`/clusters/main/runs/${ON_RECORD[130]?.id}`);
+  expect(oneRun).toContain(ON_RECORD[130]?.id);
+  expect(oneRun).toMatch(/data-refresh="0"/);
   expect((await ask(server, '/clusters/main/runs/none')).status).toBe(404);
   storage.down = true;
   const away = await ask(server, `/clusters/main/runs?before=${ON_RECORD[140]?.id}`);
