@@ -22,7 +22,7 @@ export interface RetryOptions {
   /** Milliseconds; default 20,000. */
   readonly longestDelay?: number;
   readonly onRetry?: (event: RetryEvent) => void;
-  /** Time and chance, for tests. */
+  /** Time and chance, for tests. Milliseconds of a clock that only goes on: that of the host may be put forward, which must end no call. */
   readonly now?: () => number;
   readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
   /** From 0 to 1. */
@@ -65,7 +65,7 @@ const DEFAULTS = {
   deadline: 300_000,
   firstDelay: 200,
   longestDelay: 20_000,
-  now: Date.now,
+  now: (): number => performance.now(),
   random: Math.random,
   sleep: (milliseconds: number, signal: AbortSignal | undefined): Promise<void> =>
     // An abort ends the sleep; that it does is asked for right after.

@@ -1,6 +1,6 @@
 import { ArchiveError, putStep, type PutOptions, type PutStep, type Storage } from '@pgark/sdk';
 import { MemoryStorage } from '@pgark/storage-memory';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { failingStorage } from '../../../test/support/failing-storage.ts';
 import { withRetry, type RetryEvent, type RetryOptions } from '../../src/storage/retry.ts';
 
@@ -105,6 +105,19 @@ describe('withRetry', () => {
     const total = delays.reduce((sum, delay) => sum + delay, 0);
     expect(total).toBeGreaterThan(4000);
     expect(total).toBeLessThanOrEqual(5000);
+  });
+
+  test('the deadline is one of the time that goes by, whatever the clock of the host shows', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const memory = new MemoryStorage();
+    await memory.put('key', once('x'), { ifAbsent: true });
+    const waiting = (milliseconds: number): RetryOptions => ({
+      sleep: async () => void vi.advanceTimersByTime(milliseconds),
+    });
+    expect(await codeOf(withRetry(failingFirst(memory, 'stat', 5), waiting(50_000)).stat('key'))).toBe('resolved');
+    const late = withRetry(failingFirst(memory, 'stat', 5), waiting(100_000)).stat('key');
+    expect(await codeOf(late)).toBe('STORAGE_UNAVAILABLE');
   });
 
   test('never tries again what is not retriable, whatever the code', async () => {
