@@ -129,6 +129,8 @@ export class Cluster implements DaemonCluster {
     if (this.#receiver.report.state === 'failed' || !CALM.has(this.#stream.state)) this.#receiver.renew();
     for (const part of [this.#scheduling, this.#walServer]) if (part?.report.state === 'failed') part.renew();
     this.serve();
+    // By what the config says now it may be due long before.
+    this.#looker.soon();
     try {
       await this.#reloadWalServer?.();
     } catch (error) {

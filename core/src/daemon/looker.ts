@@ -67,6 +67,11 @@ export class Looker {
   /** Backups or runs are not what they were: the next look lists them, and is not far. */
   changed(): void {
     this.#listed = undefined;
+    this.soon();
+  }
+
+  /** The next look is not far, whenever it was to be. */
+  soon(): void {
     this.#wake.abort();
   }
 

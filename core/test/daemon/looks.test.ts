@@ -208,3 +208,26 @@ test('what runs have changed is looked at soon, and many that end at once are on
   await sleep(300);
   expect(looks).toHaveLength(1);
 });
+
+test('a reload that wants more looks is not waited for as long as the one before wanted', async () => {
+  const storage = new HangingStorage();
+  const { daemon, config } = await testDaemon(
+    () => ({
+      main: {
+        postgres: { url: 'postgres://127.0.0.1:1/' },
+        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+        receive: { spool: 'spool' },
+      },
+    }),
+    { plugins: [storage.plugin], pace: { soon: 50 }, section: { refresh: '1h' } },
+  );
+  const cluster = daemon.clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  await until('a look', () => cluster.latest() !== undefined);
+  const looks: Look[] = [];
+  daemon.observe({ looked: (_, look) => void looks.push(look) });
+  const { value } = config as { value: { readonly daemon: object } };
+  config.value = { ...config.value, daemon: { ...value.daemon, refresh: '1s' } };
+  expect(await daemon.reload()).toMatchObject({ unchanged: ['main'] });
+  await until('two more looks', () => looks.length > 1);
+});
