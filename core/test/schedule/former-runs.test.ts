@@ -1,4 +1,5 @@
 /** Runs of a former system in several repositories, which do not all hold the same. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { until } from '../../../test/support/until.ts';
 import type { ScheduleClock } from '../../src/schedule/clock.ts';
@@ -26,6 +27,18 @@ const runOf = (kind: 'backup' | 'drill'): Run => ({
   host: 'backup1',
 });
 
+/** Tells when somebody waits for the clock. */
+function watch(clock: ScheduleClock): { readonly clock: ScheduleClock; readonly isWaiting: () => boolean } {
+  let waits = 0;
+  const watched: ScheduleClock = {
+    now: () => clock.now(),
+    elapsed: () => clock.elapsed(),
+    sleep: (...call) => (waits++, clock.sleep(...call)),
+    sleepUntil: (...call) => (waits++, clock.sleepUntil(...call)),
+  };
+  return { clock: watched, isWaiting: () => waits > 0 };
+}
+
 test('what one repository says of the end of a run is not gainsaid in another one, and none gets a run that it did not hold', async () => {
   const scene = await Scene.set({ storages: [new AwayStorage(), new AwayStorage()] });
   const [near, far] = scene.storages as [AwayStorage, AwayStorage];
@@ -42,19 +55,10 @@ test('what one repository says of the end of a run is not gainsaid in another on
   const { repositories, clock: time } = scene;
   const logger = recordingLogger();
   const records = new RunRecords({ systemId: SYSTEM, repositories, writable: repositories, claim: 'new', logger });
-  let isWaiting = false;
-  const clock: ScheduleClock = {
-    now: time.now,
-    elapsed: time.elapsed,
-    sleep: time.sleep,
-    sleepUntil: (moment, signal) => {
-      isWaiting = true;
-      return time.sleepUntil(moment, signal);
-    },
-  };
+  const { clock, isWaiting } = watch(time);
   const { signal } = new AbortController();
   const ended = endFormerRuns({ records: [records], running: new Set(), clock, logger, signal });
-  await until('it waits for the day to pass', () => isWaiting);
+  await until('it waits for the day to pass', isWaiting);
   // It could not see how the drill has ended.
   expect(near.refused).toBeGreaterThan(0);
   near.isAway = false;
@@ -90,4 +94,29 @@ test('a repository that is away when the day has passed puts it off, and no long
   storage.isAway = false;
   scene.clock.to('2026-05-02T02:00:01Z');
   await scene.recorded(id, 'interrupted');
+});
+
+test('a clock that is put forward judges none, and one that was ahead when a run began keeps it from no end', async () => {
+  const scene = await Scene.set({ now: '2026-05-01T01:30:00Z' });
+  const [repository] = scene.repositories;
+  if (repository === undefined) throw new Error('there is no repository');
+  const backup = runOf('backup');
+  const drill = { ...runOf('drill'), started: Date.parse('2036-05-01T01:00:00Z') };
+  for (const run of [backup, drill])
+    await repository.facts(SYSTEM).add(jobSubject(run.job), factOf('begun', run, 'former'));
+  const { repositories, clock } = scene;
+  const logger = recordingLogger();
+  const records = new RunRecords({ systemId: SYSTEM, repositories, writable: repositories, claim: 'new', logger });
+  const { clock: watched, isWaiting } = watch(clock);
+  const { signal } = new AbortController();
+  const ended = endFormerRuns({ records: [records], running: new Set(), clock: watched, logger, signal });
+  await until('it waits', isWaiting);
+  clock.put('2026-06-01T01:30:00Z');
+  await sleep(50);
+  expect((await scene.history()).map(({ state }) => state)).toEqual(['running', 'running']);
+  clock.to('2026-06-02T01:00:00Z');
+  await scene.recorded(backup.id, 'interrupted');
+  clock.to('2026-06-02T01:30:00Z');
+  await ended;
+  expect((await scene.history()).map(({ state }) => state)).toEqual(['interrupted', 'interrupted']);
 });
