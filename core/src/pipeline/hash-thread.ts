@@ -66,7 +66,12 @@ let current: HashThread | undefined;
 
 function thread(): HashThread | undefined {
   if (availableParallelism() < 2) return undefined;
-  return (current ??= new HashThread(() => (current = undefined)));
+  if (current !== undefined) return current;
+  // One that was idle tells of its end late, when there may be another one.
+  const begun: HashThread = new HashThread(() => {
+    if (current === begun) current = undefined;
+  });
+  return (current = begun);
 }
 
 /** A SHA-256 that is computed in a thread of its own, shared by all that run at once; in place where there is one core only. */
