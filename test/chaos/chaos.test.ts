@@ -1,11 +1,13 @@
 /**
- * Two servers, two receivers, one repository, and load whose every commit waits for both a standby and the archive. Until the time is
- * over something is killed at random: a receiver, both, the primary, or the primary for good, with a promotion. Then everything but
- * the repository is thrown away.
+ * Two servers, two receivers, an agent behind `archive_command`, one repository, and load whose every commit waits for both a standby and
+ * the archive. Until the time is over something goes wrong at random: a receiver is killed, both are, the agent, the primary, or the primary
+ * for good, with a promotion; or the network between receivers and servers is cut, or falls silent. Then everything but the repository is
+ * thrown away.
  */
 import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { RunningAgent, SCRIPT } from '../support/agent.ts';
 import { TestArchive } from '../support/archive.ts';
 import { contiguity } from '../support/contiguous.ts';
 import { later } from '../support/later.ts';
@@ -16,7 +18,7 @@ import { Proxy } from '../support/proxy.ts';
 import { randomFrom } from '../support/random.ts';
 import { PairMember } from '../support/receiver-pair.ts';
 import { flushedAll } from '../support/receiving.ts';
-import { restoredAlone } from '../support/restoring.ts';
+import { archiveCommand, restoredAlone } from '../support/restoring.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
 import { caughtUp, destroyStandby, promote, startStandby } from '../support/standby.ts';
 import { until } from '../support/until.ts';
@@ -25,8 +27,22 @@ const SECONDS = Number(process.env['PGARK_TEST_CHAOS'] ?? 60);
 const SEED = Number(process.env['PGARK_TEST_SEED'] || Date.now() % 1_000_000);
 /** A recovery starts a process for each segment: after minutes of load there would be a thousand of 1 MB. */
 const MEGABYTES = SECONDS > 120 ? 16 : 1;
-const FAULTS = ['a receiver is killed', 'both receivers are killed', 'the primary is killed', 'a promotion'] as const;
-const SETTINGS = { wal_keep_size: '1GB', max_wal_size: '256MB', wal_retrieve_retry_interval: '200ms' };
+const FAULTS = [
+  'a receiver is killed',
+  'both receivers are killed',
+  'the agent is killed',
+  'the network is cut',
+  'the network is silent',
+  'the primary is killed',
+  'a promotion',
+] as const;
+const SETTINGS = {
+  wal_keep_size: '1GB',
+  max_wal_size: '256MB',
+  wal_retrieve_retry_interval: '200ms',
+  archive_mode: 'on',
+  archive_command: 'false',
+};
 
 async function synchronous(server: PostgresServer, names: string): Promise<void> {
   await server.query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`);
@@ -80,6 +96,54 @@ class Cluster {
   }
 }
 
+/** The agent behind `archive_command`, one after the other. */
+class ChaosAgent {
+  readonly command: string;
+  readonly #archive: TestArchive;
+  readonly #ended: RunningAgent[] = [];
+  #agent: RunningAgent | undefined;
+
+  private constructor(archive: TestArchive, agent: RunningAgent) {
+    this.#archive = archive;
+    this.#agent = agent;
+    this.command = `PGARK_AGENT_SOCKET=${agent.socket} ${SCRIPT} ${archiveCommand(archive)}`;
+  }
+
+  static async start(archive: TestArchive): Promise<ChaosAgent> {
+    return new ChaosAgent(archive, await RunningAgent.start(archive));
+  }
+
+  get #all(): readonly RunningAgent[] {
+    return this.#agent === undefined ? this.#ended : [...this.#ended, this.#agent];
+  }
+
+  /** Files for which one of them was asked. */
+  get pushed(): number {
+    return this.#all.flatMap((agent) => agent.answered('wal-push')).length;
+  }
+
+  get log(): string {
+    return this.#all.map(({ log }) => `--- the agent\n${log}`).join('\n');
+  }
+
+  async kill(): Promise<void> {
+    const agent = this.#agent;
+    if (agent === undefined) return;
+    this.#agent = undefined;
+    this.#ended.push(agent);
+    await agent.stop('SIGKILL');
+  }
+
+  /** Begins a new one, over what the killed one has left, where none runs. */
+  async begin(): Promise<void> {
+    this.#agent ??= await RunningAgent.start(this.#archive);
+  }
+
+  async destroy(): Promise<void> {
+    await this.#agent?.destroy();
+  }
+}
+
 test(
   `chaos of ${SECONDS} s (seed ${SEED})`,
   async () => {
@@ -104,7 +168,12 @@ test(
       ['left', 'right'].map((name) => PairMember.of(archive, { port: proxies[0]?.port ?? 0 }, name, url)),
     );
     for (const member of members) later(member, (made) => made.destroy());
-    const report = (): string => members.map(({ output }) => output).join('\n');
+    const agent = later(await ChaosAgent.start(archive), (made) => made.destroy());
+    for (const server of [cluster.primary, cluster.standby]) {
+      await server.query(`ALTER SYSTEM SET archive_command = '${agent.command}'`);
+      await server.query('SELECT pg_reload_conf()');
+    }
+    const report = (): string => [...members.map(({ output }) => output), agent.log].join('\n');
     const streaming = (): PairMember | undefined => members.find(({ state }) => state === 'streaming');
     for (const member of members) member.start();
     await until('one streams', () => streaming() !== undefined, report);
@@ -129,6 +198,18 @@ test(
         case 'both receivers are killed':
           await Promise.all(members.map((member) => member.end('SIGKILL')));
           break;
+        case 'the agent is killed':
+          await agent.kill();
+          await cluster.primary.query('SELECT pg_switch_wal()');
+          break;
+        case 'the network is cut':
+          expect(proxies.reduce((sum, proxy) => sum + proxy.cut({ refuse: true }), 0)).toBeGreaterThan(0);
+          await sleep(random() * 3000);
+          break;
+        case 'the network is silent':
+          for (const proxy of proxies) proxy.stall();
+          await sleep(random() * 3000);
+          break;
         case 'the primary is killed':
           await cluster.primary.kill();
           break;
@@ -137,12 +218,15 @@ test(
           await cluster.promote();
           break;
       }
+      for (const proxy of proxies) proxy.resume();
       for (const member of members) if (!member.isRunning) member.start();
       if (fault === 'the primary is killed') await cluster.primary.start();
-      if (fault.includes('receiver')) {
+      if (fault !== 'the primary is killed' && fault !== 'a promotion') {
         const before = writers.total;
         await until(`commits go on after ${fault}`, () => writers.total > before + 8, report);
       }
+      // The command did without it, or waits.
+      await agent.begin();
       acknowledged = await writers.stop();
       commits += writers.total - begun;
     }
@@ -166,10 +250,11 @@ test(
     const { segments, missing } = await contiguity(archive.repository, systemId, MEGABYTES * 1024 * 1024);
     console.log(
       `${[...happened].map(([fault, count]) => `${fault}: ${count}`).join('; ')}; ${commits} commits, ` +
-        `${members.reduce((sum, member) => sum + member.takeOvers, 0)} take-overs; segments by timeline ` +
+        `${members.reduce((sum, member) => sum + member.takeOvers, 0)} take-overs, ${agent.pushed} files pushed by the agent; segments by timeline ` +
         [...segments].map(([timeline, count]) => `${timeline}: ${count}`).join(', '),
     );
     expect([...happened.keys()].sort()).toEqual([...FAULTS].sort());
+    expect(agent.pushed, report()).toBeGreaterThan(0);
     expect(missing, report()).toEqual([]);
     for (const { spool } of members) rmSync(spool, { recursive: true });
     await cluster.standby.stop('immediate');

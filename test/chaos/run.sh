@@ -1,5 +1,5 @@
 #!/bin/sh
-# `npm run test:chaos`: random kills of receivers and servers, and promotions, under load; a minute unless told otherwise.
+# `npm run test:chaos`: random kills of receivers, agent and servers, faults of the network and promotions, under load; a minute unless told otherwise.
 #   npm run test:chaos -- --minutes 30
 #   npm run test:chaos -- --seconds 90 --seed N
 set -eu
