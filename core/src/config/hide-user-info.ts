@@ -9,9 +9,18 @@ const USER_INFO = /\b([a-z][a-z0-9+.-]*):\/\/([^\s/?#:@]*:(?!\d{1,5}(?:[/?#]|$))
 
 /** Takes passwords, and what may be a token, out of the URLs within a text. */
 export function hideUserInfo(text: string): string {
-  return text.replaceAll(USER_INFO, (whole, scheme: string, info: string) => {
-    if (!WITH_NAMES.has(scheme.toLowerCase())) return `${scheme}://[redacted]@`;
-    const at = info.indexOf(':');
-    return at < 0 ? whole : `${scheme}://${info.slice(0, at)}:[redacted]@`;
-  });
+  return text
+    .split(/(\s)/)
+    .map((word) => {
+      // Behind the last "@" is none; to look there would take the square of its length.
+      const end = word.lastIndexOf('@') + 1;
+      return word.slice(0, end).replaceAll(USER_INFO, shown) + word.slice(end);
+    })
+    .join('');
+}
+
+function shown(whole: string, scheme: string, info: string): string {
+  if (!WITH_NAMES.has(scheme.toLowerCase())) return `${scheme}://[redacted]@`;
+  const at = info.indexOf(':');
+  return at < 0 ? whole : `${scheme}://${info.slice(0, at)}:[redacted]@`;
 }

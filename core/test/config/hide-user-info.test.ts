@@ -26,3 +26,10 @@ test.each([
 ])('what is no secret stays: %s', (text) => {
   expect(hideUserInfo(text)).toBe(text);
 });
+
+test('a text of any length is looked through once', () => {
+  const long = 'a://a:'.repeat(100_000);
+  expect(hideUserInfo(long)).toBe(long);
+  expect(hideUserInfo(`@${long}`)).toBe(`@${long}`);
+  expect(hideUserInfo(`${long}@host`)).toBe('a://[redacted]@host');
+}, 2000);

@@ -46,7 +46,11 @@ export const planRoutes: readonly Route[] = [
       'BACKUP_NOT_FOUND',
       'RESTORE_UNREACHABLE',
       'WAL_INVALID',
+      'WAL_GAP',
+      'STORAGE_CORRUPT',
       'CODEC_CORRUPT',
+      'CODEC_KEY',
+      'REPOSITORY_FORMAT',
       'STORAGE_UNAVAILABLE',
     ],
     handle: (call) =>
