@@ -222,7 +222,8 @@ test(
 
     const events = daemon.lines.flatMap(({ event }) => (event === undefined ? [] : [event]));
     for (const bad of ['wal.gap', 'wal.conflict']) expect(events, report()).not.toContain(bad);
-    expect(tenths.at(-1)?.resident).toBeLessThan((tenths[1]?.resident ?? 0) * 1.1);
+    // All else is looked at in any case.
+    expect.soft(tenths.at(-1)?.resident).toBeLessThan((tenths[1]?.resident ?? 0) * 1.1);
     const { missing } = await contiguity(archive.repository, systemId, MEGABYTES * 1024 * 1024);
     expect(missing).toEqual([]);
     // Each planned moment is on record once, whatever came of it.
