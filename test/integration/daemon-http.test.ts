@@ -2,11 +2,13 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROUTES } from '../../core/src/daemon/http/routes/index.ts';
 import { serveHttp } from '../../core/src/daemon/http/serve-http.ts';
 import type { HttpServer } from '../../core/src/daemon/http/server.ts';
 import { sectionFor, testDaemon, type TestDaemon } from '../support/daemon.ts';
+import type { CommitTimesOptions } from '../support/commit-times.ts';
 import { later } from '../support/later.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { until } from '../support/until.ts';
@@ -126,18 +128,9 @@ test('readiness follows the stream, a backup that is asked for is shown while it
 
 /** Milliseconds of commits that wait for the receiver, ascending. */
 async function commits(count: number): Promise<readonly number[]> {
-  const times: number[] = [];
-  const client = await postgres.client();
-  try {
-    for (let done = 0; done < count; done++) {
-      const begun = performance.now();
-      await client.query('INSERT INTO load VALUES (1)');
-      times.push(performance.now() - begun);
-    }
-  } finally {
-    await client.end();
-  }
-  return times.sort((one, other) => one - other);
+  const workerData: CommitTimesOptions = { url: postgres.url(), count };
+  const [times] = await once(new Worker(COMMIT_TIMES, { workerData }), 'message');
+  return times as readonly number[];
 }
 
 const quantile = (part: number, sorted: readonly number[]): number =>
@@ -183,6 +176,8 @@ async function slowClients(opened: { readonly server: HttpServer }): Promise<{ r
     },
   };
 }
+
+const COMMIT_TIMES = new URL('../support/commit-times.ts', import.meta.url);
 
 /** Measurements alone and beside slow clients, of so many commits each. */
 const PAIRS = 8;
