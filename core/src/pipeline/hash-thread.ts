@@ -1,66 +1,25 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ArchiveError } from '../contracts/errors.ts';
-import { freeMemory, leaseChunk } from '../contracts/lease.ts';
+import { freeMemory } from '../contracts/lease.ts';
+import type { FromHashWorker, ReadFile, ToHashWorker } from './hash-messages.ts';
+import { HashStream, SLOT_SIZE, type Slot, type StreamThread } from './hash-stream.ts';
 import {
   blocksInPlace,
   hashInPlace,
   piecesInPlace,
   type BlockHasher,
-  type BlockSink,
   type Hasher,
   type HashRange,
   type PieceHasher,
 } from './hasher.ts';
 
-/** Bytes of a piece of memory that goes to the thread and comes back. Shared memory is filled at a quarter of the speed. */
-const SLOT_SIZE = 1024 * 1024;
 /** Slots that may wait for the thread before those who write are asked to wait; each stream fills one more. */
 const MOST_WAITING = 4;
 /** Slots that are kept when nobody uses them. */
 const MOST_FREE = 8;
-/** Ranges of one slot: an archive may hold a million empty files, with a header for each. */
-const MOST_RANGES = SLOT_SIZE / 512;
-
 /** Milliseconds for which an idle thread is kept: the next part of a backup begins at once. */
 const LINGER = 2000;
-
-export type ToHashWorker =
-  | {
-      readonly type: 'update';
-      readonly stream: number;
-      readonly memory: ArrayBuffer;
-      /** In the order of the stream. */
-      readonly ranges: readonly HashRange[];
-    }
-  | { readonly type: 'forget'; readonly stream: number }
-  | { readonly type: 'read'; readonly job: number; readonly path: string; readonly memory: Uint8Array<ArrayBuffer> };
-
-export type FromHashWorker = HashedSlot | ReadFile;
-
-export interface HashedSlot {
-  readonly type: 'hashed';
-  readonly stream: number;
-  /** Comes back. */
-  readonly memory: ArrayBuffer;
-  /** Of the pieces that ended in it, in order: 64 lower-case hex digits each. */
-  readonly digests: readonly string[];
-}
-
-/** What came of a file that was to be read. */
-export type ReadFile = {
-  readonly type: 'read';
-  readonly job: number;
-} & (
-  | {
-      /** Comes back, with as much of the file as there was room for. */
-      readonly memory: Uint8Array<ArrayBuffer>;
-      /** Bytes that were read. */
-      readonly size: number;
-      readonly sha256: string;
-    }
-  | { readonly code: string; readonly message: string }
-);
 
 let current: HashThread | undefined;
 
@@ -125,11 +84,8 @@ export function readInThread(path: string, memory: Uint8Array<ArrayBuffer>): Pro
   return thread()?.read(path, memory);
 }
 
-/** Memory that the thread does not have. */
-type Slot = Uint8Array<ArrayBuffer>;
-
 /** One thread and the memory through which it is fed: the bytes are copied, at a tenth of what hashing them costs. */
-class HashThread {
+class HashThread implements StreamThread {
   readonly #worker: Worker;
   readonly #free: Slot[] = [];
   /** Slots that the thread has. */
@@ -260,159 +216,5 @@ class HashThread {
     this.#relieve();
     for (const stream of this.#streams.values()) stream.failed(this.#failure);
     for (const told of this.#jobs.values()) told(this.#failure);
-  }
-}
-
-/** What one writer has hashed by the thread. */
-class HashStream implements BlockHasher {
-  readonly #thread: HashThread;
-  readonly #id: number;
-  readonly #onDigest: (sha256: string) => void;
-  #sink: BlockSink | undefined;
-  /** Those that wait for memory to come back. */
-  readonly #unended = new Set<BlockSink>();
-  #slot: Slot | undefined;
-  #filled = 0;
-  #ranges: { readonly from: number; to: number; ends: boolean }[] = [];
-  /** What is done with the memory that the thread has, in the order in which it comes back. */
-  readonly #sent: ((memory: ArrayBuffer) => void)[] = [];
-  /** What a sink has thrown, or why memory did not come along: nothing more is taken. */
-  #refused: { readonly error: unknown } | undefined;
-  #waiting: (() => void) | undefined;
-  #open = true;
-
-  constructor(thread: HashThread, id: number, onDigest: (sha256: string) => void) {
-    this.#thread = thread;
-    this.#id = id;
-    this.#onDigest = onDigest;
-  }
-
-  begin(sink: BlockSink): void {
-    this.#sink = sink;
-    this.#unended.add(sink);
-  }
-
-  write(bytes: Uint8Array): void {
-    this.#add(bytes, true);
-  }
-
-  pass(bytes: Uint8Array): void {
-    this.#add(bytes, false);
-  }
-
-  #add(bytes: Uint8Array, isHashed: boolean): void {
-    this.#check();
-    for (let offset = 0; offset < bytes.byteLength;) {
-      this.#slot ??= this.#thread.takeSlot();
-      const part = bytes.subarray(offset, offset + SLOT_SIZE - this.#filled);
-      this.#slot.set(part, this.#filled);
-      if (isHashed) this.#range(this.#filled + part.byteLength);
-      this.#filled += part.byteLength;
-      offset += part.byteLength;
-      if (this.#filled === SLOT_SIZE) this.#send(false);
-    }
-  }
-
-  /** What comes up to there is of the present piece. */
-  #range(to: number): void {
-    const last = this.#ranges.at(-1);
-    if (last?.to === this.#filled && !last.ends) last.to = to;
-    else this.#ranges.push({ from: this.#filled, to, ends: false });
-  }
-
-  cut(): void {
-    this.#check();
-    this.#slot ??= this.#thread.takeSlot();
-    const last = this.#ranges.at(-1);
-    if (last?.ends === false) last.ends = true;
-    else this.#ranges.push({ from: this.#filled, to: this.#filled, ends: true });
-    if (this.#ranges.length === MOST_RANGES) this.#send(false);
-  }
-
-  move(memory: ArrayBuffer, ranges: readonly HashRange[], release: (memory: ArrayBuffer) => void): void {
-    this.#check();
-    this.#send(false);
-    try {
-      this.#thread.send(this.#id, memory, ranges);
-    } catch (error) {
-      // It would be missing in its digest, and a file be called damaged that is not.
-      const cause = new ArchiveError('INTERNAL', 'memory that was leased cannot go to the hashing thread', {
-        cause: error,
-      });
-      this.#refused ??= { error: cause };
-      throw cause;
-    }
-    this.#sent.push(release);
-  }
-
-  end(): void {
-    this.#check();
-    this.#slot ??= this.#thread.takeSlot();
-    this.#send(true);
-    this.#sink = undefined;
-  }
-
-  pressure(): Promise<void> | undefined {
-    return this.#thread.pressure();
-  }
-
-  async finish(): Promise<void> {
-    this.#check();
-    this.#send(false);
-    if (this.#sent.length > 0) await new Promise<void>((resolve) => (this.#waiting = resolve));
-    this.#check();
-  }
-
-  discard(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    if (this.#slot !== undefined) this.#thread.giveSlot(this.#slot);
-    this.#slot = undefined;
-    this.#thread.end(this.#id);
-    this.#waiting?.();
-  }
-
-  /** The thread is done with some memory. */
-  hashed({ memory, digests }: HashedSlot): void {
-    for (const digest of digests) this.#onDigest(digest);
-    this.#sent.shift()?.(memory);
-    if (this.#sent.length === 0) this.#waiting?.();
-  }
-
-  #give(sink: BlockSink, block: Slot): void {
-    try {
-      sink.give(leaseChunk(block, () => this.#thread.giveSlot(new Uint8Array(block.buffer))));
-    } catch (error) {
-      this.#refused ??= { error };
-    }
-  }
-
-  /** The thread is gone, and with it what it had: who waits until a sink is through would wait for ever. */
-  failed(error: ArchiveError): void {
-    for (const sink of this.#unended) sink.fail(error);
-    this.#waiting?.();
-  }
-
-  #check(): void {
-    if (this.#thread.failure !== undefined) throw this.#thread.failure;
-    if (this.#refused !== undefined) throw this.#refused.error;
-    if (!this.#open) throw new ArchiveError('INTERNAL', 'bytes were hashed after the end of their stream');
-  }
-
-  #send(last: boolean): void {
-    if (this.#slot === undefined) return;
-    const sink = this.#sink;
-    const length = this.#filled;
-    this.#sent.push((memory) => {
-      if (sink === undefined || length === 0) this.#thread.giveSlot(new Uint8Array(memory));
-      else this.#give(sink, new Uint8Array(memory, 0, length));
-      if (!last || sink === undefined) return;
-      this.#unended.delete(sink);
-      sink.end();
-    });
-    this.#thread.send(this.#id, this.#slot.buffer, this.#ranges);
-    this.#slot = undefined;
-    this.#filled = 0;
-    this.#ranges = [];
   }
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { ArchiveError, errnoOf } from '../contracts/errors.ts';
-import type { HashedSlot, ReadFile, ToHashWorker } from './hash-thread.ts';
+import type { HashedSlot, ReadFile, ToHashWorker } from './hash-messages.ts';
 import { Pieces } from './hasher.ts';
 
 const port = parentPort;
