@@ -1,8 +1,12 @@
 /** Holds an archive's segments to the rule that nothing is missing, timeline by timeline; apart from the code that looks for holes. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { ancestry, parseHistory } from '../../core/src/postgres/timeline.ts';
 import { parseWalFileName, segmentNumberOf } from '../../core/src/postgres/wal-file.ts';
 import { fsRepository } from './fs-repository.ts';
-import { repositoryHashes } from './receiving.ts';
+
+/** A WAL file in the archive: its name, its digest, the suffixes of its codecs. */
+const OBJECT = /(?:^|\/)([^/]+)-[0-9a-f]{32}(?:\.[a-z0-9]+)*$/;
 
 /** How many segments each timeline holds, and what is missing along the line of descent of the newest one. */
 export async function contiguity(
@@ -11,13 +15,16 @@ export async function contiguity(
   segmentSize: number,
 ): Promise<{ readonly segments: ReadonlyMap<number, number>; readonly missing: readonly string[] }> {
   const timelines = new Map<number, Set<bigint>>();
-  for (const name of [...(await repositoryHashes(repository, systemId)).keys()].sort()) {
-    const file = parseWalFileName(name);
+  const folder = join(repository, 'main', systemId, 'wal');
+  for (const path of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
+    const name = OBJECT.exec(path)?.[1];
+    const file = name === undefined ? undefined : parseWalFileName(name);
     if (file?.kind !== 'segment') continue;
     timelines.set(file.timeline, (timelines.get(file.timeline) ?? new Set()).add(segmentNumberOf(file, segmentSize)));
   }
+  if (timelines.size === 0) throw new Error(`no segment lies in ${folder}`);
   const newest = Math.max(...timelines.keys());
-  const history = await (await fsRepository(repository, { compressed: false })).wal(systemId).history(newest);
+  const history = await (await fsRepository(repository)).wal(systemId).history(newest);
   if (history === undefined && newest > 1) throw new Error(`timeline ${newest} has no history`);
   const size = BigInt(segmentSize);
   const missing: string[] = [];
