@@ -6,7 +6,8 @@ import type { Fact } from '../repository/facts.ts';
 import { jobSubject } from '../repository/layout.ts';
 import { failureOf, repositoryFailure, type RepositoryFailure } from '../repository/repository-failure.ts';
 import type { Repository } from '../repository/repository.ts';
-import { BEGUN, compareRuns, ENDED, parseRunId, runId, runOf } from './run-facts.ts';
+import { BEGUN, ENDED, parseRunId, runId, runOf } from './run-facts.ts';
+import { compareRuns } from './run-order.ts';
 import type { JobKind, Run, RunState } from './run.ts';
 
 export interface HistoryOptions extends CallOptions {

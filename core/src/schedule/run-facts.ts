@@ -31,11 +31,6 @@ export function parseRunId(id: string): Pick<Run, 'job' | 'planned'> | undefined
   return job === undefined || planned === undefined ? undefined : { job, planned };
 }
 
-/** Newest first: by when they were due or asked for, then by the name of the job. */
-export function compareRuns(one: Pick<Run, 'job' | 'planned'>, other: Pick<Run, 'job' | 'planned'>): number {
-  return other.planned - one.planned || (one.job < other.job ? -1 : one.job > other.job ? 1 : 0);
-}
-
 const kinds = z.enum(['backup', 'verify', 'drill', 'expire', 'gc', 'check']);
 const states = z.enum(['running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'skipped']);
 const time = z.iso.datetime().transform((text) => Date.parse(text));

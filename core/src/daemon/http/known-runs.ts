@@ -1,3 +1,4 @@
+import { compareRuns } from '../../schedule/run-order.ts';
 import type { Run } from '../../schedule/run.ts';
 import type { DaemonCluster } from '../daemon.ts';
 import type { RecentRuns } from './recent-runs.ts';
@@ -17,9 +18,4 @@ export function knownRuns(
   }
   for (const run of cluster.scheduler.running()) known.set(run.id, run);
   return [...known.values()].toSorted(compareRuns);
-}
-
-/** As runs on record are ordered: newest first, then by the name of the job. */
-export function compareRuns(one: Run, other: Run): number {
-  return other.planned - one.planned || (one.job < other.job ? -1 : one.job > other.job ? 1 : 0);
 }

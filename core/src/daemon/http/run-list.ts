@@ -1,9 +1,10 @@
 /** Runs page by page, newest first: from memory as far as nothing is missing there, and from the archive behind that. */
 import { isArchiveError, type ArchiveError } from '../../contracts/errors.ts';
+import { compareRuns } from '../../schedule/run-order.ts';
 import type { JobKind, Run, RunState } from '../../schedule/run.ts';
 import type { DaemonCluster, Look } from '../daemon.ts';
 import { notFound } from './answers.ts';
-import { compareRuns, knownRuns } from './known-runs.ts';
+import { knownRuns } from './known-runs.ts';
 import type { RecentRuns } from './recent-runs.ts';
 import { isRefusal, type Refusal } from './refusal.ts';
 import type { Turnstile } from './turnstile.ts';
