@@ -1,9 +1,11 @@
 /** The web page: which address shows what, and what may be begun. Mounted behind the credentials, which have set `caller`, `recent` and `heavy`. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono, type Context } from 'hono';
-import { isArchiveError } from '../../contracts/errors.ts';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { isArchiveError, type ArchiveError } from '../../contracts/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import type { HttpEnv } from '../http/caller.ts';
+import { statusOf } from '../http/failure-status.ts';
 import { readFields } from '../http/read-body.ts';
 import { isRefusal, type Refusal } from '../http/refusal.ts';
 import { findRun, listRuns, type RunPage } from '../http/run-list.ts';
@@ -40,6 +42,8 @@ export interface PageOptions {
 const PLAN_TIME = 60_000;
 /** Milliseconds for reading runs. */
 const READ_TIME = 30_000;
+/** Seconds after which a browser may come again. */
+const RETRY_AFTER = '5';
 /** Milliseconds that an answer waits for a run to end that was cancelled. */
 const CANCEL_TIME = 3000;
 
@@ -79,8 +83,14 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
   const notFound = (context: Context<HttpEnv>): Response =>
     context.html(problemPage(viewingOf(context), 'Not found', 'There is nothing at this address.'), 404);
 
+  /** With the status that the API gives for it. */
+  const failed = (context: Context<HttpEnv>, { code }: ArchiveError, shown: string): Response => {
+    const status = statusOf(code) as ContentfulStatusCode;
+    if (status === 503) context.header('retry-after', RETRY_AFTER);
+    return context.html(shown, status);
+  };
   const busy = (context: Context<HttpEnv>): Response => {
-    context.header('retry-after', '5');
+    context.header('retry-after', RETRY_AFTER);
     const problem = 'Others read the archive at this moment. Try again in a few seconds.';
     return context.html(problemPage(viewingOf(context), 'Busy', problem), 503);
   };
@@ -126,7 +136,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
         return shown.code === 'DAEMON_BUSY' ? busy(context) : notFound(context);
       } catch (error) {
         if (!isArchiveError(error)) throw error;
-        return context.html(problemPage(viewing, 'Not read', error), 503);
+        return failed(context, error, problemPage(viewing, 'Not read', error));
       }
     });
   };
@@ -173,8 +183,7 @@ export function pageRoutes(daemon: Daemon, options: PageOptions = {}): Hono<Http
         return await work({ ...viewing, cluster }, context);
       } catch (error) {
         if (!isArchiveError(error)) throw error;
-        const status = error.code === 'RUN_NOT_FOUND' ? 404 : error.code === 'RUN_BUSY' ? 409 : 503;
-        return context.html(await runs({ ...viewing, cluster }, context, errorText(error)), status);
+        return failed(context, error, await runs({ ...viewing, cluster }, context, errorText(error)));
       }
     });
   };

@@ -118,6 +118,16 @@ test('one that a look does not list is found; one that is not on record is not, 
   }
 });
 
+test('what is no id, and what cannot be read, has the same status on the page as in the API', async () => {
+  const { server, storage } = await opened();
+  const statusOf = async (path: string): Promise<number> =>
+    (await ask(server, `/clusters/main/runs${path}`, { token: VIEWER, headers: { Accept: 'text/html' } })).status;
+  expect(await statusOf('?before=nothing')).toBe(400);
+  expect(await statusOf('/nothing')).toBe(404);
+  storage.down = true;
+  expect(await statusOf(`?before=${ON_RECORD[130]?.id}`)).toBe(503);
+});
+
 test('the page goes back to the first run on record, and says what it does not show', async () => {
   const { server, storage } = await opened();
   const html = async (path: string): Promise<string> => {
