@@ -69,3 +69,10 @@ export function failureAnswer(error: unknown): Response {
 export function notFound(path: string): Refusal {
   return refusal('REQUEST_NOT_FOUND', `there is no ${path.slice(0, 200)}`);
 }
+
+/** Whether a request came to its end because who asked has left: nobody reads the answer, and it must not fill the log. A fault is told in any case. */
+export function isLeave(error: unknown, signal: AbortSignal): boolean {
+  return (
+    signal.aborted && (isArchiveError(error, 'ABORTED') || (error instanceof Error && error.name === 'AbortError'))
+  );
+}

@@ -3,7 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import type { Logger } from '../../contracts/plugin.ts';
 import type { Daemon } from '../daemon.ts';
-import { failureAnswer, jsonAnswer, notFound, refusalAnswer, SECURITY_HEADERS } from './answers.ts';
+import { failureAnswer, isLeave, jsonAnswer, notFound, refusalAnswer, SECURITY_HEADERS } from './answers.ts';
 import type { HttpEnv } from './caller.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
 import { liveness, readiness, type Health } from './health.ts';
@@ -59,8 +59,7 @@ export function httpApp(options: AppOptions): Hono<AppEnv> {
     if (!at.res.headers.has('Cache-Control')) at.res.headers.set('Cache-Control', 'no-store');
   });
   app.onError((error, at) => {
-    // Who leaves while they wait has no answer to read, and must not fill the log.
-    if (at.req.raw.signal.aborted) logger.debug({ error }, 'a client left');
+    if (isLeave(error, at.req.raw.signal)) logger.debug({ error }, 'a client left');
     else logger.error({ error }, 'a request has failed');
     return failureAnswer(error);
   });

@@ -2,7 +2,7 @@
 import type * as z from 'zod';
 import type { Logger } from '../../contracts/plugin.ts';
 import { isArchiveError } from '../../contracts/errors.ts';
-import { failureAnswer, jsonAnswer, refusalAnswer } from './answers.ts';
+import { failureAnswer, isLeave, jsonAnswer, refusalAnswer } from './answers.ts';
 import type { Caller } from './caller.ts';
 import { readJson } from './read-body.ts';
 import { isRefusal, refusal, type Refusal } from './refusal.ts';
@@ -38,7 +38,7 @@ export async function runRoute(
     return jsonAnswer(row.status, outcome);
   } catch (error) {
     const isFault = !isArchiveError(error) || error.code === 'INTERNAL';
-    if (isFault && !request.signal.aborted)
+    if (isFault && !isLeave(error, request.signal))
       logger.error({ error, route: `${row.method} ${row.path}` }, 'a request has failed');
     return failureAnswer(error);
   }
