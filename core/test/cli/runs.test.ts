@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { fsRepository } from '../../../test/support/fs-repository.ts';
 import { runCli } from '../../../test/support/cli.ts';
+import type { Repository } from '../../src/repository/repository.ts';
 import { jobSubject } from '../../src/repository/layout.ts';
 import { factOf } from '../../src/schedule/run-facts.ts';
 import { folder } from '../config/support.ts';
 
-test('pgark runs shows what is on record, newest first, and what cannot be read beside it', async () => {
+/** An archive without runs. */
+async function opened(): Promise<{ readonly config: string; readonly repository: Repository }> {
   const root = folder();
   const config = join(root, 'pgark.json');
   writeFileSync(
@@ -16,6 +18,11 @@ test('pgark runs shows what is on record, newest first, and what cannot be read 
   );
   const repository = await fsRepository(join(root, 'archive'));
   await repository.open({ create: true });
+  return { config, repository };
+}
+
+test('pgark runs shows what is on record, newest first, and what cannot be read beside it', async () => {
+  const { config, repository } = await opened();
   const facts = repository.facts('1');
   const planned = Date.parse('2026-05-01T01:00:00Z');
   const run = {
@@ -62,14 +69,7 @@ test('pgark runs shows what is on record, newest first, and what cannot be read 
 });
 
 test('where not all could be read it is not said that there is none', async () => {
-  const root = folder();
-  const config = join(root, 'pgark.json');
-  writeFileSync(
-    config,
-    JSON.stringify({ cluster: 'main', repositories: [{ storage: { use: 'fs', path: 'archive' } }] }),
-  );
-  const repository = await fsRepository(join(root, 'archive'));
-  await repository.open({ create: true });
+  const { config, repository } = await opened();
   expect((await runCli(['--config', config, 'runs'])).stderr).toContain('no run is on record');
   await repository.facts('1').add(jobSubject('nightly'), { kind: 'begun', time: 5000, data: { kind: 'unheard of' } });
   const shown = await runCli(['--config', config, 'runs']);

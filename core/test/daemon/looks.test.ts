@@ -4,7 +4,8 @@ import { MemoryStorage } from '@pgark/storage-memory';
 import { expect, test } from 'vitest';
 import { API_VERSION, type Plugin } from '../../src/contracts/plugin.ts';
 import type { Storage } from '../../src/contracts/storage.ts';
-import type { Look } from '../../src/daemon/daemon.ts';
+import type { ConfigValue } from '../../src/config/load.ts';
+import type { Daemon, DaemonCluster, Look } from '../../src/daemon/daemon.ts';
 import type { RunSink } from '../../src/schedule/run.ts';
 import { later } from '../../../test/support/later.ts';
 import { testDaemon } from '../../../test/support/daemon.ts';
@@ -56,23 +57,33 @@ class HangingStorage {
   }
 }
 
+/** A cluster on the storage that hangs, of whose server nobody listens. */
+function sections(more: object = {}): Readonly<Record<string, ConfigValue>> {
+  return {
+    main: {
+      postgres: { url: 'postgres://127.0.0.1:1/' },
+      repositories: [{ name: 'far', storage: { use: 'hanging' } }],
+      receive: { spool: 'spool' },
+      ...more,
+    },
+  };
+}
+
+function mainOf({ clusters }: Daemon): DaemonCluster {
+  const cluster = clusters.get('main');
+  if (cluster === undefined) throw new Error('no cluster');
+  return cluster;
+}
+
 test('a look that hangs is given up and told, what was seen before stays with its time, and no further one is begun meanwhile', async () => {
   const storage = new HangingStorage();
-  const { daemon, logs } = await testDaemon(
-    () => ({
-      main: {
-        // Nobody listens there.
-        postgres: { url: 'postgres://127.0.0.1:1/' },
-        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
-        receive: { spool: 'spool' },
-        status: { cacheAge: 'off' },
-      },
-    }),
-    { plugins: [storage.plugin], pace: { look: 1000, sample: 50 }, section: { refresh: '1h' } },
-  );
+  const { daemon, logs } = await testDaemon(() => sections({ status: { cacheAge: 'off' } }), {
+    plugins: [storage.plugin],
+    pace: { look: 1000, sample: 50 },
+    section: { refresh: '1h' },
+  });
   later(storage, (one) => one.release());
-  const cluster = daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  const cluster = mainOf(daemon);
   // The first ones may take their time: what they are made of is loaded.
   await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
   const seen = await cluster.look();
@@ -107,20 +118,13 @@ test('a look that hangs is given up and told, what was seen before stays with it
 
 test('what could not be listed is listed at the next look, and what was seen before does not pass for it', async () => {
   const storage = new HangingStorage();
-  const { daemon } = await testDaemon(
-    () => ({
-      main: {
-        postgres: { url: 'postgres://127.0.0.1:1/' },
-        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
-        receive: { spool: 'spool' },
-        status: { cacheAge: 'off' },
-      },
-    }),
-    { plugins: [storage.plugin], pace: { look: 1000 }, section: { refresh: '1s' } },
-  );
+  const { daemon } = await testDaemon(() => sections({ status: { cacheAge: 'off' } }), {
+    plugins: [storage.plugin],
+    pace: { look: 1000 },
+    section: { refresh: '1s' },
+  });
   later(storage, (one) => one.release());
-  const cluster = daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  const cluster = mainOf(daemon);
   await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
   storage.hang();
   const failed = await cluster.look();
@@ -136,18 +140,8 @@ test('what could not be listed is listed at the next look, and what was seen bef
 
 test('backups and runs are listed at every tenth look, and when they have changed', async () => {
   const storage = new HangingStorage();
-  const { daemon } = await testDaemon(
-    () => ({
-      main: {
-        postgres: { url: 'postgres://127.0.0.1:1/' },
-        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
-        receive: { spool: 'spool' },
-      },
-    }),
-    { plugins: [storage.plugin], section: { refresh: '1s' } },
-  );
-  const cluster = daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  const { daemon } = await testDaemon(() => sections(), { plugins: [storage.plugin], section: { refresh: '1s' } });
+  const cluster = mainOf(daemon);
   await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
   const seen = await cluster.look();
   const looks = [seen];
@@ -165,26 +159,16 @@ test('backups and runs are listed at every tenth look, and when they have change
 test('what runs have changed is looked at soon, and many that end at once are one look', async () => {
   const storage = new HangingStorage();
   let ends: RunSink = () => undefined;
-  const { daemon } = await testDaemon(
-    () => ({
-      main: {
-        postgres: { url: 'postgres://127.0.0.1:1/' },
-        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
-        receive: { spool: 'spool' },
-      },
-    }),
-    {
-      plugins: [storage.plugin],
-      pace: { soon: 50 },
-      section: { refresh: '1h' },
-      openScheduler: (archive, call) => {
-        ends = call.onRun ?? ends;
-        return archive.openScheduler(call);
-      },
+  const { daemon } = await testDaemon(() => sections(), {
+    plugins: [storage.plugin],
+    pace: { soon: 50 },
+    section: { refresh: '1h' },
+    openScheduler: (archive, call) => {
+      ends = call.onRun ?? ends;
+      return archive.openScheduler(call);
     },
-  );
-  const cluster = daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  });
+  const cluster = mainOf(daemon);
   await until('a look that sees all', async () => (await cluster.look()).failures.length === 0);
   const before = cluster.latest();
   const looks: Look[] = [];
@@ -211,18 +195,12 @@ test('what runs have changed is looked at soon, and many that end at once are on
 
 test('a reload that wants more looks is not waited for as long as the one before wanted', async () => {
   const storage = new HangingStorage();
-  const { daemon, config } = await testDaemon(
-    () => ({
-      main: {
-        postgres: { url: 'postgres://127.0.0.1:1/' },
-        repositories: [{ name: 'far', storage: { use: 'hanging' } }],
-        receive: { spool: 'spool' },
-      },
-    }),
-    { plugins: [storage.plugin], pace: { soon: 50 }, section: { refresh: '1h' } },
-  );
-  const cluster = daemon.clusters.get('main');
-  if (cluster === undefined) throw new Error('no cluster');
+  const { daemon, config } = await testDaemon(() => sections(), {
+    plugins: [storage.plugin],
+    pace: { soon: 50 },
+    section: { refresh: '1h' },
+  });
+  const cluster = mainOf(daemon);
   await until('a look', () => cluster.latest() !== undefined);
   const looks: Look[] = [];
   daemon.observe({ looked: (_, look) => void looks.push(look) });

@@ -9,13 +9,19 @@ beforeEach(() => {
 });
 afterEach(() => scene.destroy());
 
-test('what waits for an operator to mend the storage is tried when anything else works again', async () => {
+/** A repository that works, and what opens it again for a subject. */
+async function opened(): Promise<{ readonly faulty: Faulty; readonly open: (subject: string) => Promise<unknown> }> {
   const { signal } = new AbortController();
   const faulty = new Faulty('primary');
   const [outlet] = scene.outlets(faulty.repository);
   const open = (subject: string): Promise<unknown> =>
     outlet.run((repository) => repository.open({ signal }), { subject, signal });
   await open('before');
+  return { faulty, open };
+}
+
+test('what waits for an operator to mend the storage is tried when anything else works again', async () => {
+  const { faulty, open } = await opened();
   faulty.down = 'STORAGE_MISCONFIGURED';
   const waits = open('a segment');
   await until(
@@ -33,12 +39,7 @@ test('a first wait, which is shorter than the least one, is none that Node warns
   const warnings: string[] = [];
   const take = ({ name }: Error): void => void warnings.push(name);
   process.on('warning', take);
-  const { signal } = new AbortController();
-  const faulty = new Faulty('primary');
-  const [outlet] = scene.outlets(faulty.repository);
-  const open = (subject: string): Promise<unknown> =>
-    outlet.run((repository) => repository.open({ signal }), { subject, signal });
-  await open('before');
+  const { faulty, open } = await opened();
   faulty.down = 'STORAGE_UNAVAILABLE';
   const waits = open('a segment');
   await until(
