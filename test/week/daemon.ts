@@ -1,7 +1,7 @@
 /**
  * `pgark run` with a clock for its jobs that is faster than that of the host: the program of `week.test.ts`, and of the kills of a daemon.
- * Config, factor and the moment from which the clock is faster are its arguments, the last one by default now; who begins it anew gives the
- * same one, as a clock does not go back. What happens is written to stdout, a line of JSON for each.
+ * Config, factor and the moment from which the clock is faster are its arguments; who begins it anew gives the same one, as a clock does not
+ * go back. What happens is written to stdout, a line of JSON for each.
  */
 import { readFileSync } from 'node:fs';
 import { loadSections } from '../../core/src/config/load.ts';
@@ -9,7 +9,7 @@ import { openDaemon } from '../../core/src/daemon/open.ts';
 import type { Logger } from '../../core/src/contracts/plugin.ts';
 import { acceleratedClock } from '../support/accelerated-clock.ts';
 
-const [path = '', factor = '1', from = String(Date.now())] = process.argv.slice(2);
+const [path = '', factor = '', from = ''] = process.argv.slice(2);
 const clock = acceleratedClock(Number(factor), Number(from));
 
 const tell = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);

@@ -3,16 +3,12 @@
  * a backup every three hours, verifications, checks, expiry, and in the middle of it a restart of the server, an outage of the storage and
  * a promotion. Then everything but the repository is thrown away.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { renameSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import type { Run } from '../../core/src/schedule/run.ts';
 import { TestArchive } from '../support/archive.ts';
-import { serverUser } from '../support/binaries.ts';
 import { contiguity } from '../support/contiguous.ts';
+import { DaemonProcess, type DaemonMemory } from '../support/daemon-process.ts';
 import { later } from '../support/later.ts';
 import { ledger, Writers } from '../support/load.ts';
 import { PostgresServer } from '../support/postgres.ts';
@@ -21,7 +17,6 @@ import { randomFrom } from '../support/random.ts';
 import { flushedAll } from '../support/receiving.ts';
 import { restoredAlone } from '../support/restoring.ts';
 import { systemIdOf } from '../support/ship-wal.ts';
-import { SOURCE_FLAGS } from '../support/source-flags.ts';
 import { caughtUp, destroyStandby, promote, startStandby } from '../support/standby.ts';
 import { until } from '../support/until.ts';
 
@@ -33,7 +28,7 @@ const FACTOR = WEEK / REAL;
 const MEGABYTES = 16;
 
 /** As examples/systemd/pgark.service begins it. */
-const UNIT = { flag: '--max-semi-space-size=8', env: { MALLOC_MMAP_THRESHOLD_: '262144' } };
+const UNIT = { flags: ['--max-semi-space-size=8'], env: { MALLOC_MMAP_THRESHOLD_: '262144' } };
 
 const SCHEDULE = [
   { do: 'backup', at: '0 */3 * * *' },
@@ -43,65 +38,6 @@ const SCHEDULE = [
   { do: 'expire', at: '45 */6 * * *' },
   { do: 'gc', at: '0 1 * * *' },
 ];
-
-/** Megabytes. */
-interface Memory {
-  readonly resident: number;
-  readonly heapUsed: number;
-  readonly heapTotal: number;
-  readonly external: number;
-}
-
-interface Line {
-  readonly run?: Run;
-  readonly event?: string;
-  readonly data?: Readonly<Record<string, unknown>>;
-  readonly memory?: Memory;
-  readonly clock?: number;
-  readonly log?: string;
-  readonly message?: string;
-}
-
-/** The daemon as a process of its own, whose memory is nobody else's. */
-class Daemon {
-  readonly lines: Line[] = [];
-  readonly #child: ChildProcess;
-  #errors = '';
-
-  constructor(config: string) {
-    const program = new URL('daemon.ts', import.meta.url).pathname;
-    this.#child = spawn(process.execPath, [...SOURCE_FLAGS, UNIT.flag, program, config, String(FACTOR)], {
-      ...serverUser(),
-      env: { ...process.env, ...UNIT.env },
-      cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
-    if (this.#child.stdout !== null)
-      createInterface({ input: this.#child.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as Line));
-  }
-
-  get report(): string {
-    const told = this.lines.filter(({ memory }) => memory === undefined).map((line) => JSON.stringify(line));
-    return `${told.slice(-80).join('\n')}\n${this.#errors}`;
-  }
-
-  /** Runs that have ended, in that order. */
-  get runs(): readonly Run[] {
-    return this.lines.flatMap(({ run }) => (run === undefined || run.state === 'running' ? [] : [run]));
-  }
-
-  async stop(): Promise<number | null> {
-    const ended = once(this.#child, 'close');
-    this.#child.kill('SIGTERM');
-    await ended;
-    return this.#child.exitCode;
-  }
-
-  kill(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
 
 async function synchronous(server: PostgresServer, names: string): Promise<void> {
   await server.query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`);
@@ -119,11 +55,11 @@ async function loadFor(server: PostgresServer, milliseconds: number): Promise<vo
 }
 
 /** The medians of each tenth. */
-function inTenths(samples: readonly Memory[]): readonly Memory[] {
+function inTenths(samples: readonly DaemonMemory[]): readonly DaemonMemory[] {
   const length = Math.floor(samples.length / 10);
   return Array.from({ length: 10 }, (_, tenth) => {
     const those = samples.slice(tenth * length, (tenth + 1) * length);
-    const of = (what: keyof Memory): number => median(those.map((sample) => sample[what]));
+    const of = (what: keyof DaemonMemory): number => median(those.map((sample) => sample[what]));
     return {
       resident: of('resident'),
       heapUsed: of('heapUsed'),
@@ -159,8 +95,8 @@ test(
       }),
       (made) => made.destroy(),
     );
-    const daemon = new Daemon(archive.config);
-    later(daemon, (made) => made.kill());
+    const daemon = new DaemonProcess({ config: archive.config, factor: FACTOR, from: Date.now(), ...UNIT });
+    later(daemon, (made) => made.end('SIGKILL'));
     const report = (): string => daemon.report;
     const streams = async (): Promise<boolean> =>
       (await primary.value(`SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pgark'`)) === '1';
@@ -176,7 +112,7 @@ test(
     await until('it streams after a restart of the server', streams, report);
 
     await at(0.4 + random() * 0.05);
-    const unlucky = (): number => daemon.runs.filter(({ state }) => state === 'failed' || state === 'skipped').length;
+    const unlucky = (): number => daemon.ended.filter(({ state }) => state === 'failed' || state === 'skipped').length;
     const before = unlucky();
     renameSync(archive.repository, `${archive.repository}.away`);
     await at(0.47);
@@ -205,12 +141,12 @@ test(
     const here = await ledger(primary);
     await primary.query('SELECT pg_switch_wal()');
     await flushedAll(primary);
-    expect(await daemon.stop(), report()).toBe(0);
+    expect(await daemon.end('SIGTERM'), report()).toBe(0);
 
-    const { runs } = daemon;
+    const runs = daemon.ended;
     const told = new Map<string, number>();
     for (const { kind, state } of runs) told.set(`${kind} ${state}`, (told.get(`${kind} ${state}`) ?? 0) + 1);
-    const tenths = inTenths(daemon.lines.flatMap(({ memory }) => (memory === undefined ? [] : [memory])));
+    const tenths = inTenths(daemon.memory);
     console.log([...told].map(([what, count]) => `${what}: ${count}`).join('; '));
     const reasons = new Map<string, number>();
     for (const { kind, state, summary = '' } of runs)
@@ -220,8 +156,7 @@ test(
     for (const what of ['resident', 'heapUsed', 'heapTotal', 'external'] as const)
       console.log(`memory, ${what}: ${tenths.map((tenth) => tenth[what].toFixed(0)).join(' ')} MB by tenths, medians`);
 
-    const events = daemon.lines.flatMap(({ event }) => (event === undefined ? [] : [event]));
-    for (const bad of ['wal.gap', 'wal.conflict']) expect(events, report()).not.toContain(bad);
+    for (const bad of ['wal.gap', 'wal.conflict']) expect(daemon.events, report()).not.toContain(bad);
     // All else is looked at in any case.
     expect.soft(tenths.at(-1)?.resident).toBeLessThan((tenths[1]?.resident ?? 0) * 1.1);
     const { missing } = await contiguity(archive.repository, systemId, MEGABYTES * 1024 * 1024);
