@@ -1,6 +1,6 @@
 /** What every answer has in common. */
 import type { ServerResponse } from 'node:http';
-import { ArchiveError, isArchiveError } from '../../contracts/errors.ts';
+import { ArchiveError, errnoOf, isArchiveError } from '../../contracts/errors.ts';
 import { compactJson } from '../../documents/json-text.ts';
 import { statusOf } from './failure-status.ts';
 import { refusal, type Refusal } from './refusal.ts';
@@ -70,9 +70,12 @@ export function notFound(path: string): Refusal {
   return refusal('REQUEST_NOT_FOUND', `there is no ${path.slice(0, 200)}`);
 }
 
+/** What reading a body fails with when its sender is gone. */
+const GONE: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
+
 /** Whether a request came to its end because who asked has left: nobody reads the answer, and it must not fill the log. A fault is told in any case. */
 export function isLeave(error: unknown, signal: AbortSignal): boolean {
-  return (
-    signal.aborted && (isArchiveError(error, 'ABORTED') || (error instanceof Error && error.name === 'AbortError'))
-  );
+  if (!signal.aborted) return false;
+  const isAbort = isArchiveError(error, 'ABORTED') || (error instanceof Error && error.name === 'AbortError');
+  return isAbort || GONE.has(errnoOf(error));
 }
